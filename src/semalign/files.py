@@ -1,0 +1,78 @@
+"""Atomic writes: a file is written beside its destination and renamed, so that nobody ever sees half of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semalign.errors import SemalignError
+
+
+@contextmanager
+def atomic_path(destination: Path) -> Iterator[Path]:
+    """A temporary path in the destination's folder that replaces the destination when the block ends without an error.
+
+    The name keeps the destination's ending, for libraries that choose a format by it.
+
+    Raises:
+        SemalignError: the folder cannot be written or the disk is full; the destination is then as it was before.
+    """
+    destination = Path(destination)
+    temporary: Path | None = None
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{destination.stem}-", suffix=destination.suffix, dir=destination.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _apply_umask(temporary)
+        os.replace(temporary, destination)
+    except OSError as error:
+        raise write_error(destination, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(destination: Path, error: OSError) -> SemalignError:
+    """The sentence for a failed write: which file, why, what to do."""
+    remedy = {
+        errno.ENOSPC: "the disk is full; free some space and run the command again",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+        errno.EACCES: "permission denied; choose a folder that you may write to",
+        errno.EPERM: "permission denied; choose a folder that you may write to",
+        errno.EROFS: "the file system is read-only; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+        errno.EEXIST: "a file stands where a folder is needed; choose another path",
+    }.get(error.errno or 0, f"{error.strerror or error}; check the path and run the command again")
+    return SemalignError(f"cannot write {destination}: {remedy}.")
+
+
+def write_text(destination: Path, text: str) -> None:
+    """Write text (UTF-8) atomically."""
+    with atomic_path(destination) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(destination: Path, data: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic_path(destination) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(destination: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """Write a value as indented JSON atomically; NaN is refused, because JSON has none."""
+    write_text(destination, json.dumps(value, indent=2, default=default, allow_nan=False) + "\n")
+
+
+def _apply_umask(path: Path) -> None:
+    """Give a file made by mkstemp (0600) the permissions that an ordinary new file would have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
