@@ -1,0 +1,23 @@
+"""Parametric faces with known truth, and annotators with realistic noise, written as a data set."""
+
+from semalign.synthetic.annotators import Annotator, annotate, make_annotators
+from semalign.synthetic.dataset import face_of, write_dataset
+from semalign.synthetic.render import Face, FaceCurve, render_face
+from semalign.synthetic.settings import FaceSettings, GroupNoise, NoiseSettings, SynthesisSettings
+from semalign.synthetic.sheet import contact_sheet
+
+__all__ = [
+    "Annotator",
+    "Face",
+    "FaceCurve",
+    "FaceSettings",
+    "GroupNoise",
+    "NoiseSettings",
+    "SynthesisSettings",
+    "annotate",
+    "contact_sheet",
+    "face_of",
+    "make_annotators",
+    "render_face",
+    "write_dataset",
+]
