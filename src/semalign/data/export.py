@@ -1,0 +1,123 @@
+"""A label version written back as `.pts` files in the folder layout of its data set, beside copies of the images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semalign.data.labels import LabelVersion
+from semalign.data.pts import write_pts
+from semalign.data.samples import Dataset
+from semalign.data.truth import DESCRIPTION, TRUTH
+from semalign.errors import SemalignError
+from semalign.files import write_bytes, write_json
+
+DONE, STARTED = "provenance.json", "provenance.started.json"
+
+
+def export_labels(
+    version: LabelVersion, dataset: Dataset, out: str | Path, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Write the whole data set into `out` with the labels of `version`, and return `out`.
+
+    Faces that the version has no labels of (test faces, as a rule) keep their annotations. provenance.json, written
+    last, says how many of each there are and where the labels came from. An export that was broken off is completed,
+    a finished one of the same version kept. The truth of a synthetic data set is copied. `progress` is called with
+    (faces done, faces in all).
+
+    Raises:
+        SemalignError: labels of other images or another number of landmarks, a folder that holds something else, or a
+            file that cannot be read or written.
+    """
+    out = Path(out)
+    labels = _labels(version, dataset)
+    description = _description(version, dataset)
+    if _claim(out, description):
+        return out
+    for done, sample in enumerate(dataset.samples, start=1):
+        copy = out / sample.id
+        _copy(sample.image, copy)
+        write_pts(copy.with_suffix(".pts"), labels.get(sample.id, sample.points))
+        if progress is not None:
+            progress(done, len(dataset))
+    if dataset.truth is not None:
+        for name in (TRUTH, DESCRIPTION):
+            _copy(dataset.root / name, out / name)
+    write_json(out / DONE, description)
+    (out / STARTED).unlink(missing_ok=True)
+    return out
+
+
+def exported_version(root: Path) -> int | None:
+    """The label version that a data set was exported from, or None for an original."""
+    if not (root / DONE).is_file():
+        return None
+    data = _read_json(root / DONE)
+    version = data.get("label_version") if isinstance(data, dict) else None
+    return version if isinstance(version, int) else None
+
+
+def _labels(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:
+    if version.points.shape[1] != dataset.scheme.count:
+        raise SemalignError(
+            f"{dataset.root}: has {dataset.scheme.count} landmarks a face, "
+            f"the label version {version.points.shape[1]}; give the data set that the labels were made for."
+        )
+    strange = set(version.ids) - set(dataset.ids())
+    if strange:
+        raise SemalignError(
+            f"{dataset.root}: has no image {min(strange)}, of which there are labels; "
+            "give the data set that they were made for."
+        )
+    return dict(zip(version.ids, version.points, strict=True))
+
+
+def _description(version: LabelVersion, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "label_version": version.index,
+        "iteration": version.iteration,
+        "data": dataset.name,
+        "scheme": dataset.scheme.name,
+        "faces": len(dataset),
+        "faces_with_these_labels": len(version.ids),
+        "faces_with_their_annotations": len(dataset) - len(version.ids),
+        "labels": dict(version.provenance),
+    }
+
+
+def _claim(out: Path, description: dict[str, Any]) -> bool:
+    """Make the folder ours; True if it already holds this very export, finished."""
+    for name in (DONE, STARTED):
+        if (out / name).is_file():
+            if _read_json(out / name) != description:
+                raise SemalignError(
+                    f"{out}: holds the export of other labels; choose another folder or delete it first."
+                )
+            return name == DONE
+    try:
+        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise SemalignError(f"{out}: cannot be read ({error.strerror}); choose another folder.") from error
+    if occupied:
+        raise SemalignError(f"{out}: is not empty and holds no export of labels; choose a new or an empty folder.")
+    write_json(out / STARTED, description)
+    return False
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemalignError(f"{path}: cannot be read as JSON ({error}); repair or delete it.") from error
+
+
+def _copy(source: Path, destination: Path) -> None:
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise SemalignError(f"{source}: cannot be read ({error.strerror}); restore it and export again.") from error
+    write_bytes(destination, data)

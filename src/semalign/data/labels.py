@@ -1,0 +1,222 @@
+"""The label store: one Parquet file a version, 0000 being the annotations. Versions are added, never changed.
+
+Columns: image (id), landmark (index from 0), x and y (image frame, px), prior_cost, likelihood_cost, movement (px of
+the image, from the version before), confidence, iteration. Rows go image by image, landmark by landmark. Where a
+label came from stands in the file's schema metadata under "semalign", as JSON. `pandas.read_parquet` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.files import atomic_path
+
+Provenance = Mapping[str, str | int | float]
+PARTS = ("prior_cost", "likelihood_cost", "movement", "confidence")
+_METADATA = b"semalign"
+_FILE = re.compile(r"(\d{4,})\.parquet")
+_SCHEMA = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("landmark", pa.int16(), nullable=False),
+        pa.field("x", pa.float64(), nullable=False),
+        pa.field("y", pa.float64(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in PARTS),
+        pa.field("iteration", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelVersion:
+    """One version of all labels. Arrays are (b, n) float64, NaN where there is no value."""
+
+    index: int
+    ids: tuple[str, ...]
+    points: np.ndarray  # (b, n, 2) float64, image frame, px
+    prior_cost: np.ndarray
+    likelihood_cost: np.ndarray
+    movement: np.ndarray  # px of the image, from the version before
+    confidence: np.ndarray
+    iteration: int  # of the alternation; 0 = annotations
+    provenance: Provenance
+
+
+class LabelStore:
+    """The label versions in a folder. One process writes, any number read."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Nothing is read or written until asked for."""
+        self.folder = Path(folder)
+
+    def versions(self) -> tuple[int, ...]:
+        """The versions that are there, ascending."""
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise SemalignError(f"{self.folder}: cannot be read ({error.strerror}); check the folder.") from error
+        return tuple(sorted(int(match[1]) for match in map(_FILE.fullmatch, names) if match))
+
+    def path(self, index: int) -> Path:
+        """The file of a version."""
+        return self.folder / f"{index:04d}.parquet"
+
+    def start(self, dataset: Dataset, provenance: Provenance | None = None) -> LabelVersion:
+        """Version 0, the annotations; given back as it is where it exists with the same labels."""
+        return self.append(dataset.ids(), dataset.points(), iteration=0, provenance=provenance, index=0)
+
+    def append(
+        self,
+        ids: Sequence[str],
+        points: np.ndarray,
+        *,
+        iteration: int,
+        provenance: Provenance | None = None,
+        prior_cost: np.ndarray | None = None,
+        likelihood_cost: np.ndarray | None = None,
+        confidence: np.ndarray | None = None,
+        index: int | None = None,
+    ) -> LabelVersion:
+        """Write the next version from points (b, n, 2) of the image frame and, where known, parts (b, n); return it.
+
+        The movement follows from the version before. A program that continues names the `index` that the version must
+        get: if that exists and holds the same labels, it is given back unchanged.
+
+        Raises:
+            SemalignError: labels that are not finite or of the wrong shape, other images than in the version before, an
+                index that exists with other labels or leaves a gap, or a file that cannot be written.
+        """
+        there = self.versions()
+        following = there[-1] + 1 if there else 0
+        index = following if index is None else index
+        points = np.asarray(points, dtype=np.float64)
+        _check_points(self.path(index), ids, points)
+        if index in there:
+            return self._same(index, tuple(ids), points, iteration)
+        if index != following:
+            raise SemalignError(f"{self.path(index)}: the next label version is {following}; write that one first.")
+        given = {"prior_cost": prior_cost, "likelihood_cost": likelihood_cost, "confidence": confidence}
+        parts = {name: _part(self.path(index), name, value, points.shape[:2]) for name, value in given.items()}
+        movement = np.full(points.shape[:2], np.nan) if index == 0 else self._movement(index, tuple(ids), points)
+        version = LabelVersion(
+            index,
+            tuple(ids),
+            points,
+            movement=movement,
+            iteration=iteration,
+            provenance=dict(provenance or {}),
+            **parts,
+        )
+        with atomic_path(self.path(index)) as temporary:
+            pq.write_table(_table(version), temporary, compression="zstd")
+        return version
+
+    def read(self, version: int = -1) -> LabelVersion:
+        """A version by its number; negative numbers count from the last one.
+
+        Raises:
+            SemalignError: there is no such version, or its file is damaged.
+        """
+        there = self.versions()
+        if not there:
+            raise SemalignError(f"{self.folder}: holds no label versions; give the folder 'labels' of a run.")
+        if version < 0 and -version <= len(there):
+            version = there[version]
+        if version not in there:
+            raise SemalignError(
+                f"{self.folder}: holds no label version {version}; choose from {there[0]} to {there[-1]}."
+            )
+        path = self.path(version)
+        try:
+            return _version(version, pq.read_table(path))
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            what = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SemalignError(
+                f"{path}: is no label version that can be read ({what}); remove or replace it."
+            ) from error
+
+    def _movement(self, index: int, ids: tuple[str, ...], points: np.ndarray) -> np.ndarray:
+        before = self.read(index - 1)
+        if before.ids != ids or before.points.shape != points.shape:
+            raise SemalignError(
+                f"{self.path(index)}: the labels are not those of the images of version {index - 1}, in its order; "
+                "use a label folder of its own for each training set."
+            )
+        movement: np.ndarray = np.linalg.norm(points - before.points, axis=-1)
+        return movement
+
+    def _same(self, index: int, ids: tuple[str, ...], points: np.ndarray, iteration: int) -> LabelVersion:
+        there = self.read(index)
+        if there.ids != ids or there.iteration != iteration or not np.array_equal(there.points, points):
+            raise SemalignError(
+                f"{self.path(index)}: exists with other labels and is never overwritten; choose another folder."
+            )
+        return there
+
+
+def _check_points(path: Path, ids: Sequence[str], points: np.ndarray) -> None:
+    if points.ndim != 3 or points.shape[2] != 2 or len(points) != len(ids) or points.size == 0:
+        raise SemalignError(
+            f"cannot write {path}: {len(ids)} images and points of shape {points.shape}; give (b, n, 2)."
+        )
+    if len(set(ids)) != len(ids):
+        raise SemalignError(f"cannot write {path}: an image occurs twice; give each one once.")
+    finite = np.isfinite(points).all(axis=2)
+    if not finite.all():
+        image, landmark = np.argwhere(~finite)[0]
+        raise SemalignError(
+            f"cannot write {path}: landmark {landmark} of {ids[image]} is not finite; find out where it came from."
+        )
+
+
+def _part(path: Path, name: str, value: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if value is None:
+        return np.full(shape, np.nan)
+    value = np.asarray(value, dtype=np.float64)
+    if value.shape != shape:
+        raise SemalignError(f"cannot write {path}: {name} has shape {value.shape}; give {shape}.")
+    return value
+
+
+def _table(version: LabelVersion) -> pa.Table:
+    images, count = version.points.shape[:2]
+    columns = {
+        "image": pa.array(np.repeat(np.array(version.ids, dtype=object), count), pa.string()),
+        "landmark": np.tile(np.arange(count, dtype=np.int16), images),
+        "x": version.points[..., 0].ravel(),
+        "y": version.points[..., 1].ravel(),
+        **{name: getattr(version, name).ravel() for name in PARTS},
+        "iteration": np.full(images * count, version.iteration, dtype=np.int32),
+    }
+    provenance = json.dumps(dict(version.provenance), allow_nan=False)
+    return pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA: provenance.encode()}))
+
+
+def _version(index: int, table: pa.Table) -> LabelVersion:
+    landmark = table["landmark"].to_numpy()
+    count = int(landmark.max()) + 1 if len(landmark) else 0
+    if not count or len(landmark) % count or not np.array_equal(landmark.reshape(-1, count)[0], np.arange(count)):
+        raise ValueError("its rows are not whole images")
+    if not (landmark.reshape(-1, count) == np.arange(count)).all():
+        raise ValueError("its rows are not whole images")
+    x, y, *parts = (table[name].to_numpy().astype(np.float64).reshape(-1, count) for name in ("x", "y", *PARTS))
+    return LabelVersion(
+        index=index,
+        ids=tuple(table["image"].to_numpy()[::count].tolist()),
+        points=np.stack([x, y], axis=-1),
+        iteration=int(table["iteration"][0].as_py()),
+        provenance=json.loads((table.schema.metadata or {}).get(_METADATA, b"{}")),
+        **dict(zip(PARTS, parts, strict=True)),
+    )

@@ -1,0 +1,86 @@
+"""A data set as every reader gives it: samples in a fixed order, their scheme, and what is missing or was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from semalign.errors import SemalignError
+from semalign.schemes import LandmarkScheme
+
+Split = Literal["train", "test"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One annotated face."""
+
+    id: str  # path of the image relative to the data set's root, with forward slashes
+    image: Path
+    points: np.ndarray  # (n, 2) float64, image frame, 0-based pixels
+    split: Split
+    subset: str  # for example "afw", "helen/trainset", "ibug"
+    group: str = ""  # "common" or "challenging" for test faces of 300W, else ""
+    box: Box | None = None  # face box (x0, y0, x1, y1) in the image frame; None = use the landmarks' box
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples that share a scheme. Annotations are only ever read."""
+
+    root: Path
+    name: str
+    scheme: LandmarkScheme
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()  # what of the official set is missing, in sentences
+    skipped: tuple[tuple[str, str], ...] = ()  # (id, why) of bad samples that were left out on request
+    truth: Mapping[str, np.ndarray] | None = None  # id -> exact points (n, 2); synthetic data only
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    def select(
+        self, split: Split | None = None, subsets: Iterable[str] | None = None, exclude: Collection[str] = ()
+    ) -> Dataset:
+        """The samples of a split and of some subsets without those whose ids are excluded, in the same order.
+
+        Raises:
+            SemalignError: a subset that the data set does not have.
+        """
+        wanted = None if subsets is None else set(subsets)
+        known = sorted({sample.subset for sample in self.samples})
+        for subset in sorted(wanted or ()):
+            if subset not in known:
+                raise SemalignError(f"{self.root}: has no subset {subset!r}; choose from {', '.join(known) or 'none'}.")
+        left_out = frozenset(exclude)
+        chosen = tuple(
+            sample
+            for sample in self.samples
+            if (split is None or sample.split == split)
+            and (wanted is None or sample.subset in wanted)
+            and sample.id not in left_out
+        )
+        return replace(self, samples=chosen)
+
+    def points(self) -> np.ndarray:
+        """The annotations (b, n, 2) float64 in the image frame, as a new array."""
+        if not self.samples:
+            return np.empty((0, self.scheme.count, 2))
+        return np.stack([sample.points for sample in self.samples])
+
+    def ids(self) -> tuple[str, ...]:
+        """The samples' ids in order."""
+        return tuple(sample.id for sample in self.samples)
+
+    def subsets(self) -> dict[str, int]:
+        """How many samples each subset has, in order of appearance."""
+        counts: dict[str, int] = {}
+        for sample in self.samples:
+            counts[sample.subset] = counts.get(sample.subset, 0) + 1
+        return counts

@@ -1,0 +1,81 @@
+"""What a synthetic data set says about itself: synthetic.json (its description) and truth.parquet (the exact
+points).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semalign.errors import SemalignError
+
+DESCRIPTION, UNFINISHED, TRUTH = "synthetic.json", "synthetic.started.json", "truth.parquet"
+
+
+@dataclass(frozen=True)
+class Description:
+    """The part of synthetic.json that a reader needs."""
+
+    scheme: str
+    seed: int
+    count: int
+
+
+def read_description(root: Path) -> Description | None:
+    """The description in `root`, or None where the data set is not a synthetic one.
+
+    Raises:
+        SemalignError: an unfinished data set, or a description that cannot be read.
+    """
+    path = root / DESCRIPTION
+    if not path.exists():
+        if (root / UNFINISHED).exists():
+            raise SemalignError(
+                f"{root}: is an unfinished synthetic data set; make it again with the same settings to complete it."
+            )
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Description(scheme=str(data["scheme"]), seed=int(data["seed"]), count=int(data["count"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SemalignError(f"{path}: cannot be read as a description ({error!r}); make the data set again.") from error
+
+
+def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarray]:
+    """The exact points (count, 2) float64 of each image, image frame, by id.
+
+    Raises:
+        SemalignError: the file is missing, damaged, of another number of landmarks, or knows nothing of one of the
+            `ids`.
+    """
+    path = root / TRUTH
+    try:
+        table = pq.read_table(path, columns=["image", "landmark", "x", "y"])
+    except FileNotFoundError:
+        raise SemalignError(f"{path}: there is no such file; make the synthetic data set again.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise SemalignError(f"{path}: cannot be read ({error}); make the synthetic data set again.") from error
+    faces = table.num_rows // count
+    whole = faces * count == table.num_rows
+    if not whole or not np.array_equal(table["landmark"].to_numpy(), np.tile(np.arange(count), faces)):
+        raise SemalignError(
+            f"{path}: does not hold {count} landmarks for each image; make the synthetic data set again."
+        )
+    points = (
+        np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1).astype(np.float64).reshape(faces, count, 2)
+    )
+    if not np.isfinite(points).all():
+        raise SemalignError(f"{path}: holds a point that is not finite; make the synthetic data set again.")
+    truth = dict(zip(table["image"].to_numpy()[::count].tolist(), points, strict=True))
+    for name in ids:
+        if name not in truth:
+            raise SemalignError(
+                f"{path}: knows nothing of {name}; remove that image or make the synthetic data set again."
+            )
+    return truth

@@ -1,0 +1,50 @@
+"""Schemes by name (shipped as TOML beside this file) or from a user's TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from semalign.errors import SemalignError
+from semalign.schemes.scheme import LandmarkScheme, refuse_unknown
+
+
+def shipped_schemes() -> tuple[str, ...]:
+    """Names of the schemes that come with Semalign, sorted."""
+    folder = resources.files("semalign.schemes")
+    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+
+
+def load_scheme(name_or_path: str | Path) -> LandmarkScheme:
+    """A shipped scheme by its name, or one from a TOML file: what ends in .toml or names a folder is a path.
+
+    Raises:
+        SemalignError: an unknown name, or a file that is missing, is no TOML or describes no sound scheme.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or Path(text).name != text:
+        return _read(Path(name_or_path))
+    refuse_unknown([text], shipped_schemes(), "landmark scheme", " (neither shipped nor the path of a .toml file)")
+    return LandmarkScheme.from_dict(
+        tomllib.loads((resources.files("semalign.schemes") / f"{text}.toml").read_text("utf-8"))
+    )
+
+
+def _read(path: Path) -> LandmarkScheme:
+    try:
+        return LandmarkScheme.from_dict(_toml(path))
+    except SemalignError as error:
+        raise SemalignError(f"{path}: {error}") from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SemalignError("there is no such file; give the path of a scheme's TOML file.") from None
+    except OSError as error:
+        raise SemalignError(f"cannot be read ({error.strerror}); check the path and the permissions.") from error
+    except ValueError as error:
+        raise SemalignError(f"is no valid TOML ({error}); correct it there.") from error
