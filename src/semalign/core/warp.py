@@ -1,0 +1,35 @@
+"""Batched affine image warps on the device.
+
+Shape legend: b images, c channels, hs ws source height and width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from semalign.core.affine import invert
+
+
+def warp(
+    images: Num[Tensor, "b c hs ws"], source_to_target: Float[Tensor, "#b 2 3"], size: int
+) -> Float[Tensor, "b c {size} {size}"]:
+    """The images resampled (bilinear, zeros outside) into a size×size target frame, in float32 (float64 stays).
+
+    What lies at source point p is found at target point `transform_points(p, source_to_target)`. There is no low-pass
+    filter: a map that shrinks by much more than two skips source pixels.
+
+    Raises:
+        torch.linalg.LinAlgError: a map is singular.
+    """
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
+    height, width = images.shape[-2:]
+    maps = invert(source_to_target.double()).to(images)[:, None, None]  # (b, 1, 1, 2, 3), target to source
+    steps = torch.arange(size, dtype=images.dtype, device=images.device)
+    x, y = steps[:, None], steps[:, None, None]
+    source = x * maps[..., 0] + y * maps[..., 1] + maps[..., 2]  # (b, size, size, 2)
+    extent = torch.tensor([width, height], dtype=images.dtype, device=images.device)
+    grid = ((2 * source + 1) / extent - 1).expand(len(images), -1, -1, -1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,152 @@
+"""Augmentation of a batch of crops on the device: geometry in one warp, then light, focus and things in the way.
+
+Everything random is drawn for the whole batch of all processes from one generator, and each process takes its rows: several
+processes then see exactly the pictures that one would.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from semalign.core.affine import compose
+from semalign.core.warp import warp
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """How far training pictures are changed; 0 switches a part off."""
+
+    rotation: float = 15.0  # degrees, standard deviation
+    scale: float = 0.10  # standard deviation of the logarithm of the box's scale
+    shift: float = 0.03  # standard deviation, in sides of the input square
+    flip: float = 0.5  # probability of a mirror image
+    brightness: float = 0.15  # standard deviation of an offset, 1 = white
+    contrast: float = 0.20  # standard deviation of the logarithm of a factor
+    colour: float = 0.10  # standard deviation of the logarithm of each channel's own factor
+    grey: float = 0.05  # probability of a grey picture
+    blur: float = 0.15  # probability of a blurred picture
+    blur_sigma: float = 1.5  # largest blur, pixels of the input
+    occlusion: float = 0.35  # probability of something in front of the face
+    occlusion_size: float = 0.35  # largest side of it, in sides of the input square
+
+
+class Augmentation(NamedTuple):
+    """What is done to each picture of a batch."""
+
+    crop_to_input: Float[Tensor, "b 2 3"]  # float64
+    flipped: Bool[Tensor, " b"]
+    gain: Float[Tensor, "b 3"]
+    offset: Float[Tensor, " b"]
+    grey: Bool[Tensor, " b"]
+    blur: Float[Tensor, " b"]  # sigma, 0 = sharp
+    occluder: Float[Tensor, "b 4"]  # x0, y0, x1, y1 in pixels of the input, empty = none
+    occluder_colour: Float[Tensor, "b 3"]
+
+    def rows(self, start: int, stop: int) -> Augmentation:
+        """The part for some of the pictures."""
+        return Augmentation(*(value[start:stop] for value in self))
+
+
+def draw_augmentation(
+    settings: AugmentationSettings,
+    batch: int,
+    crop_size: int,
+    input_size: int,
+    generator: torch.Generator,
+) -> Augmentation:
+    """Draw what to do with `batch` pictures (on the CPU; the draws depend on the generator alone)."""
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def chance(probability: float) -> Tensor:
+        return torch.rand(batch, generator=generator) < probability
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    angle = normal(batch).clamp(-2.5, 2.5) * math.radians(settings.rotation)
+    zoom = torch.exp(normal(batch).clamp(-2.5, 2.5) * settings.scale)
+    shift = normal(batch, 2).clamp(-2.5, 2.5) * settings.shift * input_size
+    flipped = chance(settings.flip)
+    maps = _turn(angle, zoom, shift, crop_size, input_size)
+    mirror = torch.tensor([[-1.0, 0.0, input_size - 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64).expand(batch, 2, 3)
+    maps = torch.where(flipped[:, None, None], compose(mirror, maps), maps)
+
+    gain = torch.exp(normal(batch, 1) * settings.contrast + normal(batch, 3) * settings.colour).float()
+    offset = (normal(batch) * settings.brightness).float()
+    grey = chance(settings.grey)
+    blur = torch.where(chance(settings.blur), 0.3 + uniform(batch) * settings.blur_sigma, torch.zeros(batch))
+    side = (0.25 + 0.75 * uniform(batch, 2)) * settings.occlusion_size * input_size
+    corner = uniform(batch, 2) * (input_size - side)
+    shown = chance(settings.occlusion)[:, None]
+    occluder = torch.where(shown, torch.cat([corner, corner + side], 1), torch.zeros(batch, 4))
+    return Augmentation(maps, flipped, gain, offset, grey, blur, occluder, uniform(batch, 3))
+
+
+def _turn(angle: Tensor, zoom: Tensor, shift: Tensor, crop_size: int, input_size: int) -> Float[Tensor, "b 2 3"]:
+    """crop_to_input of a turn and a zoom about the crop's middle, followed by a shift."""
+    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    linear = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
+    middle = torch.full((len(angle), 2, 1), (crop_size - 1) / 2, dtype=angle.dtype)
+    offset = (input_size - 1) / 2 + shift[..., None] - linear @ middle
+    return torch.cat([linear, offset], dim=2)
+
+
+def apply_augmentation(
+    crops: Float[Tensor, "b 3 s s"], augmentation: Augmentation, input_size: int
+) -> Float[Tensor, "b 3 {input_size} {input_size}"]:
+    """The network's input: crops in [0, 1] warped and changed; values stay in [0, 1]."""
+    device = crops.device
+    images = warp(crops, augmentation.crop_to_input.to(device), input_size)
+    images = _blur(images, augmentation.blur.to(device))
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    gain, offset = augmentation.gain.to(device)[:, :, None, None], augmentation.offset.to(device)[:, None, None, None]
+    images = (images - mean) * gain + mean + offset
+    luma = images.mean(dim=1, keepdim=True)
+    images = torch.where(augmentation.grey.to(device)[:, None, None, None], luma, images)
+    return _occlude(images, augmentation.occluder.to(device), augmentation.occluder_colour.to(device)).clamp_(0.0, 1.0)
+
+
+def flip_points(
+    points: Float[Tensor, "b n 2"], flipped: Bool[Tensor, " b"], flip_index: Tensor
+) -> Float[Tensor, "b n 2"]:
+    """Swap the points' places left for right in the flipped pictures (their coordinates are mirrored by the map)."""
+    return torch.where(flipped[:, None, None], points[:, flip_index], points)
+
+
+def _blur(images: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
+    chosen = (sigma > 0).nonzero().flatten()
+    if not len(chosen):
+        return images
+    radius = 4
+    steps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(steps**2) / (2 * sigma[chosen, None] ** 2))
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    part = images[chosen].reshape(1, -1, *images.shape[2:])
+    groups = part.shape[1]
+    part = F.conv2d(F.pad(part, (radius, radius, 0, 0), mode="replicate"), kernel[:, None, None, :], groups=groups)
+    part = F.conv2d(F.pad(part, (0, 0, radius, radius), mode="replicate"), kernel[:, None, :, None], groups=groups)
+    result = images.clone()
+    result[chosen] = part.view(len(chosen), 3, *images.shape[2:])
+    return result
+
+
+def _occlude(
+    images: Float[Tensor, "b 3 h w"], box: Float[Tensor, "b 4"], colour: Float[Tensor, "b 3"]
+) -> Float[Tensor, "b 3 h w"]:
+    """Rectangles of one colour, or (where its first channel is below a half) of the picture itself upside down."""
+    steps = torch.arange(images.shape[-1], device=images.device, dtype=images.dtype)
+    across = (steps >= box[:, :1]) & (steps < box[:, 2:3])
+    down = (steps >= box[:, 1:2]) & (steps < box[:, 3:])
+    inside = (down[:, :, None] & across[:, None, :])[:, None]
+    flat = colour[:, :, None, None].expand_as(images)
+    front = torch.where((colour[:, :1] < 0.5)[:, :, None, None], images.flip(2), flat)
+    return torch.where(inside, front, images)

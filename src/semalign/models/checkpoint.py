@@ -1,0 +1,112 @@
+"""Model files: weights as safetensors with everything that is needed to use them as JSON beside the tensors.
+
+Nothing in such a file executes when it is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from semalign.data.crops import CropSettings
+from semalign.errors import SemalignError
+from semalign.files import atomic_path
+from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
+from semalign.schemes import LandmarkScheme
+
+FORMAT = 1
+KEY = "semalign"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what it needs: its landmarks, the square that it sees and the σ of its heatmaps.
+
+    Attributes:
+        sigma: of the Gaussians that the network was trained on, in pixels of its heatmaps.
+        about: where it comes from (recipe, data, seed, versions), JSON values only.
+    """
+
+    network: StackedHourglass
+    scheme: LandmarkScheme
+    crop: CropSettings
+    sigma: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file atomically."""
+    description = {
+        "format": FORMAT,
+        "network": asdict(model.network.settings),
+        "scheme": model.scheme.to_dict(),
+        "crop": asdict(model.crop),
+        "sigma": model.sigma,
+        "about": dict(model.about),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    save_tensors(path, tensors, description)
+
+
+def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
+    """Read a model file; the network is in evaluation mode on the CPU.
+
+    Args:
+        path: the file.
+        scheme: the landmarks of the data that the model is wanted for.
+
+    Raises:
+        SemalignError: no such file, not a model file, a damaged one, or one of another landmark scheme.
+    """
+    tensors, description = load_tensors(path)
+    try:
+        if description["format"] != FORMAT:
+            raise SemalignError(f"{path}: is a model file of format {description['format']}; this version reads format {FORMAT}.")
+        own = LandmarkScheme.from_dict(description["scheme"])
+        network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
+        network.load_state_dict(tensors)
+        crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
+    if scheme is not None and own != scheme:
+        raise SemalignError(
+            f"{path}: was trained on the landmark scheme {own.name!r} ({own.count} points), but the data has "
+            f"{scheme.name!r} ({scheme.count} points); use a model of that scheme."
+        )
+    return Model(network.eval(), own, crop, sigma, about)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description into one safetensors file, atomically."""
+    with atomic_path(Path(path)) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata={KEY: json.dumps(description)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        SemalignError: no such file, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SemalignError(f"{path}: there is no such model file; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if KEY not in metadata:
+                raise SemalignError(f"{path}: is not a Semalign model file; use one that 'semalign train' or 'semalign run' wrote.")
+            description: dict[str, Any] = json.loads(metadata[KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SemalignError(f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy.") from error

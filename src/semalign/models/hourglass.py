@@ -1,0 +1,174 @@
+"""Stacked hourglass (Newell et al., ECCV 2016) with intermediate supervision on every stack.
+
+Shape legend: b images, n landmarks, h w heatmap, k stacks, c channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from semalign.models.norm import BatchNorm
+
+
+@dataclass(frozen=True)
+class HourglassSettings:
+    """Shape of the network.
+
+    The trunk works at a quarter of the input; `heatmap_size` may be the trunk's size or a power of two above it.
+    """
+
+    input_size: int = 128
+    heatmap_size: int = 64
+    stacks: int = 2
+    width: int = 96
+    depth: int = 3
+    block: Literal["basic", "bottleneck"] = "basic"
+    upsampling: Literal["shuffle", "bilinear", "transposed"] = "shuffle"
+
+    def __post_init__(self) -> None:
+        trunk, factor = self.input_size // 4, self.heatmap_size // max(self.input_size // 4, 1)
+        if self.input_size % 4 or trunk % 2**self.depth:
+            raise ValueError(f"input_size must be a multiple of {4 * 2**self.depth} for depth {self.depth}")
+        if trunk * factor != self.heatmap_size or factor not in (1, 2, 4, 8):
+            raise ValueError("heatmap_size must be 1, 2, 4 or 8 times a quarter of input_size")
+
+    @property
+    def upsampling_factor(self) -> int:
+        """Heatmap pixels for one trunk pixel."""
+        return self.heatmap_size // (self.input_size // 4)
+
+
+PRESETS = {
+    "compact": HourglassSettings(),
+    "standard": HourglassSettings(
+        input_size=256, heatmap_size=256, stacks=4, width=256, depth=4, block="bottleneck", upsampling="shuffle"
+    ),
+}
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions ('basic') or 1×1, 3×3, 1×1 at half width ('bottleneck') around an identity or a projection."""
+
+    def __init__(self, inputs: int, outputs: int, kind: str) -> None:
+        super().__init__()
+        if kind == "basic":
+            plan = [(inputs, outputs, 3), (outputs, outputs, 3)]
+        else:
+            plan = [(inputs, outputs // 2, 1), (outputs // 2, outputs // 2, 3), (outputs // 2, outputs, 1)]
+        layers: list[nn.Module] = []
+        for index, (a, b, kernel) in enumerate(plan):
+            layers += [nn.Conv2d(a, b, kernel, padding=kernel // 2, bias=False), BatchNorm(b)]
+            if index < len(plan) - 1:
+                layers.append(nn.ReLU(inplace=True))
+        self.body = nn.Sequential(*layers)
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        nn.init.constant_(self.body[-1].weight, 0.5)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same height and width as x."""
+        return F.relu(self.skip(x) + self.body(x), inplace=True)
+
+
+class Hourglass(nn.Module):
+    """One hourglass: `depth` times halved and brought back, with a skip branch at each scale."""
+
+    def __init__(self, width: int, depth: int, kind: str) -> None:
+        super().__init__()
+        self.skip = Residual(width, width, kind)
+        self.down = Residual(width, width, kind)
+        self.inner = Hourglass(width, depth - 1, kind) if depth > 1 else Residual(width, width, kind)
+        self.up = Residual(width, width, kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as x."""
+        low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
+
+
+class HeatmapHead(nn.Module):
+    """From the trunk's features to heatmaps of `factor` times its resolution; starts near zero."""
+
+    def __init__(self, width: int, landmarks: int, factor: int, upsampling: str) -> None:
+        super().__init__()
+        self.factor, self.upsampling = factor, upsampling
+        if upsampling == "transposed" and factor > 1:
+            self.predict: nn.Module = nn.ConvTranspose2d(width, landmarks, 2 * factor, factor, factor // 2)
+        else:
+            shuffled = landmarks * factor**2 if upsampling == "shuffle" else landmarks
+            self.predict = nn.Conv2d(width, shuffled, 1)
+        nn.init.normal_(self.predict.weight, std=1e-3)  # type: ignore[arg-type]
+        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, n, factor·h, factor·w) heatmaps, unbounded."""
+        maps = self.predict(features)
+        if self.factor == 1 or self.upsampling == "transposed":
+            return maps
+        if self.upsampling == "shuffle":
+            return F.pixel_shuffle(maps, self.factor)
+        return F.interpolate(maps, scale_factor=float(self.factor), mode="bilinear", align_corners=False)
+
+
+class StackedHourglass(nn.Module):
+    """RGB images in [0, 1] to one set of heatmaps per stack; the last is the prediction.
+
+    Args:
+        settings: the network's shape.
+        landmarks: number of heatmaps n.
+    """
+
+    def __init__(self, settings: HourglassSettings, landmarks: int) -> None:
+        super().__init__()
+        self.settings, self.landmarks = settings, landmarks
+        width, kind = settings.width, settings.block
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 5, stride=2, padding=2, bias=False),
+            BatchNorm(width // 2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+            BatchNorm(width),
+            nn.ReLU(inplace=True),
+            Residual(width, width, kind),
+        )
+        self.hourglasses = nn.ModuleList(Hourglass(width, settings.depth, kind) for _ in range(settings.stacks))
+        self.features = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 1, bias=False), BatchNorm(width), nn.ReLU(inplace=True))
+            for _ in range(settings.stacks)
+        )
+        self.heads = nn.ModuleList(
+            HeatmapHead(width, landmarks, settings.upsampling_factor, settings.upsampling) for _ in range(settings.stacks)
+        )
+        inner_maps = [landmarks * settings.upsampling_factor**2] * (settings.stacks - 1)
+        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in inner_maps)
+        self.merge_heatmaps = nn.ModuleList(nn.Conv2d(maps, width, 1) for maps in inner_maps)
+
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h w"]]:
+        """Heatmaps of every stack, first to last."""
+        trunk = self.stem((images - 0.5) * 4)
+        outputs = []
+        for index, hourglass in enumerate(self.hourglasses):
+            features = self.features[index](hourglass(trunk))
+            heatmaps = self.heads[index](features)
+            outputs.append(heatmaps)
+            if index < len(self.merge_features):
+                folded = F.pixel_unshuffle(heatmaps, self.settings.upsampling_factor)
+                trunk = trunk + self.merge_features[index](features) + self.merge_heatmaps[index](folded)
+        return outputs
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def build_hourglass(settings: HourglassSettings, landmarks: int, seed: int) -> StackedHourglass:
+    """A freshly initialised network, the same for the same seed, without touching the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StackedHourglass(settings, landmarks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

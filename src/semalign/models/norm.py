@@ -1,0 +1,41 @@
+"""Batch normalisation over all processes, on any device."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose batch statistics span every process of a distributed run.
+
+    PyTorch's SyncBatchNorm needs a GPU; this one makes several CPU processes give what one would. In a single process,
+    and in evaluation, it is `nn.BatchNorm2d` itself.
+    """
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The normalised activations."""
+        distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if not (self.training and distributed):
+            return super().forward(input)
+        return self._forward_across_processes(input)
+
+    def _forward_across_processes(self, x: Tensor) -> Tensor:
+        from torch.distributed.nn.functional import all_reduce
+
+        wide = x.float()
+        moments = torch.stack([wide.mean(dim=(0, 2, 3)), wide.square().mean(dim=(0, 2, 3))])
+        mean, square = all_reduce(moments) / dist.get_world_size()
+        variance = square - mean.square()
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+            count = x.numel() / x.shape[1] * dist.get_world_size()
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+        scale = (self.weight * (variance + self.eps).rsqrt()).view(1, -1, 1, 1)
+        shift = self.bias.view(1, -1, 1, 1) - mean.view(1, -1, 1, 1) * scale
+        return (wide * scale + shift).to(x.dtype)
