@@ -1,0 +1,20 @@
+"""Recipes and runs: all stages in order."""
+
+from semalign.pipeline.progress import Progress, SilentProgress
+from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
+from semalign.pipeline.run import align, evaluate_model, run, search, train
+
+__all__ = [
+    "Progress",
+    "Recipe",
+    "SilentProgress",
+    "align",
+    "dump_recipe",
+    "evaluate_model",
+    "load_recipe",
+    "recipe_text",
+    "run",
+    "search",
+    "shipped_recipes",
+    "train",
+]

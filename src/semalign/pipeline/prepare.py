@@ -1,0 +1,93 @@
+"""From a recipe and a data set's folder to what training needs: faces to train and to test on, and their crops."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from semalign.data.crops import CropCache, CropSettings, build_crops
+from semalign.data.duplicates import leaky_training_ids
+from semalign.data.samples import Dataset
+from semalign.data.w300 import open_300w
+from semalign.errors import SemalignError
+from semalign.pipeline.progress import Progress, counted
+from semalign.pipeline.recipe import Recipe
+from semalign.schemes import LandmarkScheme, load_scheme
+from semalign.synthetic import write_dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Some faces, their crops in the same order, and the exact points where they are known."""
+
+    dataset: Dataset
+    crops: CropCache
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """(b, n, 2) float64, image frame; None for real data."""
+        if self.dataset.truth is None:
+            return None
+        return np.stack([self.dataset.truth[name] for name in self.dataset.ids()])
+
+    @property
+    def reference(self) -> np.ndarray:
+        """What predictions are measured against: the truth where it is known, else the annotations."""
+        return self.dataset.points() if self.truth is None else self.truth
+
+
+def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress: Progress) -> Path:
+    """The data set's folder: the given one, or a synthetic one made in `out` from the recipe."""
+    if data is not None:
+        return Path(data)
+    if recipe.synthesis is None:
+        raise SemalignError(f"recipe {recipe.name!r} does not make its own data; give the data set's folder with --data.")
+    settings = replace(recipe.synthesis, seed=recipe.seed)
+    with progress.stage("synthetic faces", settings.count) as advance:
+        return write_dataset(out / "data", settings, counted(advance), workers=os.cpu_count() or 1)
+
+
+def split_faces(recipe: Recipe, data: Path, keep_going: bool) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    """Training faces, test faces, and notes on what is partial or was left out."""
+    dataset = open_300w(data, load_scheme(recipe.data.scheme), keep_going=keep_going)
+    if recipe.data.test:
+        test = dataset.select(subsets=recipe.data.test)
+        train = dataset.select(exclude=frozenset(test.ids())).select(split="train")
+        notes = [*dataset.notes, f"Tested on {', '.join(recipe.data.test)}, which was left out of training."]
+    else:
+        test, train, notes = dataset.select(split="test"), dataset.select(split="train"), list(dataset.notes)
+    if recipe.data.leave_out_duplicates:
+        leaky = set(leaky_training_ids(dataset)) & set(train.ids())
+        if leaky:
+            train = train.select(exclude=leaky)
+            notes.append(f"{len(leaky)} training faces whose photograph is also a test face were left out: {', '.join(sorted(leaky))}.")
+    if not len(train):
+        raise SemalignError(f"{data}: holds no training faces; check it with 'semalign data check'.")
+    return train, test, tuple(notes)
+
+
+def cache_crops(
+    dataset: Dataset, crop: CropSettings, input_size: int, folder: Path, keep_going: bool, progress: Progress, title: str
+) -> Faces:
+    """The crops of a data set; with `keep_going`, faces whose image cannot be read are dropped and listed in `skipped`."""
+    failed: dict[str, str] = {}
+    with progress.stage(title, len(dataset)) as advance:
+        crops = build_crops(
+            folder, dataset.samples, crop, input_size, counted(advance), failed.__setitem__ if keep_going else None
+        )
+    if failed:
+        dataset = replace(dataset.select(exclude=failed), skipped=(*dataset.skipped, *failed.items()))
+    return Faces(dataset, crops)
+
+
+def same_scheme(model: LandmarkScheme, recipe: Recipe) -> Recipe:
+    """The recipe if it is for the model's landmarks, else an error."""
+    wanted = load_scheme(recipe.data.scheme)
+    if wanted != model:
+        raise SemalignError(
+            f"recipe {recipe.name!r} is for the landmark scheme {wanted.name!r}, the model for {model.name!r}; choose another of either."
+        )
+    return recipe

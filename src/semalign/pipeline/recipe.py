@@ -1,0 +1,167 @@
+"""Recipes: a whole run's settings as a tree of frozen dataclasses, read from TOML of exactly the same names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from semalign.core.search import SearchSettings
+from semalign.data.augment import AugmentationSettings
+from semalign.data.crops import CropSettings
+from semalign.errors import SemalignError
+from semalign.models.hourglass import HourglassSettings
+from semalign.schemes.scheme import refuse_unknown
+from semalign.synthetic.settings import SynthesisSettings
+from semalign.training.settings import AlternationSettings, HeatmapSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which faces are trained and tested on."""
+
+    scheme: str = "ibug68"  # a shipped landmark scheme or the path of a TOML file
+    test: tuple[str, ...] = ()  # subsets to test on and to leave out of training; none = the data set's own test faces
+    leave_out_duplicates: bool = True  # training faces whose photograph is also a test face are left out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run. Three trainings: *start* on the annotations until it roughly converges, then from there
+    *aligned* (search and training in turn) and *baseline* (as long on the annotations), the latter two `repeats` times."""
+
+    name: str = "unnamed"
+    description: str = ""
+    seed: int = 0
+    repeats: int = 1  # of the trainings after the start, with seeds seed, seed + 1, ...
+    data: DataSettings = field(default_factory=DataSettings)
+    synthesis: SynthesisSettings | None = None  # make this data set where none is given
+    crop: CropSettings = field(default_factory=CropSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    network: HourglassSettings = field(default_factory=HourglassSettings)
+    heatmap: HeatmapSettings = field(default_factory=HeatmapSettings)
+    start: TrainingSettings = field(default_factory=TrainingSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    alternation: AlternationSettings = field(default_factory=AlternationSettings)
+    alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(path.name[: -len(".toml")] for path in _folder().iterdir() if path.name.endswith(".toml")))
+
+
+def recipe_text(name: str) -> str:
+    """A shipped recipe as TOML.
+
+    Raises:
+        SemalignError: there is no recipe of that name.
+    """
+    refuse_unknown([name], shipped_recipes(), "recipe")
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by its name, or one from a TOML file.
+
+    Args:
+        name_or_path: what ends in .toml or holds a separator is a path.
+        overrides: settings as 'start.epochs=20', in TOML's notation; a bare word is a string.
+
+    Raises:
+        SemalignError: no such recipe, not TOML, an unknown setting (with the nearest known one), a value that does not fit.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.name != str(name_or_path):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SemalignError(f"{path}: the recipe cannot be read ({getattr(error, 'strerror', None) or error}); check the path.") from error
+        where, default = str(path), path.stem
+    else:
+        text, where, default = recipe_text(str(name_or_path)), f"recipe {name_or_path}", str(name_or_path)
+    return parse_recipe(text, where, default, overrides)
+
+
+def parse_recipe(text: str, where: str, name: str = "unnamed", overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from TOML; `where` is for messages. Raises as `load_recipe` does."""
+    try:
+        tree = {"name": name} | tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SemalignError(f"{where}: is not valid TOML ({error}); correct that line.") from error
+    for override in overrides:
+        _override(tree, override)
+    _refuse_unknown(tree, Recipe, where)
+    try:
+        return TypeAdapter(Recipe).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings",))
+        raise SemalignError(f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it.") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML with every setting spelled out; `parse_recipe` gives the same recipe back."""
+    lines: list[str] = []
+    _dump(asdict(recipe), (), lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _folder() -> Any:
+    return files("semalign.pipeline") / "recipes"
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise SemalignError(f"--set {override}: is not of the form KEY=VALUE; write for example start.epochs=20.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise SemalignError(f"--set {override}: {parent} is a value, not a table; check the setting's name.")
+    tree[last] = parsed
+
+
+def _refuse_unknown(tree: dict[str, Any], kind: type, where: str) -> None:
+    hints = get_type_hints(kind)
+    refuse_unknown(tree, [item.name for item in fields(kind)], "setting", f" in {where}")
+    for key, value in tree.items():
+        inner = _dataclass_in(hints[key])
+        if inner is not None and isinstance(value, dict):
+            _refuse_unknown(value, inner, f"[{key}] of {where}")
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    candidates = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((c for c in candidates if isinstance(c, type) and is_dataclass(c)), None)
+
+
+def _dump(tree: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    tables = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    if path:
+        lines += ["", f"[{'.'.join(path)}]"]
+    lines += [f"{key} = {_value(value)}" for key, value in tree.items() if key not in tables and value is not None]
+    for key, value in tables.items():
+        _dump(value, (*path, key), lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or c in '"\\\x7f' else c for c in value)
+        return f'"{escaped}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return repr(value)

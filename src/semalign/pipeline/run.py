@@ -1,0 +1,380 @@
+"""A whole run, and its stages on their own: what the commands call.
+
+A run's folder says what it was made from (recipe.toml), and every stage leaves a finished file behind, so that `resume` continues
+a killed run where it stood, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from semalign.data.labels import LabelStore, LabelVersion
+from semalign.data.samples import Dataset
+from semalign.data.w300 import open_300w
+from semalign.errors import SemalignError
+from semalign.evaluation import evaluate_predictions
+from semalign.files import write_json, write_text
+from semalign.models.checkpoint import Model, load_model
+from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
+from semalign.pipeline.progress import Progress, SilentProgress
+from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
+from semalign.pipeline.stages import MODEL, Stages, quick_nme, search_provenance
+from semalign.pipeline.summary import (
+    describe_run,
+    evaluate_on,
+    hardware,
+    label_figures,
+    versions,
+    write_figures,
+    write_predictions,
+)
+from semalign.report import write_report
+from semalign.training.alternation import search_dataset
+from semalign.training.inference import predict
+from semalign.training.trainer import make_accelerator
+
+SUMMARY = "summary.json"
+
+
+def run(
+    recipe: Recipe,
+    data: Path | None,
+    out: Path,
+    *,
+    resume: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The whole job: train on the annotations, alternate search and training, evaluate, write the report.
+
+    Args:
+        recipe: all settings.
+        data: the data set's folder; None = the recipe makes a synthetic one in `out`.
+        out: the run's folder, see docs/formats.md.
+        resume: continue what is there; a finished run is only read.
+        keep_going: leave bad samples out and list them, instead of stopping at the first.
+        progress: told what goes on.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        SemalignError: bad input, or a folder that holds something else.
+    """
+    out, progress = Path(out), progress or SilentProgress()
+    clock = _Clock(out / "seconds.json")
+    _claim(out, recipe, resume)
+    if (out / SUMMARY).is_file():
+        progress.say(f"{out} holds a finished run of these settings.")
+        return _read_summary(out)
+    with clock("data"):
+        folder = synthesize_if_wanted(recipe, data, out, progress)
+        train, test, notes = split_faces(recipe, folder, keep_going)
+        faces = _crops(recipe, train, out, keep_going, progress, "crops of the training faces")
+        held_out = _crops(recipe, test, out, keep_going, progress, "crops of the test faces")
+    stages = Stages(recipe, faces, held_out, progress, _about(recipe, train))
+    with clock("start"):
+        start = stages.start(out / "start")
+    models: list[tuple[Model, Model]] = []
+    for repeat in range(recipe.repeats):
+        with clock("aligned"):
+            aligned = stages.aligned(_nth(out / "aligned", repeat), _nth(out / "labels", repeat), start, repeat)
+        with clock("baseline"):
+            baseline = stages.baseline(_nth(out / "baseline", repeat), start, repeat)
+        models.append((baseline, aligned))
+    with clock("evaluation"), progress.stage("evaluation", 1 + 2 * recipe.repeats) as advance:
+        store = LabelStore(out / "labels")
+        summary = describe_run(recipe, faces, held_out, notes) | label_figures(store, faces)
+        summary |= _detector_figures(start, models, held_out, advance)
+        write_figures(out / "figures.npz", start, faces, store.read(), recipe.seed)
+        write_predictions(out / "predictions", start, faces, {"source": "start"})
+    summary["seconds"] = clock.seconds
+    write_json(out / SUMMARY, summary)
+    write_report(out)
+    return summary
+
+
+def train(
+    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, keep_going: bool = False, progress: Progress | None = None
+) -> Path:
+    """Train a detector on the annotations with the recipe's `start` settings; returns the model's file."""
+    out, progress = Path(out), progress or SilentProgress()
+    _claim(out, recipe, resume)
+    stages = _stages(recipe, data, out, keep_going, progress)
+    stages.start(out)
+    return out / MODEL
+
+
+def align(
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    update: bool = True,
+    resume: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Search labels and train on them in turn, from a trained model; returns the new model's file.
+
+    The network, its crops and its σ are the model's; everything else is the recipe's (the model's own one by default).
+    """
+    out, progress = Path(out), progress or SilentProgress()
+    start = load_model(Path(model))
+    recipe = _fitting(recipe, start)
+    recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
+    _claim(out, recipe, resume)
+    stages = _stages(recipe, data, out, keep_going, progress)
+    stages.aligned(out, out / "labels", start)
+    return out / MODEL
+
+
+def search(
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> LabelVersion:
+    """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
+
+    The observations are the labels of the last version there, or the annotations where there is none.
+    """
+    progress = progress or SilentProgress()
+    loaded = load_model(Path(model))
+    recipe = _fitting(recipe, loaded)
+    faces, _ = _open(recipe, data, Path(out), keep_going, progress)
+    store = LabelStore(out)
+    if not store.versions():
+        store.start(faces.dataset, {"source": "annotations"})
+    latest = store.read()
+    if latest.ids != faces.dataset.ids():
+        raise SemalignError(f"{out}: holds labels of other images than {data}; choose another folder.")
+    loaded.network.to(make_accelerator().device)
+    with progress.stage("search", len(faces.dataset)) as advance:
+        found = search_dataset(loaded.network, faces.crops, latest.points, loaded.sigma, recipe.search, advance=advance)
+    return store.append(
+        latest.ids,
+        found.points,
+        iteration=latest.iteration + 1,
+        provenance={"source": "search", "model": Path(model).name, **search_provenance(recipe)},
+        prior_cost=found.prior_cost,
+        likelihood_cost=found.likelihood_cost,
+        confidence=found.confidence,
+    )
+
+
+def evaluate_model(
+    model: Path,
+    data: Path,
+    *,
+    keep_going: bool = False,
+    labels: Path | None = None,
+    split: str = "test",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Every figure of a model on a data set's test faces, JSON-ready.
+
+    Args:
+        model: its file.
+        data: the data set's folder, complete or partial.
+        keep_going: leave bad samples out and list them.
+        labels: a label folder (its last version) to measure against, instead of the truth (synthetic) or the annotations.
+        split: 'test', 'train' or 'all'.
+        progress: told what goes on.
+    """
+    progress = progress or SilentProgress()
+    loaded = load_model(Path(model))
+    dataset = open_300w(Path(data), loaded.scheme, keep_going=keep_going)
+    chosen = dataset if split == "all" else dataset.select(split="test" if split == "test" else "train")
+    if not len(chosen):
+        raise SemalignError(f"{data}: holds no {split} faces; choose another split or data set.")
+    with _scratch() as folder:
+        faces = cache_crops(
+            chosen, loaded.crop, loaded.network.settings.input_size, folder, keep_going, progress, "crops"
+        )
+        loaded.network.to(make_accelerator().device)
+        with progress.stage("evaluation", len(faces.dataset)) as advance:
+            found = predict(loaded.network, faces.crops, loaded.sigma, advance=advance)
+    reference, source = _reference(faces, labels)
+    return {
+        "model": Path(model).name,
+        "about": dict(loaded.about),
+        "data": {
+            "name": faces.dataset.name,
+            "split": split,
+            "subsets": faces.dataset.subsets(),
+            "notes": list(dataset.notes),
+            "skipped": [list(item) for item in faces.dataset.skipped],
+            "reference": source,
+        },
+        "versions": versions(),
+        "hardware": hardware(),
+        **evaluate_predictions(found.points, faces.dataset, truth=reference),
+    }
+
+
+def _reference(faces: Faces, labels: Path | None) -> tuple[dict[str, np.ndarray] | None, str]:
+    """What to measure against, by id (None = the annotations), and its name."""
+    if labels is None:
+        truth = faces.dataset.truth
+        return (None if truth is None else dict(truth)), "annotations" if truth is None else "truth"
+    version = LabelStore(labels).read()
+    known = dict(zip(version.ids, version.points, strict=True))
+    missing = [name for name in faces.dataset.ids() if name not in known]
+    if missing:
+        raise SemalignError(f"{labels}: has no label for {missing[0]} and {len(missing) - 1} more; label these faces or use another split.")
+    return known, f"labels, version {version.index}"
+
+
+def _detector_figures(
+    start: Model, models: list[tuple[Model, Model]], test: Faces, advance: Any
+) -> dict[str, Any]:
+    """The detectors on the test faces: in full for the first repeat, mean and spread over all of them."""
+    if not len(test.dataset):
+        return {}
+    full = {"start": evaluate_on(start, test)}
+    advance(1)
+    repeats: dict[str, list[dict[str, float]]] = {"baseline": [], "aligned": []}
+    for baseline, aligned in models:
+        for name, model in (("baseline", baseline), ("aligned", aligned)):
+            found = predict(model.network, test.crops, model.sigma)
+            repeats[name].append(quick_nme(found.points, test.reference, model.scheme))
+            full.setdefault(name, evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth))
+            advance(1)
+    first = quick_nme(predict(start.network, test.crops, start.sigma).points, test.reference, start.scheme)
+    key = next(iter(first))
+    return {
+        "detector": full,
+        "detector_nme": {"start": first[key], **{name: values[0][key] for name, values in repeats.items()}, "normalisation": key},
+        "repeats": {name: _spread(values) for name, values in repeats.items()},
+    }
+
+
+def _spread(values: list[dict[str, float]]) -> dict[str, Any]:
+    """Of each figure: its values by repeat, their mean and their standard deviation (None for a single one)."""
+    result = {}
+    for key in values[0]:
+        series = [value[key] for value in values]
+        result[key] = {"values": series, "mean": mean(series), "sd": stdev(series) if len(series) > 1 else None}
+    return result
+
+
+def _stages(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> Stages:
+    """For a single training: faces and crops, the test faces only for the curve in the log."""
+    faces, held_out = _open(recipe, data, out, keep_going, progress)
+    return Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
+
+
+def _open(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> tuple[Faces, Faces]:
+    train_set, test_set, _ = split_faces(recipe, Path(data), keep_going)
+    faces = _crops(recipe, train_set, out, keep_going, progress, "crops of the training faces")
+    return faces, _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
+
+
+def _crops(recipe: Recipe, dataset: Dataset, out: Path, keep_going: bool, progress: Progress, title: str) -> Faces:
+    return cache_crops(dataset, recipe.crop, recipe.network.input_size, out / "crops", keep_going, progress, title)
+
+
+def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
+    """The recipe, or the model's own, with what the model fixes put in."""
+    if recipe is None:
+        name = str(model.about.get("recipe_text", ""))
+        if not name:
+            raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
+        from semalign.pipeline.recipe import parse_recipe
+
+        recipe = parse_recipe(name, "the model's own recipe")
+    network = model.network.settings
+    heatmap = replace(recipe.heatmap, sigma=model.sigma * 256 / network.heatmap_size)
+    return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
+
+
+def _about(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """What a model file says of its origin."""
+    return {
+        "recipe": recipe.name,
+        "recipe_text": dump_recipe(recipe),
+        "seed": recipe.seed,
+        "data": dataset.name,
+        "train": dataset.subsets(),
+        "versions": versions(),
+    }
+
+
+def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the folder this run's own.
+
+    Raises:
+        SemalignError: it holds another run, or one and `resume` was not asked for, or something else.
+    """
+    accelerator = make_accelerator()
+    if accelerator.is_main_process:
+        path, text = out / "recipe.toml", dump_recipe(recipe)
+        if path.is_file():
+            if not resume:
+                raise SemalignError(f"{out}: holds a run already; add --resume to continue it, or choose another folder.")
+            if path.read_text(encoding="utf-8") != text:
+                raise SemalignError(f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder.")
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise SemalignError(f"{out}: is not empty and holds no run; choose a new or an empty folder.")
+        else:
+            write_text(path, text)
+    accelerator.wait_for_everyone()
+
+
+def _nth(folder: Path, repeat: int) -> Path:
+    return folder if repeat == 0 else folder.with_name(f"{folder.name}-{repeat + 1}")
+
+
+def _read_summary(out: Path) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemalignError(f"{out / SUMMARY}: cannot be read ({error}); delete it and run again with --resume.") from error
+    if not (out / "report.html").is_file():
+        write_report(out)
+    return summary
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for crops that are needed once."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="semalign-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+class _Clock:
+    """Seconds by stage, kept in a file so that they add up over interruptions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            if not self.seconds and self.path.is_file():
+                self.seconds = json.loads(self.path.read_text(encoding="utf-8"))
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - begin, 2)
+            write_json(self.path, self.seconds)
+
+
+__all__ = ["align", "evaluate_model", "load_recipe", "run", "search", "train"]

@@ -1,0 +1,53 @@
+"""What can be set about training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class HeatmapSettings:
+    """The Gaussians that the network learns to draw, and the loss that compares them."""
+
+    sigma: float = 6.0  # pixels of a 256×256 heatmap, scaled with the heatmap; the paper's template sizes suggest 3
+    loss: Literal["mse", "chi-square"] = "mse"  # 'chi-square' is Eq. 9
+    foreground_weight: float = 20.0  # extra weight of a Gaussian's peak against the background, for 'mse'
+
+    def pixels(self, heatmap_size: int) -> float:
+        """σ in pixels of a heatmap of the given size."""
+        return self.sigma * heatmap_size / 256
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One stage of training: how long, how fast, in which precision."""
+
+    epochs: int = 40
+    batch_size: int = 16  # over all processes
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "steps"] = "cosine"
+    final_rate: float = 0.01  # 'cosine': the rate at the end, as a share of learning_rate
+    warmup: float = 1.0  # 'cosine': epochs in which the rate rises from 0
+    milestones: tuple[int, ...] = ()  # 'steps': epochs at whose start the rate is divided
+    divisors: tuple[float, ...] = ()  # 'steps': by how much
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0  # largest norm of the gradient, 0 = none
+    ema: float = 0.999  # decay of the running average of the weights that is kept as the result, 0 = the weights themselves
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if len(self.milestones) != len(self.divisors):
+            raise ValueError("milestones and divisors must have the same length")
+        if self.epochs < 0 or self.batch_size < 1:
+            raise ValueError("epochs must be at least 0 and batch_size at least 1")
+
+
+@dataclass(frozen=True)
+class AlternationSettings:
+    """The alternation of label search and training (Sec. 4.4)."""
+
+    searches: int = 10  # at most, one before each epoch; later epochs train on the last labels
+    update: bool = True  # False: the observation stays the annotation ('SA w/o update')
+    stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
