@@ -98,7 +98,7 @@ def _moments(
 
 
 class _WeightedMse(torch.autograd.Function):
-    """mean(weight · (predicted - target)²) with as few passes over memory as it takes: maps are large, arithmetic is cheap."""
+    """mean(weight · (predicted - target)²) in few passes over memory: maps are large, arithmetic is cheap."""
 
     @staticmethod
     def forward(ctx: Any, predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class _WeightedMse(torch.autograd.Function):
 def weighted_mse(
     predicted: Float[Tensor, "b n h w"], target: Float[Tensor, "b n h w"], weight: Float[Tensor, "b n h w"]
 ) -> Float[Tensor, ""]:
-    """Mean over pixels of weight · (predicted - target)²; the gradient is that of `predicted` alone, and can be taken once."""
+    """Mean over pixels of weight · (predicted - target)²; its gradient goes to `predicted` alone, once."""
     result: Tensor = _WeightedMse.apply(predicted.contiguous(), target, weight)
     return result
 

@@ -1,0 +1,137 @@
+"""Figures of a detector's predictions on a data set: every normalisation by its name, by subset, region and landmark.
+
+Errors and failure rates are in %, AUC and shares between 0 and 1. Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semalign.core import metrics
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.evaluation.labels import mean_or_none
+from semalign.schemes import LandmarkScheme
+
+INTEROCULAR_THRESHOLD = 8.0  # %
+INTERPUPIL_THRESHOLD = 10.0  # %
+CURVE_STEPS = 161  # points of the cumulative curve, every 0.05 %
+
+
+@dataclass(frozen=True, eq=False)
+class _Faces:
+    """Predictions and what they are held against, in the image frame."""
+
+    predicted: np.ndarray  # (b, n, 2)
+    reference: np.ndarray  # (b, n, 2)
+    boxes: np.ndarray  # (b, 4), NaN where the data set gives none
+
+    def take(self, rows: list[int]) -> _Faces:
+        return _Faces(self.predicted[rows], self.reference[rows], self.boxes[rows])
+
+
+def evaluate_predictions(
+    predicted: Float[np.ndarray, "b n 2"], dataset: Dataset, truth: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """The figures of predictions (image frame) against the annotations, or against `truth` (id -> points) if given.
+
+    Returns:
+        {"subsets": {name: figures}}, ready for JSON. The names are the data set's subsets, "common" and "challenging"
+        if samples are of these groups, "full" if there are both, and "all". Figures hold count, nme_interpupil,
+        nme_interocular, rmse_interocular, nme_box (√(w·h) of the face box that the data set gives, else of the box
+        around the reference's landmarks; `box` says which: "given", "landmarks" or "mixed"), auc_interocular_8,
+        failure_rate_interocular_8, auc_interpupil_10, failure_rate_interpupil_10; by_region and by_landmark
+        (nme_interocular); cumulative_interocular ("error" from 0 to 8 %, "share" of faces). What the scheme or the
+        reference does not allow is None. `undefined` counts the faces, by normalisation, that have no such
+        normaliser: they are left out of the mean errors and count as failures.
+
+    Raises:
+        SemalignError: no samples, a prediction that is not finite, a face without truth.
+        ValueError: the predictions are not one for each sample.
+    """
+    faces = _faces(predicted, dataset, truth)
+    rows: dict[str, list[int]] = {}
+    for row, sample in enumerate(dataset.samples):
+        rows.setdefault(sample.subset, []).append(row)
+    groups = {
+        group: [row for row, sample in enumerate(dataset.samples) if sample.group == group]
+        for group in ("common", "challenging")
+    }
+    rows.update({group: members for group, members in groups.items() if members})
+    if all(groups.values()):
+        rows["full"] = sorted(groups["common"] + groups["challenging"])
+    rows["all"] = list(range(len(dataset)))
+    return {"subsets": {name: _figures(faces.take(members), dataset.scheme) for name, members in rows.items()}}
+
+
+def _faces(predicted: np.ndarray, dataset: Dataset, truth: Mapping[str, np.ndarray] | None) -> _Faces:
+    if not len(dataset):
+        raise SemalignError(f"{dataset.root}: there are no samples to evaluate; choose another split or subset.")
+    reference = dataset.points()
+    if predicted.shape != reference.shape:
+        raise ValueError(f"predictions of shape {predicted.shape} for annotations of shape {reference.shape}")
+    for sample, points in zip(dataset.samples, predicted, strict=True):
+        if not np.isfinite(points).all():
+            raise SemalignError(f"{sample.id}: the prediction is not finite; train the model again, it has diverged.")
+        if truth is not None and sample.id not in truth:
+            raise SemalignError(
+                f"{sample.id}: the truth does not name this face; evaluate against annotations instead."
+            )
+    if truth is not None:
+        reference = np.stack([truth[sample.id] for sample in dataset.samples])
+    nowhere = (np.nan,) * 4
+    boxes = np.array([nowhere if sample.box is None else sample.box for sample in dataset.samples])
+    return _Faces(predicted.astype(np.float64), reference, boxes)
+
+
+def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
+    """All figures of some faces."""
+    distances = metrics.distances(faces.predicted, faces.reference)
+    given = np.isfinite(faces.boxes).all(axis=1)
+    absent = np.full(len(distances), np.nan)
+    boxes = np.where(given[:, None], faces.boxes, metrics.landmark_boxes(faces.reference))
+    normalizers = {
+        "interpupil": metrics.interpupil(faces.reference, scheme) if scheme.pupils[0] else absent,
+        "interocular": metrics.interocular(faces.reference, scheme) if scheme.outer_eyes else absent,
+        "box": metrics.box_size(boxes),
+    }
+    errors = {name: metrics.nme(distances, normalizer) for name, normalizer in normalizers.items()}
+    eyes = normalizers["interocular"]
+    return {
+        "count": len(distances),
+        "undefined": {name: int(np.isnan(error).sum()) for name, error in errors.items()},
+        "nme_interpupil": mean_or_none(errors["interpupil"]),
+        "nme_interocular": mean_or_none(errors["interocular"]),
+        "rmse_interocular": mean_or_none(metrics.rmse(distances, eyes)),
+        "nme_box": mean_or_none(errors["box"]),
+        "box": "given" if given.all() else "mixed" if given.any() else "landmarks",
+        **_shares(errors["interocular"], "interocular", INTEROCULAR_THRESHOLD),
+        **_shares(errors["interpupil"], "interpupil", INTERPUPIL_THRESHOLD),
+        "by_region": {
+            name: mean_or_none(metrics.nme(distances[:, list(members)], eyes))
+            for name, members in scheme.regions.items()
+        },
+        "by_landmark": [mean_or_none(metrics.nme(distances[:, [index]], eyes)) for index in range(scheme.count)],
+        "cumulative_interocular": _curve(errors["interocular"]),
+    }
+
+
+def _shares(errors: np.ndarray, name: str, threshold: float) -> dict[str, float | None]:
+    """AUC and failure rate under names that say the normalisation and the threshold."""
+    known = not np.isnan(errors).all()
+    return {
+        f"auc_{name}_{threshold:g}": metrics.auc(errors, threshold) if known else None,
+        f"failure_rate_{name}_{threshold:g}": metrics.failure_rate(errors, threshold) if known else None,
+    }
+
+
+def _curve(errors: np.ndarray) -> dict[str, list[float]] | None:
+    if np.isnan(errors).all():
+        return None
+    x, share = metrics.cumulative_curve(errors, INTEROCULAR_THRESHOLD, CURVE_STEPS)
+    return {"error": x.tolist(), "share": share.tolist()}

@@ -1,0 +1,95 @@
+"""Networks and model files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from worlds import NETWORK
+
+from semalign.data.crops import CropSettings
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.models.hourglass import PRESETS, HourglassSettings, build_hourglass, count_parameters
+from semalign.schemes import load_scheme
+
+
+@pytest.mark.parametrize("upsampling", ["shuffle", "bilinear", "transposed"])
+@pytest.mark.parametrize("heatmap", [16, 32, 64])
+def test_every_stack_gives_heatmaps_of_the_wanted_size(upsampling, heatmap):
+    settings = replace(NETWORK, heatmap_size=heatmap, upsampling=upsampling)
+    stacks = build_hourglass(settings, 5, seed=0)(torch.rand(2, 3, 64, 64))
+    assert [tuple(maps.shape) for maps in stacks] == [(2, 5, heatmap, heatmap)] * 2
+
+
+def test_heatmaps_start_near_zero_and_depend_on_the_seed():
+    image = torch.rand(1, 3, 64, 64)
+    first, again, other = (build_hourglass(NETWORK, 5, seed)(image)[-1].detach() for seed in (0, 0, 1))
+    assert float(first.abs().max()) < 0.1
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_building_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    build_hourglass(NETWORK, 5, seed=7)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_presets_are_the_papers_and_a_compact_one():
+    paper = PRESETS["standard"]
+    assert (paper.stacks, paper.input_size, paper.heatmap_size) == (4, 256, 256)
+    assert count_parameters(build_hourglass(PRESETS["compact"], 68, 0)) < 4_000_000
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"input_size": 100}, {"heatmap_size": 48}, {"heatmap_size": 1024}, {"input_size": 64, "depth": 5}]
+)
+def test_shapes_that_do_not_fit_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        HourglassSettings(**wrong)
+
+
+@pytest.fixture
+def model() -> Model:
+    scheme = load_scheme("ibug68")
+    return Model(build_hourglass(NETWORK, 68, 3).eval(), scheme, CropSettings(), 1.5, {"seed": 3})
+
+
+def test_a_model_file_gives_the_same_model_back(model, tmp_path):
+    save_model(tmp_path / "m.safetensors", model)
+    loaded = load_model(tmp_path / "m.safetensors", model.scheme)
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model.network(image)[-1], loaded.network(image)[-1])
+    assert (loaded.scheme, loaded.crop, loaded.sigma, loaded.about) == (model.scheme, model.crop, 1.5, {"seed": 3})
+    assert not loaded.network.training
+
+
+def test_files_that_are_no_models_are_refused_in_one_sentence(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(SemalignError, match="no such model file"):
+        load_model(path)
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(SemalignError, match="cannot be read as a model file"):
+        load_model(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(SemalignError, match="not a Semalign model"):
+        load_model(path)
+    save_file({"a": torch.zeros(1)}, path, metadata={"semalign": json.dumps({"format": 1})})
+    with pytest.raises(SemalignError, match="not a complete"):
+        load_model(path)
+    save_file({"a": torch.zeros(1)}, path, metadata={"semalign": json.dumps({"format": 99})})
+    with pytest.raises(SemalignError, match="format 99"):
+        load_model(path)
+    save_model(path, model)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SemalignError, match="damaged"):
+        load_model(path)
+
+
+def test_a_model_of_another_scheme_is_refused(model, tmp_path):
+    save_model(tmp_path / "m.safetensors", model)
+    with pytest.raises(SemalignError, match=r"'ibug68' \(68 points\).*'aflw19' \(19 points\)"):
+        load_model(tmp_path / "m.safetensors", load_scheme("aflw19"))
