@@ -27,7 +27,9 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{destination.stem}-", suffix=destination.suffix, dir=destination.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{destination.stem}-", suffix=destination.suffix, dir=destination.parent
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary

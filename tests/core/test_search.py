@@ -85,7 +85,9 @@ def test_integer_search_is_the_brute_force_minimum(seed, weight):
     generator = torch.Generator().manual_seed(seed)
     chosen = SearchSettings(likelihood_weight=weight, region=65, template=65, precision="integer")  # 4 px each way
     peaks = torch.rand(1, 3, 2, generator=generator, dtype=torch.float64) * 31
-    maps = render_gaussians(peaks, 32, 1.7) * 0.9 + 0.02 * torch.rand(1, 3, 32, 32, generator=generator, dtype=torch.float64)
+    maps = render_gaussians(peaks, 32, 1.7) * 0.9 + 0.02 * torch.rand(
+        1, 3, 32, 32, generator=generator, dtype=torch.float64
+    )
     o = peaks + torch.randn(1, 3, 2, generator=generator, dtype=torch.float64) * 2
     found = search_labels(maps, o, 1.7, chosen)
     for index in range(3):
@@ -193,7 +195,9 @@ def test_a_steep_template_warns():
         search_labels(torch.zeros(1, 1, 256, 256), torch.full((1, 1, 2), 128.0), 3.0, SearchSettings(template=19))
 
 
-@pytest.mark.parametrize(("side", "heatmap", "radius"), [(17, 256, 8), (19, 256, 9), (17, 64, 2), (1, 256, 0), (25, 128, 6)])
+@pytest.mark.parametrize(
+    ("side", "heatmap", "radius"), [(17, 256, 8), (19, 256, 9), (17, 64, 2), (1, 256, 0), (25, 128, 6)]
+)
 def test_sizes_scale_with_the_heatmap(side, heatmap, radius):
     assert scaled_radius(side, heatmap) == radius
 

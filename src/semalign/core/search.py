@@ -4,17 +4,20 @@ For each landmark, with observation o and predicted heatmap Φ, over the pixels 
 
     cost(y) = ‖o - y‖² + likelihood_weight · χ²(y),        χ²(y) = Σ_i (E_i - Φ_i(y))² / E_i
 
-E is the Gaussian of peak 1 on which the network was trained, cut to a square template; Φ(y) is the patch of the heatmap of the same size
-centred on y, zero beyond the border, clamped at 0 from below. The sums factorise, because 1/E of an isotropic Gaussian does:
+E is the Gaussian of peak 1 on which the network was trained, cut to a square template; Φ(y) is the patch of the heatmap of
+the same size centred on y, zero beyond the border, clamped at 0 from below. The sums factorise, because 1/E of an isotropic
+Gaussian does:
 
     χ²(y) = ΣE - 2·box(Φ)(y) + ((1/E) ⋆ Φ²)(y)
 
 and on the small window around o that the region and the template span, each of the two correlations is two products with a
-banded matrix. `chi_square_loop` is the definition, kept as the oracle; `chi_square_unfold` the usual vectorised form, kept to be measured against.
+banded matrix. `chi_square_loop` is the definition, kept as the oracle; `chi_square_unfold` the usual vectorised form, kept to
+be measured against.
 
-Shape legend: b images, n landmarks, m = b·n maps, h w heatmap, r side of the region, t side of the template, k = r + t - 1 side of the window.
-Points are (x, y) in the heatmap frame, pixel centres at integers. Everything is float32 (float64 stays) with autocast off: 1/E at
-the template's corner is exp(radius²/σ²), which overflows float16 from radius/σ = 3.33 on.
+Shape legend: b images, n landmarks, m = b·n maps, h w heatmap, r side of the region, t side of the template,
+k = r + t - 1 side of the window. Points are (x, y) in the heatmap frame, pixel centres at integers. Everything is float32
+(float64 stays) with autocast off: 1/E at the template's corner is exp(radius²/σ²), which overflows float16 from
+radius/σ = 3.33 on.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ STEEP = 3.2  # radius/σ from which the template's corners drown the rest
 class SearchSettings:
     """Where and how to search. Sizes are in pixels of a 256×256 heatmap and scaled with the heatmap."""
 
-    likelihood_weight: float = 0.1  # on χ² against the squared distance to the observation; the σ₁²/σ₂² of Eq. 8, 0 = annotations
+    likelihood_weight: float = (
+        0.1  # on χ² against the squared distance to the observation; the σ₁²/σ₂² of Eq. 8, 0 = annotations
+    )
     region: int = 17  # side of the square around the observation
     template: int = 19  # side of the Gaussian template; 1 = the heatmap value itself
     precision: Literal["integer", "subpixel"] = "subpixel"  # 'integer' is the paper's
@@ -95,7 +100,8 @@ def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: Sear
     radius = scaled_radius(settings.template, max(h, w))
     if radius / sigma > STEEP:
         warnings.warn(
-            f"template radius {radius} is {radius / sigma:.1f} times sigma: its corners drown the rest; choose a smaller template",
+            f"template radius {radius} is {radius / sigma:.1f} times sigma: its corners drown the rest; "
+            "choose a smaller template",
             stacklevel=3,
         )
     o = observations.reshape(b * n, 2)
@@ -124,7 +130,11 @@ def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: Sear
 
 
 def _misled(
-    cost: Float[Tensor, "m r r"], start: Int[Tensor, "m 2"], found: Float[Tensor, "m 2"], o: Float[Tensor, "m 2"], empty: Tensor
+    cost: Float[Tensor, "m r r"],
+    start: Int[Tensor, "m 2"],
+    found: Float[Tensor, "m 2"],
+    o: Float[Tensor, "m 2"],
+    empty: Tensor,
 ) -> Tensor:
     """(m,) bool: labels that no peak has moved.
 
@@ -153,7 +163,7 @@ def chi_square(
 
 
 def _correlate(window: Float[Tensor, "m k k"], band: Float[Tensor, "r k"]) -> Float[Tensor, "m r r"]:
-    """band · window · bandᵀ for every map, as two plain matrix products."""
+    """Band · window · bandᵀ for every map, as two plain matrix products."""
     m, k, r = len(window), band.shape[1], band.shape[0]
     columns = (window.reshape(m * k, k) @ band.T).view(m, k, r)  # rows y, columns the region's x
     return (columns.transpose(1, 2).reshape(m * r, k) @ band.T).view(m, r, r).transpose(1, 2)
@@ -238,7 +248,7 @@ def _windows(maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: i
 
 
 def _blocks(maps: Tensor, corner: Tensor, side: int) -> Tensor:
-    """Copies of the blocks with the given upper left corners: their rows are picked from a view of all runs of `side` pixels."""
+    """Copies of the blocks with the given upper left corners, row by row from a view of all runs of `side` pixels."""
     m, h, w = maps.shape
     runs = maps.as_strided((maps.numel() - side + 1, side), (1, 1), maps.storage_offset())
     first = (torch.arange(m, device=maps.device) * h + corner[:, 1]) * w + corner[:, 0]
@@ -247,7 +257,12 @@ def _blocks(maps: Tensor, corner: Tensor, side: int) -> Tensor:
 
 
 def _refine(
-    cost: Float[Tensor, "m r r"], row: Tensor, column: Tensor, from_observation: Float[Tensor, "m 2"], empty: Tensor, weight: float
+    cost: Float[Tensor, "m r r"],
+    row: Tensor,
+    column: Tensor,
+    from_observation: Float[Tensor, "m 2"],
+    empty: Tensor,
+    weight: float,
 ) -> tuple[Float[Tensor, "m 2"], Float[Tensor, " m"]]:
     """The minimum of the cost between pixels: a shift of at most one pixel from the best one, and χ² there.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +75,9 @@ class CropCache:
 
 def face_boxes(samples: Sequence[Sample]) -> np.ndarray:
     """(b, 4) float64 x0, y0, x1, y1: the given box where there is one, else the box of the annotated points."""
-    rows = [s.box if s.box is not None else (*np.nanmin(s.points, axis=0), *np.nanmax(s.points, axis=0)) for s in samples]
+    rows = [
+        s.box if s.box is not None else (*np.nanmin(s.points, axis=0), *np.nanmax(s.points, axis=0)) for s in samples
+    ]
     return np.array(rows, dtype=np.float64).reshape(len(samples), 4)
 
 
@@ -98,7 +101,11 @@ def cut(image: np.ndarray, image_to_crop: np.ndarray, size: int) -> np.ndarray:
         high = np.ceil(spread.max(0)).astype(int) + factor + 1
         image = image[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
         extra = [-image.shape[0] % factor, -image.shape[1] % factor]
-        image = cv2.copyMakeBorder(image, 0, extra[0], 0, extra[1], cv2.BORDER_REPLICATE) if image.size else np.zeros((factor, factor, 3), np.uint8)
+        image = (
+            cv2.copyMakeBorder(image, 0, extra[0], 0, extra[1], cv2.BORDER_REPLICATE)
+            if image.size
+            else np.zeros((factor, factor, 3), np.uint8)
+        )
         image = cv2.resize(image, (image.shape[1] // factor, image.shape[0] // factor), interpolation=cv2.INTER_AREA)
         matrix[:, 2] += matrix[:, :2] @ (low + (factor - 1) / 2)
         matrix[:, :2] *= factor
@@ -140,7 +147,9 @@ def build_crops(
         bad(name, reason)
     keep = [row for row, sample in enumerate(samples) if sample.id not in failed]
     if not keep:
-        raise SemalignError(f"{folder}: none of the {len(samples)} images can be read; check the data set with 'semalign data check'.")
+        raise SemalignError(
+            f"{folder}: none of the {len(samples)} images can be read; check the data set with 'semalign data check'."
+        )
     images = np.memmap(target / "images.u8", np.uint8, "r", shape=(len(samples), size, size, 3))
     ids = tuple(samples[row].id for row in keep)
     whole = len(keep) == len(samples)
@@ -190,9 +199,9 @@ def _key(samples: Sequence[Sample], settings: CropSettings, input_size: int) -> 
     return digest.hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, dict[str, str]]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        description: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SemalignError(f"{path}: the crop cache is damaged ({error}); delete its folder and run again.") from error
     return description

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from semalign.errors import SemalignError
 
-_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
 
 
 def read_image(path: str | Path, reduce: int = 1) -> np.ndarray:
@@ -39,7 +40,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         width, height = image.size
-        turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
         return (height, width) if turned else (width, height)
 
 

@@ -68,7 +68,9 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
     tensors, description = load_tensors(path)
     try:
         if description["format"] != FORMAT:
-            raise SemalignError(f"{path}: is a model file of format {description['format']}; this version reads format {FORMAT}.")
+            raise SemalignError(
+                f"{path}: is a model file of format {description['format']}; this version reads format {FORMAT}."
+            )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
         network.load_state_dict(tensors)
@@ -105,8 +107,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if KEY not in metadata:
-                raise SemalignError(f"{path}: is not a Semalign model file; use one that 'semalign train' or 'semalign run' wrote.")
+                raise SemalignError(
+                    f"{path}: is not a Semalign model file; use one that 'semalign train' or 'semalign run' wrote."
+                )
             description: dict[str, Any] = json.loads(metadata[KEY])
             return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise SemalignError(f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy.") from error
+        raise SemalignError(
+            f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy."
+        ) from error

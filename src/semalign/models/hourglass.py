@@ -102,7 +102,7 @@ class HeatmapHead(nn.Module):
         else:
             shuffled = landmarks * factor**2 if upsampling == "shuffle" else landmarks
             self.predict = nn.Conv2d(width, shuffled, 1)
-        nn.init.normal_(self.predict.weight, std=1e-3)  # type: ignore[arg-type]
+        nn.init.normal_(self.predict.weight, std=1e-3)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
@@ -142,7 +142,8 @@ class StackedHourglass(nn.Module):
             for _ in range(settings.stacks)
         )
         self.heads = nn.ModuleList(
-            HeatmapHead(width, landmarks, settings.upsampling_factor, settings.upsampling) for _ in range(settings.stacks)
+            HeatmapHead(width, landmarks, settings.upsampling_factor, settings.upsampling)
+            for _ in range(settings.stacks)
         )
         inner_maps = [landmarks * settings.upsampling_factor**2] * (settings.stacks - 1)
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in inner_maps)

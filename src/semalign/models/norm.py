@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class _AllReduce(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -23,14 +41,14 @@ class BatchNorm(nn.BatchNorm2d):
         return self._forward_across_processes(input)
 
     def _forward_across_processes(self, x: Tensor) -> Tensor:
-        from torch.distributed.nn.functional import all_reduce
-
         wide = x.float()
         moments = torch.stack([wide.mean(dim=(0, 2, 3)), wide.square().mean(dim=(0, 2, 3))])
-        mean, square = all_reduce(moments) / dist.get_world_size()
+        mean, square = _AllReduce.apply(moments) / dist.get_world_size()
         variance = square - mean.square()
         with torch.no_grad():
-            assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+            assert (
+                self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+            )
             count = x.numel() / x.shape[1] * dist.get_world_size()
             momentum = self.momentum if self.momentum is not None else 0.1
             self.num_batches_tracked += 1

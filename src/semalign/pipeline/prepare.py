@@ -44,7 +44,9 @@ def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress:
     if data is not None:
         return Path(data)
     if recipe.synthesis is None:
-        raise SemalignError(f"recipe {recipe.name!r} does not make its own data; give the data set's folder with --data.")
+        raise SemalignError(
+            f"recipe {recipe.name!r} does not make its own data; give the data set's folder with --data."
+        )
     settings = replace(recipe.synthesis, seed=recipe.seed)
     with progress.stage("synthetic faces", settings.count) as advance:
         return write_dataset(out / "data", settings, counted(advance), workers=os.cpu_count() or 1)
@@ -63,14 +65,22 @@ def split_faces(recipe: Recipe, data: Path, keep_going: bool) -> tuple[Dataset, 
         leaky = set(leaky_training_ids(dataset)) & set(train.ids())
         if leaky:
             train = train.select(exclude=leaky)
-            notes.append(f"{len(leaky)} training faces whose photograph is also a test face were left out: {', '.join(sorted(leaky))}.")
+            notes.append(
+                f"{len(leaky)} training faces whose photograph is also a test face were left out: {', '.join(sorted(leaky))}."
+            )
     if not len(train):
         raise SemalignError(f"{data}: holds no training faces; check it with 'semalign data check'.")
     return train, test, tuple(notes)
 
 
 def cache_crops(
-    dataset: Dataset, crop: CropSettings, input_size: int, folder: Path, keep_going: bool, progress: Progress, title: str
+    dataset: Dataset,
+    crop: CropSettings,
+    input_size: int,
+    folder: Path,
+    keep_going: bool,
+    progress: Progress,
+    title: str,
 ) -> Faces:
     """The crops of a data set; with `keep_going`, faces whose image cannot be read are dropped and listed in `skipped`."""
     failed: dict[str, str] = {}
@@ -88,6 +98,7 @@ def same_scheme(model: LandmarkScheme, recipe: Recipe) -> Recipe:
     wanted = load_scheme(recipe.data.scheme)
     if wanted != model:
         raise SemalignError(
-            f"recipe {recipe.name!r} is for the landmark scheme {wanted.name!r}, the model for {model.name!r}; choose another of either."
+            f"recipe {recipe.name!r} is for the landmark scheme {wanted.name!r}, the model for {model.name!r}; "
+            "choose another of either."
         )
     return recipe

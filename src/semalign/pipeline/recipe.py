@@ -34,7 +34,8 @@ class DataSettings:
 @dataclass(frozen=True)
 class Recipe:
     """All settings of a run. Three trainings: *start* on the annotations until it roughly converges, then from there
-    *aligned* (search and training in turn) and *baseline* (as long on the annotations), the latter two `repeats` times."""
+    *aligned* (search and training in turn) and *baseline* (as long on the annotations), the latter two `repeats` times.
+    """
 
     name: str = "unnamed"
     description: str = ""
@@ -82,7 +83,9 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SemalignError(f"{path}: the recipe cannot be read ({getattr(error, 'strerror', None) or error}); check the path.") from error
+            raise SemalignError(
+                f"{path}: the recipe cannot be read ({getattr(error, 'strerror', None) or error}); check the path."
+            ) from error
         where, default = str(path), path.stem
     else:
         text, where, default = recipe_text(str(name_or_path)), f"recipe {name_or_path}", str(name_or_path)
@@ -103,7 +106,9 @@ def parse_recipe(text: str, where: str, name: str = "unnamed", overrides: Sequen
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings",))
-        raise SemalignError(f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it.") from error
+        raise SemalignError(
+            f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it."
+        ) from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -124,7 +129,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        parsed = value
+        parsed = value.strip()
     *parents, last = key.strip().split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
@@ -133,13 +138,14 @@ def _override(tree: dict[str, Any], override: str) -> None:
     tree[last] = parsed
 
 
-def _refuse_unknown(tree: dict[str, Any], kind: type, where: str) -> None:
+def _refuse_unknown(tree: dict[str, Any], kind: type, where: str, table: str = "") -> None:
     hints = get_type_hints(kind)
-    refuse_unknown(tree, [item.name for item in fields(kind)], "setting", f" in {where}")
+    place = f" in [{table}] of {where}" if table else f" in {where}"
+    refuse_unknown(tree, [item.name for item in fields(kind)], "setting", place)
     for key, value in tree.items():
         inner = _dataclass_in(hints[key])
         if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, f"[{key}] of {where}")
+            _refuse_unknown(value, inner, where, f"{table}.{key}".lstrip("."))
 
 
 def _dataclass_in(hint: Any) -> type | None:

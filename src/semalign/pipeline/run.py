@@ -1,7 +1,7 @@
 """A whole run, and its stages on their own: what the commands call.
 
-A run's folder says what it was made from (recipe.toml), and every stage leaves a finished file behind, so that `resume` continues
-a killed run where it stood, to the bit.
+A run's folder says what it was made from (recipe.toml), and every stage leaves a finished file behind, so that `resume`
+continues a killed run where it stood, to the bit.
 """
 
 from __future__ import annotations
@@ -104,7 +104,13 @@ def run(
 
 
 def train(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, keep_going: bool = False, progress: Progress | None = None
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
 ) -> Path:
     """Train a detector on the annotations with the recipe's `start` settings; returns the model's file."""
     out, progress = Path(out), progress or SilentProgress()
@@ -235,13 +241,13 @@ def _reference(faces: Faces, labels: Path | None) -> tuple[dict[str, np.ndarray]
     known = dict(zip(version.ids, version.points, strict=True))
     missing = [name for name in faces.dataset.ids() if name not in known]
     if missing:
-        raise SemalignError(f"{labels}: has no label for {missing[0]} and {len(missing) - 1} more; label these faces or use another split.")
+        raise SemalignError(
+            f"{labels}: has no label for {missing[0]} and {len(missing) - 1} more; label these faces or use another split."
+        )
     return known, f"labels, version {version.index}"
 
 
-def _detector_figures(
-    start: Model, models: list[tuple[Model, Model]], test: Faces, advance: Any
-) -> dict[str, Any]:
+def _detector_figures(start: Model, models: list[tuple[Model, Model]], test: Faces, advance: Any) -> dict[str, Any]:
     """The detectors on the test faces: in full for the first repeat, mean and spread over all of them."""
     if not len(test.dataset):
         return {}
@@ -258,7 +264,11 @@ def _detector_figures(
     key = next(iter(first))
     return {
         "detector": full,
-        "detector_nme": {"start": first[key], **{name: values[0][key] for name, values in repeats.items()}, "normalisation": key},
+        "detector_nme": {
+            "start": first[key],
+            **{name: values[0][key] for name, values in repeats.items()},
+            "normalisation": key,
+        },
         "repeats": {name: _spread(values) for name, values in repeats.items()},
     }
 
@@ -325,9 +335,13 @@ def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
         path, text = out / "recipe.toml", dump_recipe(recipe)
         if path.is_file():
             if not resume:
-                raise SemalignError(f"{out}: holds a run already; add --resume to continue it, or choose another folder.")
+                raise SemalignError(
+                    f"{out}: holds a run already; add --resume to continue it, or choose another folder."
+                )
             if path.read_text(encoding="utf-8") != text:
-                raise SemalignError(f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder.")
+                raise SemalignError(
+                    f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder."
+                )
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise SemalignError(f"{out}: is not empty and holds no run; choose a new or an empty folder.")
         else:
@@ -343,7 +357,9 @@ def _read_summary(out: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SemalignError(f"{out / SUMMARY}: cannot be read ({error}); delete it and run again with --resume.") from error
+        raise SemalignError(
+            f"{out / SUMMARY}: cannot be read ({error}); delete it and run again with --resume."
+        ) from error
     if not (out / "report.html").is_file():
         write_report(out)
     return summary

@@ -72,7 +72,12 @@ class Stages:
             self.recipe.alternation,
             trainer.accelerator,
             self.recipe.alignment.precision,
-            {"source": "search", "recipe": self.recipe.name, "seed": self._later_seed(repeat), **search_provenance(self.recipe)},
+            {
+                "source": "search",
+                "recipe": self.recipe.name,
+                "seed": self._later_seed(repeat),
+                **search_provenance(self.recipe),
+            },
         )
 
         def labels_of_epoch(epoch: int) -> tuple[np.ndarray, Record]:
@@ -91,7 +96,15 @@ class Stages:
     def _trainer(self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int) -> Trainer:
         recipe = self.recipe
         return Trainer(
-            folder, network, make_accelerator(), self.train.crops, self.scheme, training, recipe.heatmap, recipe.augmentation, seed
+            folder,
+            network,
+            make_accelerator(),
+            self.train.crops,
+            self.scheme,
+            training,
+            recipe.heatmap,
+            recipe.augmentation,
+            seed,
         )
 
     def _fit(
@@ -107,7 +120,9 @@ class Stages:
         with self.progress.stage(title, left) as advance:
             trainer.fit(labels_of_epoch, self._nme_of(trainer, title), advance)
         with trainer.averaged_weights() as network:
-            model = Model(copy.deepcopy(network), self.scheme, self.recipe.crop, self.sigma, self.about | {"stage": title})
+            model = Model(
+                copy.deepcopy(network), self.scheme, self.recipe.crop, self.sigma, self.about | {"stage": title}
+            )
         if trainer.accelerator.is_main_process:
             save_model(path, model)
         trainer.accelerator.wait_for_everyone()

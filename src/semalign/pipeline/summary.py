@@ -126,7 +126,9 @@ def write_figures(path: Path, model: Model, train: Faces, labels: LabelVersion, 
     annotations = train.dataset.points()
     moved = np.linalg.norm(labels.points - annotations, axis=2).mean(1) / _unit(train, train.dataset.scheme)
     most = np.argsort(-moved, kind="stable")
-    drawn = [int(row) for row in rng.permutation(len(moved)) if row not in set(most[:count].tolist())][: (count + 1) // 2]
+    drawn = [int(row) for row in rng.permutation(len(moved)) if row not in set(most[:count].tolist())][
+        : (count + 1) // 2
+    ]
     rows = np.array([*drawn, *most[: count - len(drawn)].tolist()])
     size = train.crops.images.shape[1]
     inset = (size - train.crops.input_size) // 4  # half of the margin is shown
@@ -141,18 +143,22 @@ def write_figures(path: Path, model: Model, train: Faces, labels: LabelVersion, 
         arrays["truth"] = (train.crops.to_crop(train.truth)[rows] - shift).astype(np.float32)
     arrays |= _heatmaps(model, train, rows[:2])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _heatmaps(model: Model, faces: Faces, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Heatmaps of a strong and a weak landmark of some faces (Fig. 2a), over the picture that the network sees."""
     strong, weak = strong_and_weak(model.scheme)
     crops = faces.crops
-    some = type(crops)(tuple(crops.ids[row] for row in rows), crops.images[rows], crops.image_to_crop[rows], crops.input_size)
+    some = type(crops)(
+        tuple(crops.ids[row] for row in rows), crops.images[rows], crops.image_to_crop[rows], crops.input_size
+    )
     (_, maps), *_ = heatmaps_of(model.network, some)
     inset = (crops.images.shape[1] - crops.input_size) // 2
     return {
-        "heatmap_faces": np.ascontiguousarray(some.images[:, inset : inset + crops.input_size, inset : inset + crops.input_size]),
+        "heatmap_faces": np.ascontiguousarray(
+            some.images[:, inset : inset + crops.input_size, inset : inset + crops.input_size]
+        ),
         "heatmap_strong": maps[:, strong].cpu().numpy(),
         "heatmap_weak": maps[:, weak].cpu().numpy(),
         "heatmap_strong_index": np.full(len(rows), strong),
@@ -166,5 +172,3 @@ def strong_and_weak(scheme: LandmarkScheme) -> tuple[int, int]:
     longest = max((c for c in scheme.curves if not c.closed), key=lambda c: len(c.landmarks), default=None)
     weak = longest.landmarks[len(longest.landmarks) // 4] if longest else (scheme.weak or (scheme.count - 1,))[0]
     return strong, weak
-
-

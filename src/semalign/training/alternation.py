@@ -1,7 +1,7 @@
 """Alternation of label search and training (Sec. 4.4): the labels of each epoch.
 
-Step 1 searches ŷ over the training set with the network fixed; step 2 trains an epoch on ŷ. With `update` the next search starts
-at the labels found last, without it at the annotations. Every search appends a version to the label store.
+Step 1 searches ŷ over the training set with the network fixed; step 2 trains an epoch on ŷ. With `update` the next search
+starts at the labels found last, without it at the annotations. Every search appends a version to the label store.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ class Predictions(NamedTuple):
     confidence: np.ndarray  # (b, n)
 
 
-@torch.inference_mode()
 def heatmaps_of(
     network: StackedHourglass, crops: CropCache, batch_size: int = 32, precision: str = "fp32"
 ) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"]]]:
@@ -38,10 +37,10 @@ def heatmaps_of(
     for start in range(0, len(crops), batch_size):
         rows = np.arange(start, min(start + batch_size, len(crops)))
         maps = crops.crop_to_input.expand(len(rows), 2, 3).to(device)
-        images = warp(crops.batch(rows).to(device), maps, settings.input_size)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            heatmaps = network(images.contiguous(memory_format=torch.channels_last))[-1]
-        yield rows, heatmaps.float()
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            images = warp(crops.batch(rows).to(device), maps, settings.input_size)
+            heatmaps = network(images.contiguous(memory_format=torch.channels_last))[-1].float()
+        yield rows, heatmaps
 
 
 def heatmap_to_image(network: StackedHourglass, crops: CropCache, rows: np.ndarray) -> Float[Tensor, "b 2 3"]:

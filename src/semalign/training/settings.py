@@ -34,7 +34,9 @@ class TrainingSettings:
     divisors: tuple[float, ...] = ()  # 'steps': by how much
     weight_decay: float = 0.01
     gradient_clip: float = 1.0  # largest norm of the gradient, 0 = none
-    ema: float = 0.999  # decay of the running average of the weights that is kept as the result, 0 = the weights themselves
+    ema: float = (
+        0.999  # decay of the running average of the weights that is kept as the result, 0 = the weights themselves
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:

@@ -209,7 +209,9 @@ class Trainer:
             self.network.load_state_dict(parts["network"])
             self._load_optimizer(parts["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise SemalignError(f"{path}: belongs to a run with other settings; choose another folder or delete it.") from error
+            raise SemalignError(
+                f"{path}: belongs to a run with other settings; choose another folder or delete it."
+            ) from error
         for name, value in parts["average"].items():
             self.average[name].copy_(value)
         self.epoch, self.records = int(description["epoch"]), list(description["records"])
@@ -242,7 +244,8 @@ class _Swapped:
 def make_accelerator() -> Accelerator:
     """The device (a GPU where there is one) and the processes of this run; precision is the trainer's own."""
     keep_large_blocks()
-    return Accelerator(mixed_precision="no")
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return Accelerator(cpu=not accelerated, mixed_precision="no")
 
 
 def _make_optimizer(network: torch.nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:

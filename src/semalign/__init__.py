@@ -1,0 +1,53 @@
+"""Semantically consistent facial landmarks: better labels out of noisy annotations, and a detector trained on them.
+
+The names below are the public interface; each is imported at its first use, so that `import semalign` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semalign.data import Dataset as Dataset
+    from semalign.data import LabelStore as LabelStore
+    from semalign.data import LabelVersion as LabelVersion
+    from semalign.data import Sample as Sample
+    from semalign.data import check_dataset as check_dataset
+    from semalign.data import export_labels as export_labels
+    from semalign.data import open_300w as open_300w
+    from semalign.errors import SemalignError as SemalignError
+    from semalign.pipeline import Progress as Progress
+    from semalign.pipeline import Recipe as Recipe
+    from semalign.pipeline import align as align
+    from semalign.pipeline import evaluate_model as evaluate_model
+    from semalign.pipeline import load_recipe as load_recipe
+    from semalign.pipeline import run as run
+    from semalign.pipeline import search as search
+    from semalign.pipeline import train as train
+    from semalign.schemes import LandmarkScheme as LandmarkScheme
+    from semalign.schemes import load_scheme as load_scheme
+    from semalign.synthetic import SynthesisSettings as SynthesisSettings
+    from semalign.synthetic import write_dataset as write_dataset
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "semalign.data": ("Dataset", "LabelStore", "LabelVersion", "Sample", "check_dataset", "export_labels", "open_300w"),
+    "semalign.errors": ("SemalignError",),
+    "semalign.pipeline": ("Progress", "Recipe", "align", "evaluate_model", "load_recipe", "run", "search", "train"),
+    "semalign.schemes": ("LandmarkScheme", "load_scheme"),
+    "semalign.synthetic": ("SynthesisSettings", "write_dataset"),
+}
+__all__ = [name for names in _HOME.values() for name in names]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'semalign' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,116 @@
+"""The application: its groups of commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from semalign import __version__
+from semalign.cli import data, labels, show, stages
+from semalign.errors import SemalignError
+
+BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
+Command = Callable[..., None]
+
+
+class Commands(TyperGroup):
+    """A group whose commands end with one sentence, never with a traceback, on bad input and on Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except SemalignError as error:
+            _complain(f"error: {error}")
+            raise SystemExit(BAD_INPUT) from error
+        except KeyboardInterrupt:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            resumable = command is not None and any(option.name == "resume" for option in command.params)
+            _complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _complain(message: str) -> None:
+    typer.secho(message, fg=typer.colors.RED, err=True)
+
+
+def help_text(docstring: str | None) -> str:
+    """A docstring as typer is to show it: a paragraph as one line, to be wrapped anew; indented lines as they are."""
+    paragraphs = []
+    for paragraph in inspect.cleandoc(docstring or "").split("\n\n"):
+        lines = escape(paragraph).splitlines()
+        indented = [line for line in lines if line.startswith(" ")]
+        flowing = " ".join(line for line in lines if not line.startswith(" "))
+        paragraphs.append("\n".join(filter(None, [flowing, *indented])))
+    return "\n\n".join(paragraphs)
+
+
+def _group(**settings: Any) -> typer.Typer:
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **settings,
+    )
+
+
+def _add(group: typer.Typer, commands: Mapping[str, Command], panel: str | None = None) -> None:
+    for name, command in commands.items():
+        group.command(name, help=help_text(command.__doc__), rich_help_panel=panel)(command)
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"semalign {__version__}")
+        raise typer.Exit
+    return asked
+
+
+def _semalign(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Print the version.")
+    ] = False,
+) -> None:
+    """Better facial landmark labels out of noisy annotations, and a detector trained on them.
+
+    Semalign searches for the labels on which images and annotations agree (Liu et al., Semantic Alignment, CVPR 2019),
+    trains a stacked hourglass on them and evaluates it. Annotations are only ever read.
+
+    Start with:
+        semalign data check ~/300w
+        semalign run demo --out runs/demo
+        semalign run 300w-compact --data ~/300w --out runs/300w
+    """
+
+
+def build() -> typer.Typer:
+    """The application with all its commands."""
+    application = _group(cls=Commands, name="semalign")
+    application.callback(help=help_text(_semalign.__doc__))(_semalign)
+    _add(application, stages.COMMANDS, "Train, search, evaluate")
+    for name, module in (("data", data), ("labels", labels)):
+        group = _group(help=module.__doc__)
+        _add(group, module.COMMANDS)
+        application.add_typer(group, name=name, rich_help_panel="Data and labels")
+    _add(application, show.COMMANDS, "What ships with Semalign")
+    return application
+
+
+app = build()
+
+
+def main() -> None:
+    """Run the command line; the entry point of `semalign`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a character shows another one
+    app(prog_name="semalign")

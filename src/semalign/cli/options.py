@@ -1,0 +1,58 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def argument(metavar: str, text: str) -> Any:
+    """A positional argument."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+def option(name: str, metavar: str, text: str, default: str | bool = False, **more: Any) -> Any:
+    """An option with a value; `default` says what holds without it, True = the parameter's own default."""
+    return typer.Option(name, metavar=metavar, help=text, show_default=default, **more)
+
+
+def flag(name: str, text: str) -> Any:
+    """An option without a value."""
+    return typer.Option(name, metavar="", help=text, show_default=False)
+
+
+RecipeName = Annotated[
+    str, argument("RECIPE", "A shipped recipe by its name (see `semalign recipes`), or a TOML file.")
+]
+OtherRecipe = Annotated[
+    str | None, option("--recipe", "RECIPE", "Settings of this recipe, not those stored in the model.")
+]
+Model = Annotated[Path, argument("MODEL", "A trained model, such as aligned/model.safetensors of a run.")]
+Data = Annotated[Path, option("--data", "PATH", "Data set: a folder in the layout of 300W, complete or partial.")]
+RecipeData = Annotated[
+    Path | None,
+    option(
+        "--data",
+        "PATH",
+        "Data set: a folder in the layout of 300W, complete or partial. A recipe for synthetic faces makes its own.",
+    ),
+]
+Out = Annotated[Path, option("--out", "DIR", "Folder for everything that is written.")]
+Resume = Annotated[
+    bool, flag("--resume", "Continue what was started in DIR exactly where it stopped; start it if nothing was.")
+]
+KeepGoing = Annotated[
+    bool, flag("--keep-going", "Leave out bad samples and list them at the end, instead of stopping at the first.")
+]
+Set = Annotated[
+    list[str] | None,
+    option("--set", "KEY=VALUE", "Change a setting of the recipe, as start.epochs=20; may be given several times."),
+]
+Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
+
+
+def overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
+    """The changes to a recipe that --set and --seed ask for, as `key=value` strings."""
+    return (*(settings or ()), *(() if seed is None else (f"seed={seed}",)))

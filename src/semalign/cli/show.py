@@ -1,0 +1,42 @@
+"""The commands that show what ships with Semalign: recipes and landmark schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from semalign.cli.options import argument
+
+
+def recipes(
+    name: Annotated[str | None, argument("[NAME]", "Print this recipe.")] = None,
+) -> None:
+    """List the shipped recipes, or print one to start a recipe of your own from.
+
+    Examples:
+        semalign recipes
+        semalign recipes 300w-compact > mine.toml
+    """
+    from semalign import pipeline
+
+    if name is not None:
+        typer.echo(pipeline.recipe_text(name), nl=False)
+        return
+    for shipped in pipeline.shipped_recipes():
+        typer.echo(f"{shipped:<16}{pipeline.load_recipe(shipped).description}")
+
+
+def schemes() -> None:
+    """List the shipped landmark schemes.
+
+    A scheme of your own is a TOML file with the same keys; its path is given where a scheme's name is.
+    """
+    from semalign.cli import tables
+    from semalign.schemes import load_scheme, shipped_schemes
+
+    tables.print_schemes([load_scheme(name) for name in shipped_schemes()])
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"recipes": recipes, "schemes": schemes}

@@ -1,0 +1,211 @@
+"""The commands that train, search and evaluate: `run`, and its stages on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from semalign.cli.options import (
+    Data,
+    KeepGoing,
+    Model,
+    OtherRecipe,
+    Out,
+    RecipeData,
+    RecipeName,
+    Resume,
+    Seed,
+    Set,
+    argument,
+    flag,
+    option,
+    overrides,
+)
+
+if TYPE_CHECKING:
+    from semalign.pipeline import Recipe
+
+Split = Literal["test", "train", "all"]
+
+
+def run(
+    recipe: RecipeName,
+    out: Out,
+    data: RecipeData = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    keep_going: KeepGoing = False,
+    settings: Set = None,
+) -> None:
+    """The whole job: train, search labels and train on them in turn, evaluate, report.
+
+    DIR then holds report.html, summary.json, the models, every version of the labels and the resolved recipe.
+
+    Examples:
+        semalign run demo --out runs/demo
+        semalign run 300w-compact --data ~/300w --out runs/300w
+        semalign run 300w-compact --data ~/300w --out runs/300w --resume
+    """
+    from semalign import pipeline
+    from semalign.cli import tables
+    from semalign.cli.progress import RichProgress
+
+    resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
+    summary = pipeline.run(resolved, data, out, resume=resume, keep_going=keep_going, progress=RichProgress())
+    tables.print_summary(summary)
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+def train(
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    resume: Resume = False,
+    seed: Seed = None,
+    keep_going: KeepGoing = False,
+    settings: Set = None,
+) -> None:
+    """Train a detector on the annotations as they are.
+
+    Example:
+        semalign train 300w-compact --data ~/300w --out start --set start.epochs=20
+    """
+    from semalign import pipeline
+    from semalign.cli.progress import RichProgress
+
+    resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
+    model = pipeline.train(resolved, data, out, resume=resume, keep_going=keep_going, progress=RichProgress())
+    typer.echo(f"model: {model}")
+
+
+def align(
+    model: Model,
+    data: Data,
+    out: Out,
+    recipe: OtherRecipe = None,
+    no_update: Annotated[
+        bool, flag("--no-update", "Search around the annotations every time, not around the labels found last.")
+    ] = False,
+    resume: Resume = False,
+    seed: Seed = None,
+    keep_going: KeepGoing = False,
+    settings: Set = None,
+) -> None:
+    """Search labels and train on them in turn, from a trained model on.
+
+    DIR then holds the labels of every iteration (labels/0000.parquet are the annotations) and the model.
+
+    Example:
+        semalign align start/model.safetensors --data ~/300w --out aligned
+    """
+    from semalign import pipeline
+    from semalign.cli.progress import RichProgress
+
+    chosen = _recipe(recipe, overrides(settings, seed))
+    result = pipeline.align(
+        model,
+        data,
+        out,
+        recipe=chosen,
+        update=not no_update,
+        resume=resume,
+        keep_going=keep_going,
+        progress=RichProgress(),
+    )
+    typer.echo(f"model: {result}")
+
+
+def search(
+    model: Model,
+    data: Data,
+    out: Out,
+    recipe: OtherRecipe = None,
+    keep_going: KeepGoing = False,
+    settings: Set = None,
+) -> None:
+    """Search labels once with a given model, without training.
+
+    The labels are appended to those in DIR as a new version; `semalign labels export` writes them as .pts files.
+
+    Example:
+        semalign search start/model.safetensors --data ~/300w --out labels
+    """
+    from semalign import pipeline
+    from semalign.cli import tables
+    from semalign.cli.progress import RichProgress
+
+    chosen = _recipe(recipe, overrides(settings, None))
+    version = pipeline.search(model, data, out, recipe=chosen, keep_going=keep_going, progress=RichProgress())
+    tables.print_versions([version])
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    json_file: Annotated[
+        Path | None, option("--json", "FILE", "Also write everything, curves included, to this file.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        option("--labels", "DIR", "Measure against the last version of these labels, not the annotations (or truth)."),
+    ] = None,
+    split: Annotated[
+        Split, option("--split", "SPLIT", "Faces to measure on: test, train or all.", default=True)
+    ] = "test",
+    keep_going: KeepGoing = False,
+) -> None:
+    """Errors of a model on the test faces, by subset and normalisation.
+
+    Every normalisation has its own name: nme_interpupil divides by the distance of the pupils (means of the eyes'
+    points), nme_interocular by that of the outer eye corners, nme_box by the side of the face box; errors and failure
+    rates are in %, and auc_interocular_8 is the area under the cumulative curve up to 8 %.
+
+    Example:
+        semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w
+    """
+    from semalign import files, pipeline
+    from semalign.cli import tables
+    from semalign.cli.progress import RichProgress
+
+    result = pipeline.evaluate_model(
+        model, data, keep_going=keep_going, labels=labels, split=split, progress=RichProgress()
+    )
+    if json_file is not None:
+        files.write_json(json_file, result)
+    tables.print_evaluation(result)
+
+
+def report(
+    run_folder: Annotated[Path, argument("RUN", "Folder that `semalign run` wrote.")],
+) -> None:
+    """Write report.html anew from the files of a run.
+
+    Example:
+        semalign report runs/demo
+    """
+    from semalign.report import write_report
+
+    typer.echo(f"report: {write_report(run_folder)}")
+
+
+def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:
+    """The recipe asked for; None = the settings stored in the model."""
+    from semalign.errors import SemalignError
+    from semalign.pipeline import load_recipe
+
+    if name is None and changes:
+        raise SemalignError("--set and --seed change a recipe; name one with --recipe.")
+    return None if name is None else load_recipe(name, changes)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "train": train,
+    "align": align,
+    "search": search,
+    "evaluate": evaluate,
+    "report": report,
+}

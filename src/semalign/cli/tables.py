@@ -1,0 +1,130 @@
+"""Results as tables on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from semalign.data import CheckReport, LabelVersion
+    from semalign.schemes import LandmarkScheme
+
+
+def print_check(report: CheckReport) -> None:
+    """What `semalign data check` found."""
+    faces = _table("subset", "faces")
+    for subset, count in report.counts.items():
+        faces.add_row(subset, str(count))
+    faces.add_section()
+    faces.add_row("all", str(report.usable))
+    _show(faces)
+    _lines(f"note: {note}" for note in report.notes)
+    _lines(f"bad: {problem.message}" for problem in report.problems)
+    usable = f"{report.usable} usable face{'' if report.usable == 1 else 's'} with the points of {report.scheme}"
+    _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad"])
+
+
+def print_versions(versions: Sequence[LabelVersion]) -> None:
+    """Label versions, with what moved."""
+    table = _table("version", "iteration", "images", "landmarks", "mean movement, px", "largest, px", "confidence")
+    for version in versions:
+        images, landmarks = version.movement.shape
+        numbers = (np.mean(version.movement), np.max(version.movement), np.mean(version.confidence))
+        shown = ("" if np.isnan(number) else f"{number:.3f}" for number in numbers)
+        table.add_row(str(version.index), str(version.iteration), str(images), str(landmarks), *shown)
+    _show(table)
+
+
+def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
+    """Landmark schemes, with what they define."""
+    table = _table("scheme", "landmarks", "pairs", "curves", "strong", "regions", words=("regions",))
+    for scheme in schemes:
+        numbers = (scheme.count, len(scheme.pairs), len(scheme.curves), len(scheme.strong))
+        table.add_row(scheme.name, *map(str, numbers), ", ".join(scheme.regions))
+    _show(table)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """What a run achieved: labels against the truth where it is known, detectors on the test faces."""
+    labels = _table("labels against the truth, % of the outer-eye distance", "annotations", "found", "change")
+    for key, name in (("", "all points"), ("_strong", "strong points"), ("_contour", "contour")):
+        error = summary.get(f"label_error{key}")
+        if error is not None:
+            change = f"{100 * (error['after'] / error['before'] - 1):+.0f} %" if error["before"] else ""
+            labels.add_row(name, _number(error["before"]), _number(error["after"]), change)
+    if labels.row_count:
+        _show(labels)
+        _lines([""])
+    if "repeats" in summary:
+        _show(_detectors(summary))
+        _lines([""])
+    _lines(f"note: {note}" for note in summary["data"]["notes"])
+    print_skipped(summary["data"]["skipped"])
+
+
+def _detectors(summary: Mapping[str, Any]) -> Table:
+    """Errors of the detectors on all test faces; of several repeats, mean ± standard deviation."""
+    repeats: Mapping[str, Mapping[str, Any]] = summary["repeats"]
+    table = _table(f"detector on the test faces, against the {summary['data']['reference']}, %", "start", *repeats)
+    start = summary["detector"]["start"]["subsets"]["all"]
+    for measure in next(iter(repeats.values())):
+        spreads = [values[measure] for values in repeats.values()]
+        shown = (_number(s["mean"]) + (f" ± {s['sd']:.3f}" if s["sd"] is not None else "") for s in spreads)
+        table.add_row(measure, _number(start.get(measure)), *shown)
+    return table
+
+
+def print_skipped(skipped: Sequence[Sequence[str]]) -> None:
+    """The bad samples that were left out, and why."""
+    _lines(f"left out: {why}" for _, why in skipped)
+    if skipped:
+        _lines([f"{len(skipped)} bad sample{' was' if len(skipped) == 1 else 's were'} left out"])
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """Errors by subset: a row for each measure under its full name, then the regions; notes and what was left out."""
+    subsets: Mapping[str, Mapping[str, Any]] = result["subsets"]
+    table = _table("", *subsets)
+    first = next(iter(subsets.values()))
+    for name in [name for name, value in first.items() if isinstance(value, (int, float))]:
+        table.add_row(name, *(_number(subset.get(name)) for subset in subsets.values()))
+    table.add_section()
+    for region in first.get("by_region", ()):
+        values = (subset["by_region"].get(region) for subset in subsets.values())
+        table.add_row(f"nme_interocular {region}", *map(_number, values))
+    _show(table)
+    data = result["data"]
+    _lines(["", f"measured against the {data['reference']}", *(f"note: {note}" for note in data["notes"])])
+    print_skipped(data["skipped"])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _table(*columns: str, words: Sequence[str] = ()) -> Table:
+    """An empty table whose columns, but for the first and those of `words`, are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or column in words else "right")
+    return table
+
+
+def _show(table: Table) -> None:
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # a file or a pipe has no width to keep within
+        console.width = 200
+    console.print(table)
+
+
+def _lines(lines: Iterable[str]) -> None:
+    console = Console(highlight=False, markup=False)
+    for line in lines:
+        console.print(line, soft_wrap=True)

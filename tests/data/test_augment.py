@@ -1,0 +1,74 @@
+"""Augmentation: points stay on what they mark, and draws depend on the generator alone."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semalign.core.affine import transform_points
+from semalign.core.heatmaps import decode_heatmaps, render_gaussians
+from semalign.data.augment import AugmentationSettings, apply_augmentation, draw_augmentation, flip_points
+
+STILL = AugmentationSettings(
+    rotation=0.0, scale=0.0, shift=0.0, flip=0.0, brightness=0.0, contrast=0.0, colour=0.0, grey=0.0, blur=0.0, occlusion=0.0
+)  # fmt: skip
+MOVING = AugmentationSettings(brightness=0.0, contrast=0.0, colour=0.0, grey=0.0, blur=0.0, occlusion=0.0)
+CROP, INPUT = 96, 64
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(seed=st.integers(0, 2**31), x=st.floats(40, 56), y=st.floats(40, 56))
+@settings(max_examples=30)
+def test_a_drawn_dot_is_found_where_its_coordinate_goes(seed, x, y):
+    points = torch.tensor([[[x, y]]], dtype=torch.float64)
+    crops = render_gaussians(points.float(), CROP, 2.0).expand(1, 3, CROP, CROP).contiguous()
+    drawn = draw_augmentation(MOVING, 1, CROP, INPUT, generator(seed))
+    expected = transform_points(points, drawn.crop_to_input)[0, 0]
+    if not bool(((expected > 6) & (expected < INPUT - 7)).all()):
+        return  # turned out of the picture
+    zoom = float(drawn.crop_to_input[0, 0, :2].norm())
+    seen = decode_heatmaps(apply_augmentation(crops, drawn, INPUT)[:, :1], 2.0 * zoom).points[0, 0]
+    assert float((seen - expected).norm()) < 0.05
+
+
+def test_still_settings_cut_out_the_middle():
+    crops = torch.rand(2, 3, CROP, CROP)
+    drawn = draw_augmentation(STILL, 2, CROP, INPUT, generator(0))
+    inset = (CROP - INPUT) // 2
+    expected = crops[:, :, inset : inset + INPUT, inset : inset + INPUT]
+    assert torch.allclose(apply_augmentation(crops, drawn, INPUT), expected, atol=1e-5)
+
+
+def test_a_mirrored_face_swaps_left_and_right():
+    settings = AugmentationSettings(**(STILL.__dict__ | {"flip": 1.0}))
+    drawn = draw_augmentation(settings, 1, CROP, INPUT, generator(0))
+    points = torch.tensor([[[30.0, 40.0], [60.0, 40.0]]], dtype=torch.float64)
+    mapped = transform_points(points, drawn.crop_to_input)
+    swapped = flip_points(mapped, drawn.flipped, torch.tensor([1, 0]))
+    inset = (CROP - INPUT) / 2
+    assert swapped[0, 0].tolist() == [INPUT - 1 - (60.0 - inset), 40.0 - inset]
+    crops = torch.rand(1, 3, CROP, CROP)
+    plain = apply_augmentation(crops, draw_augmentation(STILL, 1, CROP, INPUT, generator(0)), INPUT)
+    assert torch.allclose(apply_augmentation(crops, drawn, INPUT), plain.flip(3), atol=1e-5)
+
+
+def test_a_processs_rows_are_those_of_the_whole_batch():
+    crops = torch.rand(6, 3, CROP, CROP)
+    drawn = draw_augmentation(AugmentationSettings(), 6, CROP, INPUT, generator(3))
+    whole = apply_augmentation(crops, drawn, INPUT)
+    parts = [apply_augmentation(crops[a : a + 3], drawn.rows(a, a + 3), INPUT) for a in (0, 3)]
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-6)
+
+
+def test_pictures_stay_in_range_and_settings_switch_parts_on():
+    crops = torch.rand(16, 3, CROP, CROP)
+    plain = apply_augmentation(crops, draw_augmentation(STILL, 16, CROP, INPUT, generator(1)), INPUT)
+    for part in ({"brightness": 0.3}, {"contrast": 0.5}, {"grey": 1.0}, {"blur": 1.0}, {"occlusion": 1.0}):
+        settings = AugmentationSettings(**(STILL.__dict__ | part))
+        changed = apply_augmentation(crops, draw_augmentation(settings, 16, CROP, INPUT, generator(1)), INPUT)
+        assert float(changed.min()) >= 0 and float(changed.max()) <= 1
+        assert float((changed - plain).abs().mean()) > 0.01, part

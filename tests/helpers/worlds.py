@@ -1,0 +1,49 @@
+"""Very small data sets and networks for tests of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from semalign.data.augment import AugmentationSettings
+from semalign.data.crops import CropCache, CropSettings, build_crops
+from semalign.data.samples import Dataset
+from semalign.data.w300 import open_300w
+from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
+from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
+from semalign.training.settings import HeatmapSettings, TrainingSettings
+from semalign.training.trainer import Trainer, make_accelerator
+
+NETWORK = HourglassSettings(input_size=64, heatmap_size=32, stacks=2, width=8, depth=2)
+TRAINING = TrainingSettings(epochs=3, batch_size=4, warmup=0.5, precision="fp32")
+HEATMAP = HeatmapSettings(sigma=12.0)
+
+
+@dataclass(frozen=True)
+class Small:
+    """Ten synthetic faces and their crops."""
+
+    dataset: Dataset
+    crops: CropCache
+
+    def network(self, seed: int = 0) -> StackedHourglass:
+        return build_hourglass(NETWORK, self.dataset.scheme.count, seed)
+
+    def trainer(self, folder: Path, **changes: object) -> Trainer:
+        training = replace(TRAINING, **changes)  # type: ignore[arg-type]
+        return Trainer(
+            folder, self.network(), make_accelerator(), self.crops, self.dataset.scheme, training, HEATMAP,
+            AugmentationSettings(), seed=3,
+        )  # fmt: skip
+
+    def labels(self) -> np.ndarray:
+        return self.crops.to_crop(self.dataset.points())
+
+
+def small_world(folder: Path, count: int = 10) -> Small:
+    """Make the faces and their crops in a folder."""
+    settings = SynthesisSettings(count=count, test_count=0, seed=1, face=FaceSettings(size=96))
+    dataset = open_300w(write_dataset(folder / "data", settings))
+    return Small(dataset, build_crops(folder / "crops", dataset.samples, CropSettings(), NETWORK.input_size))

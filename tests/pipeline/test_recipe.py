@@ -1,0 +1,81 @@
+"""Recipes: TOML in and out, and clear words about mistakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from semalign.errors import SemalignError
+from semalign.pipeline import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
+from semalign.pipeline.recipe import parse_recipe
+
+
+def test_the_shipped_recipes_are_there():
+    assert set(shipped_recipes()) >= {"demo", "300w-compact", "300w-paper"}
+    for name in shipped_recipes():
+        assert load_recipe(name).name == name and load_recipe(name).description
+
+
+@pytest.mark.parametrize("name", ["demo", "300w-compact", "300w-paper"])
+def test_a_recipe_survives_being_written_and_read(name):
+    recipe = load_recipe(name)
+    assert parse_recipe(dump_recipe(recipe), "text") == recipe
+    awkward = replace(recipe, description='quotes " and \\ and\nnew lines\t\x7f é')
+    assert parse_recipe(dump_recipe(awkward), "text") == awkward
+
+
+def test_the_paper_recipe_is_the_papers():
+    recipe = load_recipe("300w-paper")
+    network, start, alignment, search = recipe.network, recipe.start, recipe.alignment, recipe.search
+    assert (network.stacks, network.input_size, network.heatmap_size) == (4, 256, 256)
+    assert (start.optimizer, start.batch_size, start.learning_rate) == ("rmsprop", 10, 2.5e-4)
+    assert start.learning_rate / start.divisors[0] == pytest.approx(2.5e-6) and start.milestones == (120,)
+    assert (alignment.learning_rate, alignment.milestones, alignment.divisors) == (2.5e-6, (30, 60, 90), (5, 2, 2))
+    assert (search.region, search.template, search.likelihood_weight, search.precision) == (17, 19, 0.1, "integer")
+    assert recipe.heatmap.sigma == 3.0 and recipe.alternation.searches == 10 and recipe.alternation.update
+
+
+def test_overrides_are_toml_and_bare_words_are_strings():
+    recipe = load_recipe("demo", ["start.epochs=3", "data.test=['afw']", "search.precision=integer", "name = my run"])
+    assert recipe.start.epochs == 3 and recipe.data.test == ("afw",)
+    assert recipe.search.precision == "integer" and recipe.name == "my run"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sead = 1", "'sead'.*'seed'"),
+        ("[search]\nlikelyhood_weight = 1", r"'likelyhood_weight'.*\[search\].*'likelihood_weight'"),
+        ("[synthesis.noise]\noccludet = 1.0", r"'occludet'.*\[synthesis.noise\].*'occluded'"),
+        ("[start]\nepochs = 'many'", "start.epochs.*'many'"),
+        ("[network]\nblock = 'big'", "network.block"),
+        ("[network]\ninput_size = 100", "multiple of"),
+        ("[search]\nlikelihood_weight = -1.0", "must not be negative"),
+        ("seed = ", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_named(text, words):
+    with pytest.raises(SemalignError, match=words) as caught:
+        parse_recipe(text, "mine.toml")
+    assert "mine.toml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "seed.inner=3", "start.epoch=3"])
+def test_wrong_overrides_are_named(override):
+    with pytest.raises(SemalignError):
+        load_recipe("demo", [override])
+
+
+def test_unknown_and_unreadable_recipes_are_named(tmp_path):
+    with pytest.raises(SemalignError, match=r"'dmo'.*'demo'"):
+        load_recipe("dmo")
+    with pytest.raises(SemalignError, match=r"absent\.toml"):
+        load_recipe(tmp_path / "absent.toml")
+    path = tmp_path / "own.toml"
+    path.write_text(recipe_text("demo"), encoding="utf-8")
+    assert load_recipe(path) == replace(load_recipe("demo"), name="own")
+
+
+def test_the_default_recipe_is_complete():
+    assert parse_recipe(dump_recipe(Recipe()), "text") == Recipe()

@@ -1,0 +1,145 @@
+"""Whole runs with a very small network: what they leave, that they resume to the bit, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from semalign.data.labels import LabelStore
+from semalign.errors import SemalignError
+from semalign.pipeline import Recipe, SilentProgress, load_recipe, run
+
+TINY = (
+    "synthesis.count=14",
+    "synthesis.test_count=4",
+    "synthesis.face.size=96",
+    "network={input_size=64, heatmap_size=32, stacks=1, width=8, depth=2}",
+    "heatmap.sigma=12.0",
+    "start={epochs=2, batch_size=5}",
+    "alignment={epochs=3, batch_size=5, warmup=0.5}",
+    "alternation.searches=2",
+    "search={likelihood_weight=5.0, guard=false}",  # so that an untrained network moves labels
+    "repeats=2",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("demo", TINY)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("run") / "whole"
+    return out, run(recipe, None, out)
+
+
+class Interrupting(SilentProgress):
+    """Ctrl-C at a given step of a given stage."""
+
+    def __init__(self, title: str, step: int) -> None:
+        self.title, self.step = title, step
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Any]:
+        count = 0
+
+        def advance(done: int, note: str = "") -> None:
+            nonlocal count
+            count += done
+            if title == self.title and count >= self.step:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+def test_a_run_leaves_what_the_docs_say(finished, recipe):
+    out, summary = finished
+    there = {path.name for path in out.iterdir()}
+    assert there >= {
+        "recipe.toml", "start", "baseline", "baseline-2", "aligned", "aligned-2", "labels", "labels-2", "predictions", "crops",
+        "figures.npz", "summary.json", "report.html", "data",
+    }  # fmt: skip
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert load_recipe(out / "recipe.toml").start == recipe.start
+    for key in ("label_error", "label_error_strong", "label_error_contour"):
+        figures = summary[key]
+        assert len(figures["by_iteration"]) == 3
+        assert (figures["before"], figures["after"]) == (figures["by_iteration"][0], figures["by_iteration"][-1])
+    assert set(summary["detector_nme"]) == {"start", "baseline", "aligned", "normalisation"}
+    assert {"data", "start", "aligned", "baseline", "evaluation"} == set(summary["seconds"])
+    assert summary["seed"] == 0 and summary["versions"]["torch"] == torch.__version__ and summary["hardware"]
+
+
+def test_label_errors_are_those_of_the_label_files(finished):
+    out, summary = finished
+    from semalign.data.w300 import open_300w
+
+    dataset = open_300w(out / "data").select(split="train")
+    truth = np.stack([dataset.truth[name] for name in dataset.ids()])
+    unit = np.linalg.norm(truth[:, 45] - truth[:, 36], axis=1)
+    store = LabelStore(out / "labels")
+    for index, expected in zip(store.versions(), summary["label_error"]["by_iteration"], strict=True):
+        distance = np.linalg.norm(store.read(index).points - truth, axis=2)
+        assert 100 * (distance / unit[:, None]).mean() == pytest.approx(expected, rel=1e-9)
+    assert np.array_equal(store.read(0).points, dataset.points())
+    assert not np.array_equal(store.read(1).points, store.read(0).points)
+
+
+def test_repeats_have_a_mean_and_a_spread(finished):
+    _, summary = finished
+    figures = summary["repeats"]["aligned"]["nme_interocular"]
+    assert len(figures["values"]) == 2 and figures["values"][0] != figures["values"][1]
+    assert figures["mean"] == pytest.approx(np.mean(figures["values"]))
+    assert figures["sd"] == pytest.approx(np.std(figures["values"], ddof=1))
+    assert figures["values"][0] == pytest.approx(summary["detector_nme"]["aligned"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [("synthetic faces", 5), ("crops of the training faces", 3), ("start", 3), ("aligned", 4), ("baseline", 5)],
+)
+def test_a_run_interrupted_anywhere_resumes_to_the_same_bits(finished, recipe, tmp_path, stage, step):
+    whole, _ = finished
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, None, tmp_path / "cut", progress=Interrupting(stage, step))
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    run(recipe, None, tmp_path / "cut", resume=True)
+    for name in ("start", "aligned", "baseline", "aligned-2", "baseline-2"):
+        expected, seen = (load_file(folder / name / "model.safetensors") for folder in (whole, tmp_path / "cut"))
+        assert all(torch.equal(expected[key], seen[key]) for key in expected), name
+    for index in LabelStore(whole / "labels").versions():
+        pair = [LabelStore(folder / "labels").read(index).points for folder in (whole, tmp_path / "cut")]
+        assert np.array_equal(*pair)
+
+
+def test_a_finished_run_is_only_read(finished, recipe):
+    out, summary = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert run(recipe, None, out, resume=True) == json.loads(json.dumps(summary))
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+
+def test_folders_that_hold_something_else_are_refused(finished, recipe, tmp_path):
+    out, _ = finished
+    with pytest.raises(SemalignError, match="--resume"):
+        run(recipe, None, out)
+    with pytest.raises(SemalignError, match="other settings"):
+        run(load_recipe("demo", [*TINY, "start.epochs=9"]), None, out, resume=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SemalignError, match="is not empty"):
+        run(recipe, None, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_recipe_without_data_says_what_to_do(tmp_path):
+    with pytest.raises(SemalignError, match="--data"):
+        run(load_recipe("300w-compact"), None, tmp_path / "x")

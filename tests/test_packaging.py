@@ -1,0 +1,221 @@
+"""What is installed: dependencies declared are those imported, pins fit, and make sets itself up or says why not."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import semalign
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CORE = {canonicalize_name(Requirement(text).name): Requirement(text) for text in PROJECT["dependencies"]}
+EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
+
+
+def imported_packages(folder: Path) -> dict[str, list[str]]:
+    """Top-level packages of others that the code below `folder` imports, with the files."""
+    found: dict[str, list[str]] = {}
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"semalign"}:
+                found.setdefault(top, []).append(str(path.relative_to(folder)))
+    return found
+
+
+def distributions(imported: str) -> set[str]:
+    """Canonical names of the installed distributions that an import may come from."""
+    return {canonicalize_name(name) for name in packages_distributions().get(imported, [imported])}
+
+
+def pins() -> dict[str, str]:
+    """constraints.txt by canonical name."""
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {
+        str(canonicalize_name(name)): version
+        for name, version in (line.split("==") for line in lines if line and not line.startswith("#"))
+    }
+
+
+def test_everything_imported_is_declared() -> None:
+    allowed = {*CORE, *(canonicalize_name(r.name) for name in ("tensorboard", "pandas") for r in EXTRAS[name])}
+    undeclared = {
+        name: files
+        for name, files in imported_packages(REPOSITORY / "src" / "semalign").items()
+        if not distributions(name) & allowed
+    }
+    assert undeclared == {}
+
+
+def test_everything_declared_is_imported() -> None:
+    used = {name for top in imported_packages(REPOSITORY / "src" / "semalign") for name in distributions(top)}
+    assert set(CORE) - used == set()
+
+
+def test_pins_fit_what_is_declared() -> None:
+    pinned = pins()
+    for requirement in [*CORE.values(), *EXTRAS["dev"], *EXTRAS["pandas"]]:
+        name = str(canonicalize_name(requirement.name))
+        assert name in pinned, f"constraints.txt does not pin {name}"
+        assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes the pin {pinned[name]}"
+
+
+def test_pins_are_plain_versions_of_this_package_index() -> None:
+    """No local version (a build for one machine), no path, no address."""
+    text = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        assert re.fullmatch(r"#.*|[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", line), line
+    assert re.findall(r"^(?:semalign|pip)\b", text, flags=re.MULTILINE | re.IGNORECASE) == []
+
+
+def test_the_version_has_one_source() -> None:
+    assert "version" not in PROJECT
+    assert re.fullmatch(r"\d+\.\d+\.\d+", semalign.__version__)
+
+
+def test_the_public_names_resolve_and_the_type_checker_sees_the_same() -> None:
+    tree = ast.parse((REPOSITORY / "src" / "semalign" / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    declared = {(node.module, alias.name) for node in block.body for alias in node.names}  # type: ignore[attr-defined]
+    assert declared == {(module, name) for module, names in semalign._HOME.items() for name in names}
+    for name in semalign.__all__:
+        assert getattr(semalign, name) is not None
+    assert set(semalign.__all__) <= set(dir(semalign))
+    with pytest.raises(AttributeError, match="'nonsense'"):
+        _ = semalign.nonsense
+
+
+# ---- make ----
+
+FAKE_PYTHON = """#!/bin/sh
+# Stands for an interpreter: {answer} to the Makefile's question; makes an environment whose pip is a recorder.
+case "$*" in
+  -c*) echo {answer} ;;
+  --version) echo "Python {version}" ;;
+  "-m venv --clear .venv")
+    echo venv >> calls
+    rm -rf .venv && mkdir -p .venv/bin
+    printf '#!/bin/sh\\necho "$*" >> calls\\ntest ! -e fail\\n' > .venv/bin/python
+    chmod +x .venv/bin/python ;;
+esac
+"""
+
+
+class Checkout:
+    """A copy of the files that `make` needs, with interpreters that only pretend."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(REPOSITORY / name, folder)
+
+    def interpreter(self, name: str, answer: str, version: str) -> None:
+        path = self.folder / name
+        path.write_text(FAKE_PYTHON.format(answer=answer, version=version), encoding="utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        ours = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON", "JOBS", "ARGS")  # of an outer make
+        plain = {key: value for key, value in os.environ.items() if key not in ours}
+        return subprocess.run(
+            ["make", *arguments], cwd=self.folder, env=plain, capture_output=True, text=True, check=False
+        )
+
+    def calls(self) -> list[str]:
+        """What was run since last asked: 'venv', or the arguments of the environment's Python."""
+        log = self.folder / "calls"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    yield Checkout(tmp_path)
+
+
+INSTALL = "-m pip install --disable-pip-version-check --constraint constraints.txt --editable .[dev]"
+
+
+def test_make_sets_up_once_and_again_when_the_pins_change(checkout: Checkout) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    demo = "-m semalign run demo --out runs/demo --resume"
+    assert checkout.make("demo", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == ["venv", INSTALL, demo]
+    assert checkout.make("demo", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == [demo]
+    os.utime(checkout.folder / "constraints.txt", (2**31, 2**31))
+    checkout.make("demo", "PYTHON=./good")
+    assert checkout.calls() == [INSTALL, demo]
+
+
+def test_make_redoes_an_installation_that_was_cut_short(checkout: Checkout) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    (checkout.folder / "fail").touch()
+    assert checkout.make("demo", "PYTHON=./good").returncode != 0
+    assert checkout.calls() == ["venv", INSTALL]
+    (checkout.folder / "fail").unlink()
+    assert checkout.make("setup", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == ["venv", INSTALL]
+
+
+def test_make_passes_over_interpreters_that_will_not_do(checkout: Checkout) -> None:
+    checkout.interpreter("old", "old", "3.9.2")
+    checkout.interpreter("good", "good", "3.11.0")
+    result = checkout.make("setup", "PYTHON=./missing ./old ./good")
+    assert result.returncode == 0, result.stderr
+    assert "./good" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "version", "sentence"),
+    [("old", "3.9.2", "Python 3.9.2 is too old"), ("bare", "3.12.1", "apt install python3-venv")],
+)
+def test_make_says_in_one_sentence_what_is_missing(
+    checkout: Checkout, answer: str, version: str, sentence: str
+) -> None:
+    checkout.interpreter("python", answer, version)
+    result = checkout.make("test", "PYTHON=./nothing ./python")
+    said = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert result.returncode != 0
+    assert len(said) == 1
+    assert sentence in said[0]
+    assert not (checkout.folder / ".venv").exists()
+
+
+def test_make_asks_this_interpreter_the_right_question(checkout: Checkout) -> None:
+    """The question itself, put to a real Python: the one that runs these tests is good enough."""
+    question = re.search(r"^classify = (.*)$", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert question is not None
+    answer = subprocess.run([sys.executable, "-c", question[1]], capture_output=True, text=True, check=True)
+    assert answer.stdout == "good\n"
+
+
+def test_help_names_every_command(checkout: Checkout) -> None:
+    lines = checkout.make().stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("  make ")] == [
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "lint",
+        "clean",
+    ]

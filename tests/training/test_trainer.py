@@ -1,0 +1,157 @@
+"""The engine: learning, exact resume, several processes, settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from worlds import NETWORK, TRAINING, Small
+
+from semalign.core.heatmaps import render_gaussians, weighted_mse
+from semalign.errors import SemalignError
+from semalign.models.hourglass import build_hourglass
+from semalign.training.schedule import learning_rate
+from semalign.training.settings import TrainingSettings
+from semalign.training.trainer import CHECKPOINT, LOG, Trainer
+
+HERE = Path(__file__).parent
+
+
+def fit(trainer: Trainer, small: Small) -> dict[str, torch.Tensor]:
+    labels = small.labels()
+    trainer.fit(lambda epoch: (labels, {"iteration": epoch}))
+    return {name: value.clone() for name, value in trainer.average.items()}
+
+
+def test_the_loss_falls_and_the_log_tells(small, tmp_path):
+    trainer = small.trainer(tmp_path, epochs=6, learning_rate=3e-3)
+    fit(trainer, small)
+    records = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [record["iteration"] for record in records] == [0, 1, 2, 3, 4, 5]
+    assert records[-1]["loss"] < 0.8 * records[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_bits(small, tmp_path):
+    first, second = (fit(small.trainer(tmp_path / name), small) for name in "ab")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_a_run_stopped_between_epochs_continues_to_the_same_bits(small, tmp_path, optimizer):
+    whole = fit(small.trainer(tmp_path / "whole", optimizer=optimizer), small)
+    labels = small.labels()
+
+    def stop_after_one(epoch: int) -> tuple[np.ndarray, dict[str, int]]:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return labels, {}
+
+    with pytest.raises(KeyboardInterrupt):
+        small.trainer(tmp_path / "cut", optimizer=optimizer).fit(stop_after_one)
+    resumed = small.trainer(tmp_path / "cut", optimizer=optimizer)
+    assert resumed.resume() and resumed.epoch == 1
+    continued = fit(resumed, small)
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+def test_a_killed_process_continues_to_the_same_bits(small, tmp_path):
+    """A real kill (SIGKILL) in the middle of an epoch of another process."""
+    arguments = [sys.executable, str(HERE / "train_small.py"), str(small.dataset.root.parent)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*arguments, str(tmp_path / "whole")], check=True, env=environment)
+    process = subprocess.Popen([*arguments, str(tmp_path / "cut"), "slowly"], env=environment)
+    checkpoint = tmp_path / "cut" / CHECKPOINT
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len((tmp_path / "cut" / LOG).read_text().splitlines()) < TRAINING.epochs
+    subprocess.run([*arguments, str(tmp_path / "cut")], check=True, env=environment)
+    whole, cut = (torch.load(tmp_path / name / "average.pt") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_two_processes_give_what_one_does(small, tmp_path):
+    script = [str(HERE / "train_small.py"), str(small.dataset.root.parent)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *script, str(tmp_path / "one")], check=True, env=environment)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launch, *script, str(tmp_path / "two")], check=True, env=environment, timeout=240)
+    one, two = (torch.load(tmp_path / name / "average.pt") for name in ("one", "two"))
+    assert set(one) == set(two)
+    for name, value in one.items():
+        assert torch.allclose(value.float(), two[name].float(), rtol=2e-3, atol=2e-4), name
+
+
+def test_bf16_trains_to_about_the_same_weights(small, tmp_path):
+    exact = fit(small.trainer(tmp_path / "fp32", epochs=1), small)
+    rough = fit(small.trainer(tmp_path / "bf16", epochs=1, precision="bf16"), small)
+    name = "stem.0.weight"
+    start = dict(build_hourglass(NETWORK, 68, 0).named_parameters())[name].detach()
+    difference = float((exact[name] - rough[name]).norm() / (exact[name] - start).norm())
+    assert 0 < difference < 0.5
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(small, tmp_path, monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 3))
+    with pytest.raises(SemalignError, match="choose a multiple"):
+        small.trainer(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(small, tmp_path):
+    fit(small.trainer(tmp_path, epochs=1), small)
+    other = small.trainer(tmp_path, epochs=1)
+    other.network.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
+    with pytest.raises(SemalignError, match="other settings"):
+        other.resume()
+
+
+def test_averaged_weights_are_in_place_only_inside(small, tmp_path):
+    trainer = small.trainer(tmp_path, epochs=1)
+    fit(trainer, small)
+    own = trainer.network.stem[0].weight.clone()
+    with trainer.averaged_weights() as network:
+        assert torch.equal(network.stem[0].weight, trainer.average["stem.0.weight"]) and not network.training
+    assert torch.equal(trainer.network.stem[0].weight, own)
+
+
+def test_weighted_mse_is_the_definition_and_so_is_its_gradient():
+    predicted = torch.rand(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    target = render_gaussians(torch.rand(2, 3, 2, dtype=torch.float64) * 7, 8, 1.0)
+    weight = 1 + 20 * target
+    loss = weighted_mse(predicted, target, weight)
+    (gradient,) = torch.autograd.grad(loss, predicted)
+    plain = (weight * (predicted - target).square()).mean()
+    assert torch.allclose(loss, plain)
+    assert torch.allclose(gradient, torch.autograd.grad(plain, predicted)[0])
+
+
+def test_learning_rates_follow_their_schedules():
+    steps = TrainingSettings(
+        schedule="steps", learning_rate=2.5e-6, milestones=(30, 60, 90), divisors=(5.0, 2.0, 2.0), epochs=120
+    )
+    rates = [learning_rate(steps, epoch * 10, 10) for epoch in (0, 29, 30, 60, 90, 119)]
+    assert rates == pytest.approx([2.5e-6, 2.5e-6, 5e-7, 2.5e-7, 1.25e-7, 1.25e-7])
+    cosine = TrainingSettings(epochs=10, learning_rate=1e-3, warmup=1.0, final_rate=0.01)
+    curve = [learning_rate(cosine, step, 10) for step in range(100)]
+    assert curve[0] == pytest.approx(1e-4) and max(curve) == pytest.approx(1e-3)
+    assert curve[9:] == sorted(curve[9:], reverse=True) and curve[-1] < 2e-5
+
+
+@pytest.mark.parametrize("wrong", [{"milestones": (3,)}, {"epochs": -1}, {"batch_size": 0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="must"):
+        TrainingSettings(**wrong)
