@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,3 +156,27 @@ def test_learning_rates_follow_their_schedules():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="must"):
         TrainingSettings(**wrong)
+
+
+def test_tensorboard_gets_the_epochs_or_is_asked_for(small, tmp_path, monkeypatch):
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert folder == str(tmp_path / "a" / "events") and purge_step == 1
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    trainer = small.trainer(tmp_path / "a", epochs=2, tensorboard=True)
+    fit(trainer, small)
+    assert [(value, step) for name, value, step in written if name == "loss"] == [
+        (record["loss"], record["epoch"]) for record in trainer.records
+    ]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SemalignError, match=r"semalign\[tensorboard\]"):
+        fit(small.trainer(tmp_path / "b", epochs=1, tensorboard=True), small)

@@ -26,7 +26,7 @@ from semalign.files import write_json, write_text
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
-from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
+from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
 from semalign.pipeline.stages import MODEL, Stages, quick_nme, search_provenance
 from semalign.pipeline.summary import (
     describe_run,
@@ -304,8 +304,6 @@ def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
         name = str(model.about.get("recipe_text", ""))
         if not name:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
-        from semalign.pipeline.recipe import parse_recipe
-
         recipe = parse_recipe(name, "the model's own recipe")
     network = model.network.settings
     heatmap = replace(recipe.heatmap, sigma=model.sigma * 256 / network.heatmap_size)
@@ -332,20 +330,20 @@ def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
     """
     accelerator = make_accelerator()
     if accelerator.is_main_process:
-        path, text = out / "recipe.toml", dump_recipe(recipe)
+        path = out / "recipe.toml"
         if path.is_file():
             if not resume:
                 raise SemalignError(
                     f"{out}: holds a run already; add --resume to continue it, or choose another folder."
                 )
-            if path.read_text(encoding="utf-8") != text:
+            if load_recipe(path) != recipe:
                 raise SemalignError(
                     f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder."
                 )
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise SemalignError(f"{out}: is not empty and holds no run; choose a new or an empty folder.")
         else:
-            write_text(path, text)
+            write_text(path, dump_recipe(recipe))
     accelerator.wait_for_everyone()
 
 

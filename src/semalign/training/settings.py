@@ -38,6 +38,7 @@ class TrainingSettings:
         0.999  # decay of the running average of the weights that is kept as the result, 0 = the weights themselves
     )
     precision: Literal["fp32", "bf16"] = "fp32"
+    tensorboard: bool = False  # also write the curves for TensorBoard (needs the extra 'tensorboard')
 
     def __post_init__(self) -> None:
         if len(self.milestones) != len(self.divisors):

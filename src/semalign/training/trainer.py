@@ -34,6 +34,7 @@ from semalign.schemes import LandmarkScheme
 from semalign.training.memory import keep_large_blocks
 from semalign.training.schedule import learning_rate
 from semalign.training.settings import HeatmapSettings, TrainingSettings
+from semalign.training.tensorboard import EventLog
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
@@ -99,6 +100,8 @@ class Trainer:
             after_epoch: called after each epoch with the averaged weights in place; what it returns is logged.
             advance: called after each batch with (1, a note for the progress bar).
         """
+        writes = self.training.tensorboard and self.accelerator.is_main_process
+        events = EventLog(self.folder, self.epoch + 1) if writes else None
         for epoch in range(self.epoch, self.training.epochs):
             begin = time.perf_counter()
             with self.averaged_weights():
@@ -111,6 +114,8 @@ class Trainer:
                     record |= after_epoch(epoch)
             self.records.append(record)
             self.save()
+            if events is not None:
+                events.write(record)
 
     def _train_epoch(self, epoch: int, labels: np.ndarray, advance: Callable[[int, str], None] | None) -> Record:
         self.wrapped.train()

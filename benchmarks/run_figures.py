@@ -1,0 +1,67 @@
+"""Writes the detector's figures of a finished run as a dated CSV: one row for each model, repeat and subset.
+
+python benchmarks/run_figures.py RUN [RUN ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from results import write_results
+from rich.console import Console
+
+FIGURES = (
+    "count",
+    "nme_interpupil",
+    "nme_interocular",
+    "nme_box",
+    "rmse_interocular",
+    "auc_interocular_8",
+    "failure_rate_interocular_8",
+    "auc_interpupil_10",
+    "failure_rate_interpupil_10",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
+    for run in parser.parse_args().runs:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        path = write_results(f"run-{summary['recipe']}", rows_of(summary), summary["hardware"])
+        Console().print(f"written: {path}")
+
+
+def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Full figures of each model by subset (first repeat), then mean and spread over the repeats."""
+    data = summary["data"]
+    common = {
+        "recipe": summary["recipe"], "seed": summary["seed"], "data": data["name"], "train": sum(data["train"].values()),
+        "reference": data["reference"],
+    }  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for model, figures in summary["detector"].items():
+        for subset, values in figures["subsets"].items():
+            rows.append(common | {"model": model, "subset": subset} | {key: values[key] for key in FIGURES})
+    for model, figures in summary["repeats"].items():
+        for name, values in figures.items():
+            spread = {f"{name} by repeat": " ".join(f"{value:.4f}" for value in values["values"])}
+            rows.append(
+                common
+                | {"model": model, "subset": "all repeats", name: values["mean"], f"{name} sd": values["sd"]}
+                | spread
+            )
+    for key in ("label_error", "label_error_strong", "label_error_contour"):
+        if key in summary:
+            series = " ".join(f"{value:.4f}" for value in summary[key]["by_iteration"])
+            rows.append(
+                common | {"model": "labels", "subset": key, "by iteration, % of the outer-eye distance": series}
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
