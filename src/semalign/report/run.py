@@ -1,0 +1,116 @@
+"""A run's folder, read for its report: nothing else is looked at, and what a run has not written is absent."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import KEY
+from semalign.schemes import LandmarkScheme
+
+STAGES = ("start", "baseline", "aligned")  # the trainings, as they are compared: before, without and with alignment
+SUMMARY, RECIPE, FIGURES = "summary.json", "recipe.toml", "figures.npz"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+        name: the folder's name.
+        summary: of summary.json.
+        recipe: the text of recipe.toml; empty if there is none.
+        logs: one record an epoch for each stage that has a log.
+        arrays: of figures.npz; points and pictures are in the crop frame.
+        scheme: the landmarks, from the run's model file; None if it has none yet.
+    """
+
+    name: str
+    summary: Mapping[str, Any]
+    recipe: str
+    logs: Mapping[str, tuple[Record, ...]]
+    arrays: Mapping[str, np.ndarray]
+    scheme: LandmarkScheme | None
+
+    @property
+    def reference(self) -> str:
+        """What detectors are measured against: "truth" or "annotations"."""
+        known = "truth" if "label_error" in self.summary or "truth" in self.arrays else "annotations"
+        return str(self.summary.get("data", {}).get("reference", known))
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        SemalignError: no summary.json (the run is unfinished or the folder is another), or a file that is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / SUMMARY).is_file():
+        raise SemalignError(
+            f"{folder / SUMMARY}: there is no such file; finish the run with 'semalign run ... --resume' first."
+        )
+    summary = _json(folder / SUMMARY, (folder / SUMMARY).read_text(encoding="utf-8"))
+    recipe = folder / RECIPE
+    return Run(
+        name=folder.resolve().name,
+        summary=summary,
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        logs={stage: records for stage in STAGES if (records := _log(folder / stage / "log.jsonl"))},
+        arrays=_arrays(folder / FIGURES),
+        scheme=_scheme(folder),
+    )
+
+
+def _json(path: Path, text: str) -> Record:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SemalignError(f"{path}: is no valid JSON ({error}); run the stage that wrote it again.") from error
+    if not isinstance(value, dict):
+        raise SemalignError(f"{path}: holds no JSON object; run the stage that wrote it again.")
+    return value
+
+
+def _log(path: Path) -> tuple[Record, ...]:
+    if not path.is_file():
+        return ()
+    return tuple(_json(path, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _arrays(path: Path) -> Mapping[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise SemalignError(
+            f"{path}: cannot be read as the figures of a run ({error}); evaluate the run again."
+        ) from error
+
+
+def _scheme(folder: Path) -> LandmarkScheme | None:
+    """The landmark scheme that stands in a model file of the run."""
+    for stage in STAGES:
+        path = folder / stage / "model.safetensors"
+        if not path.is_file():
+            continue
+        try:
+            with safe_open(path, framework="numpy") as file:
+                description = json.loads((file.metadata() or {})[KEY])
+            return LandmarkScheme.from_dict(description["scheme"])
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise SemalignError(f"{path}: is not a Semalign model file; train that stage again.") from error
+    return None
