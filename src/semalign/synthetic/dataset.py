@@ -1,9 +1,9 @@
 """Synthetic faces written as an ordinary data set: the folder layout of 300W, with the truth in a file beside it.
 
-    OUT/helen/trainset/synthetic_000001.jpg, .pts ...   training faces, annotated by the synthetic annotators
-    OUT/lfpw/testset/synthetic_....jpg, .pts            test faces, annotated in the same way
-    OUT/truth.parquet                                   the exact points and who annotated
-    OUT/synthetic.json                                  the settings; written last, so a folder without it is unfinished
+OUT/helen/trainset/synthetic_000001.jpg, .pts ...   training faces, annotated by the synthetic annotators
+OUT/lfpw/testset/synthetic_....jpg, .pts            test faces, annotated in the same way
+OUT/truth.parquet                                   the exact points, whether they are visible, and who annotated
+OUT/synthetic.json                                  the settings; written last: a folder without it is unfinished
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,16 +23,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semalign.data.pts import write_pts
+from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, write_bytes, write_json
+from semalign.files import atomic_path, write_error, write_json
 from semalign.synthetic.annotators import annotate, make_annotators
-from semalign.synthetic.render import Face, render_face
-from semalign.synthetic.settings import SynthesisSettings
+from semalign.synthetic.render import SCHEME, Face, render_face
+from semalign.synthetic.settings import SynthesisSettings, check_settings
 
 FORMAT = 1
-DONE, STARTED, TRUTH = "synthetic.json", "synthetic.started.json", "truth.parquet"
 TRAIN_FOLDER, TEST_FOLDER = "helen/trainset", "lfpw/testset"
-Row = tuple[str, np.ndarray, np.ndarray, int]  # image, points, visible, annotator
+CHUNK = 16  # faces that a worker process makes at a time
+
+
+class Row(NamedTuple):
+    """What the truth file says about one face."""
+
+    image: str  # path relative to the data set's folder
+    points: np.ndarray  # (68, 2), image frame
+    visible: np.ndarray  # (68,) bool
+    annotator: int
 
 
 def face_of(seed: int, index: int, settings: SynthesisSettings) -> Face:
@@ -41,26 +50,28 @@ def face_of(seed: int, index: int, settings: SynthesisSettings) -> Face:
 
 
 def write_dataset(
-    out: Path, settings: SynthesisSettings, progress: Callable[[int, int], None] | None = None, workers: int = 1
+    out: str | Path, settings: SynthesisSettings, progress: Callable[[int, int], None] | None = None, workers: int = 1
 ) -> Path:
-    """Write the data set and return its folder; an unfinished one of the same settings is completed, a finished one kept.
+    """Write the data set and return its folder; an unfinished one of these settings is completed, a finished one kept.
 
-    The files hold the same bytes whatever the number of worker processes. `progress` is called with (faces done, faces in all).
+    On one machine the files hold the same bytes whatever the number of worker processes, and whether the work was
+    interrupted or not. `progress` is called with (faces done, faces in all).
 
     Raises:
         SemalignError: settings that make no sense; a folder that holds something else or cannot be written.
     """
     out = Path(out)
-    _check(settings)
+    check_settings(settings)
     description = {
         "format": FORMAT,
-        "scheme": "ibug68",
+        "scheme": SCHEME.name,
         "seed": settings.seed,
         "count": settings.count,
         "settings": asdict(settings),
     }
     if _claim(out, description):
         return out
+    _make_folders(out, settings)
     rows: list[Row] = []
     for row in _rows(out, settings, workers):
         rows.append(row)
@@ -68,8 +79,8 @@ def write_dataset(
             progress(len(rows), settings.count)
     with atomic_path(out / TRUTH) as temporary:
         pq.write_table(_truth_table(rows), temporary)
-    write_json(out / DONE, description)
-    (out / STARTED).unlink(missing_ok=True)
+    write_json(out / DESCRIPTION, description)
+    (out / UNFINISHED).unlink(missing_ok=True)
     return out
 
 
@@ -79,44 +90,51 @@ def image_id(index: int, settings: SynthesisSettings) -> str:
     return f"{folder}/synthetic_{index + 1:06d}.{settings.image_format}"
 
 
-def _check(settings: SynthesisSettings) -> None:
-    if settings.count < 1:
-        raise SemalignError(f"count: {settings.count} faces cannot be made; ask for at least 1.")
-    if not 0 <= settings.test_count <= settings.count:
-        raise SemalignError(f"test_count: {settings.test_count} test faces of {settings.count} in all; choose 0 to {settings.count}.")
-    if settings.seed < 0:
-        raise SemalignError(f"seed: {settings.seed} is negative; choose 0 or more.")
-    if settings.annotators < 1:
-        raise SemalignError(f"annotators: {settings.annotators} annotators cannot annotate; choose at least 1.")
-    if settings.image_format not in ("jpg", "png"):
-        raise SemalignError(f"image_format: {settings.image_format!r} is unknown; choose 'jpg' or 'png'.")
-    if settings.face.size < 32:
-        raise SemalignError(f"size: faces of {settings.face.size} px are too small to draw; choose at least 32.")
-
-
 def _claim(out: Path, description: dict[str, Any]) -> bool:
     """Make the folder ours; True if it already holds the finished data set."""
     plain = json.loads(json.dumps(description))
-    for name in (DONE, STARTED):
+    for name in (DESCRIPTION, UNFINISHED):
         if (out / name).is_file():
             if _read_json(out / name) != plain:
-                raise SemalignError(f"{out}: holds a synthetic data set of other settings; choose another folder or delete it first.")
-            return name == DONE
+                raise SemalignError(
+                    f"{out}: holds a synthetic data set of other settings; choose another folder or delete it first."
+                )
+            if name == UNFINISHED:
+                _remove_leftovers(out)
+            return name == DESCRIPTION
     try:
         occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
         raise SemalignError(f"{out}: cannot be read ({error.strerror}); choose another folder.") from error
     if occupied:
         raise SemalignError(f"{out}: is not empty and holds no synthetic data set; choose a new or an empty folder.")
-    write_json(out / STARTED, description)
+    write_json(out / UNFINISHED, description)
     return False
+
+
+def _make_folders(out: Path, settings: SynthesisSettings) -> None:
+    for name in {image_id(index, settings) for index in (0, settings.count - 1)}:
+        folder = (out / name).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(folder, error) from error
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Delete the temporary files that a killed process has left half-written."""
+    for folder in (out, out / TRAIN_FOLDER, out / TEST_FOLDER):
+        for path in folder.glob(".*-*"):
+            path.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SemalignError(f"{path}: cannot be read as JSON ({error}); delete the data set's folder and make it again.") from error
+        raise SemalignError(
+            f"{path}: cannot be read as JSON ({error}); delete the data set's folder and make it again."
+        ) from error
 
 
 def _rows(out: Path, settings: SynthesisSettings, workers: int) -> Iterator[Row]:
@@ -124,8 +142,10 @@ def _rows(out: Path, settings: SynthesisSettings, workers: int) -> Iterator[Row]
     if workers <= 1:
         yield from map(write, range(settings.count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(write, range(settings.count), chunksize=16)
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(write, range(settings.count), chunksize=CHUNK)
 
 
 def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:
@@ -134,9 +154,17 @@ def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:
     people = make_annotators(settings.annotators, settings.seed, settings.noise)
     person = people[int(rng.integers(len(people)))]
     name = image_id(index, settings)
-    write_bytes(out / name, _encode(face.image, settings))
+    _write(out / name, _encode(face.image, settings))
     write_pts((out / name).with_suffix(".pts"), annotate(face, person, rng, settings.noise))
-    return name, face.points, face.visible, person.index
+    return Row(name, face.points, face.visible, person.index)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write an image; not atomically, which takes longer: the set as a whole counts from its description on."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _encode(image: np.ndarray, settings: SynthesisSettings) -> bytes:
@@ -146,16 +174,15 @@ def _encode(image: np.ndarray, settings: SynthesisSettings) -> bytes:
 
 
 def _truth_table(rows: list[Row]) -> pa.Table:
-    names, points, visible, annotators = zip(*rows, strict=True)
-    count = len(points[0])
-    stacked = np.concatenate(points)
+    """One line per image and landmark: image, landmark, x, y, visible, annotator."""
+    points = np.concatenate([row.points for row in rows])
     return pa.table(
         {
-            "image": pa.array(np.repeat(np.array(names, object), count), pa.string()),
-            "landmark": pa.array(np.tile(np.arange(count, dtype=np.int16), len(rows))),
-            "x": pa.array(stacked[:, 0]),
-            "y": pa.array(stacked[:, 1]),
-            "visible": pa.array(np.concatenate(visible)),
-            "annotator": pa.array(np.repeat(np.array(annotators, np.int16), count)),
+            "image": pa.array([row.image for row in rows for _ in range(SCHEME.count)], pa.string()),
+            "landmark": pa.array(np.tile(np.arange(SCHEME.count, dtype=np.int16), len(rows))),
+            "x": pa.array(points[:, 0]),
+            "y": pa.array(points[:, 1]),
+            "visible": pa.array(np.concatenate([row.visible for row in rows])),
+            "annotator": pa.array(np.repeat(np.array([row.annotator for row in rows], np.int16), SCHEME.count)),
         }
     )

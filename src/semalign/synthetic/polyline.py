@@ -11,8 +11,8 @@ import numpy as np
 def spline_matrix(controls: int, samples: int, closed: bool = False) -> np.ndarray:
     """The (samples, controls) matrix that takes control points to `samples` points of the cubic spline through them.
 
-    Knots are uniform; an open spline is natural (no curvature at its ends) and its samples include both ends; a closed one
-    starts at control 0 and its samples do not repeat the start.
+    Knots are uniform; an open spline is natural (no curvature at its ends) and its samples include both ends; a closed
+    one starts at control 0 and its samples do not repeat the start.
     """
     bend = _second_derivatives(controls, closed)
     spans = controls if closed else controls - 1
@@ -22,12 +22,8 @@ def spline_matrix(controls: int, samples: int, closed: bool = False) -> np.ndarr
     b = (parameter - start)[:, None]
     a = 1.0 - b
     identity = np.eye(controls)
-    return (
-        a * identity[start]
-        + b * identity[end]
-        + (a**3 - a) / 6.0 * bend[start]
-        + (b**3 - b) / 6.0 * bend[end]
-    )
+    curvature = (a**3 - a) / 6.0 * bend[start] + (b**3 - b) / 6.0 * bend[end]
+    return a * identity[start] + b * identity[end] + curvature
 
 
 def _second_derivatives(controls: int, closed: bool) -> np.ndarray:
@@ -47,37 +43,41 @@ def spline(controls: np.ndarray, samples: int, closed: bool = False) -> np.ndarr
     return spline_matrix(len(controls), samples, closed) @ controls
 
 
-def arc_length(curve: np.ndarray) -> np.ndarray:
+def arc_length(line: np.ndarray) -> np.ndarray:
     """Distance from the start at each vertex of a polyline (k, 2) -> (k,)."""
-    step = np.diff(curve, axis=0)
-    return np.concatenate([[0.0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))])
+    step = line[1:] - line[:-1]
+    length = np.zeros(len(line))
+    np.cumsum(np.sqrt((step * step).sum(1)), out=length[1:])
+    return length
 
 
-def point_at(curve: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Points (n, 2) at arc lengths (n,) of a polyline; beyond its ends it goes on straight."""
-    length = arc_length(curve)
-    inside = np.clip(position, 0.0, length[-1])
-    points = np.stack([np.interp(inside, length, curve[:, 0]), np.interp(inside, length, curve[:, 1])], axis=1)
-    before = np.minimum(position, 0.0)[:, None]
-    after = np.maximum(position - length[-1], 0.0)[:, None]
-    return points + before * _unit(curve[1] - curve[0]) + after * _unit(curve[-1] - curve[-2])
+def interpolate(line: np.ndarray, length: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Points (n, 2) at arc lengths (n,) of a polyline (k, 2) with its `arc_length`; beyond its ends, the ends."""
+    points = np.empty((len(position), 2))
+    points[:, 0] = np.interp(position, length, line[:, 0])
+    points[:, 1] = np.interp(position, length, line[:, 1])
+    return points
 
 
-def evenly(curve: np.ndarray, count: int) -> np.ndarray:
-    """`count` points (count, 2) at equal arc length from a polyline's start to its end."""
-    return point_at(curve, np.linspace(0.0, arc_length(curve)[-1], count))
+def point_at(line: np.ndarray, position: np.ndarray, length: np.ndarray | None = None) -> np.ndarray:
+    """Points (n, 2) at arc lengths (n,) of a polyline (k, 2); beyond its ends it goes on straight.
+
+    `length` is the line's `arc_length`, if it is known already.
+    """
+    length = arc_length(line) if length is None else length
+    last = length[-1]
+    points = interpolate(line, length, position)
+    if position.min() < 0.0:
+        points += np.minimum(position, 0.0)[:, None] * _unit(line[1] - line[0])
+    if position.max() > last:
+        points += np.maximum(position - last, 0.0)[:, None] * _unit(line[-1] - line[-2])
+    return points
 
 
-def position_on(curve: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Arc length (n,) of the place on a polyline (k, 2) that is nearest to each point (n, 2)."""
-    start, step = curve[:-1], np.diff(curve, axis=0)
-    squared = np.maximum((step**2).sum(1), 1e-18)
-    offset = points[:, None] - start[None]
-    share = np.clip((offset * step).sum(2) / squared, 0.0, 1.0)
-    distance = ((offset - share[..., None] * step) ** 2).sum(2)
-    nearest = distance.argmin(1)
-    rows = np.arange(len(points))
-    return arc_length(curve)[nearest] + share[rows, nearest] * np.sqrt(squared[nearest])
+def evenly(line: np.ndarray, count: int) -> np.ndarray:
+    """`count` points (count, 2) at equal arc length from a polyline's start to its end, both included."""
+    length = arc_length(line)
+    return interpolate(line, length, np.arange(count) * (length[-1] / (count - 1)))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

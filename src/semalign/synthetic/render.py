@@ -1,25 +1,29 @@
-"""One synthetic face: draw its traits, build head and pose, paint, light and photograph it, and hand over the exact landmarks."""
+"""One synthetic face: draw its traits, build the head in its pose, paint, light and photograph it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
-from semalign.synthetic import scene as stage
-from semalign.synthetic.anatomy import EAR, Anatomy, build_anatomy
+from semalign.schemes import load_scheme
+from semalign.synthetic import body, hair, occluders
+from semalign.synthetic.anatomy import CURVES, EAR, STEP, Anatomy, build_anatomy
+from semalign.synthetic.backdrop import backdrop
 from semalign.synthetic.camera import photograph
-from semalign.synthetic.draw import blend, fill
-from semalign.synthetic.paint import Picture, paint_face
-from semalign.synthetic.polyline import arc_length, evenly, point_at, position_on
+from semalign.synthetic.draw import blend, fill_exactly
+from semalign.synthetic.paint import paint_face
+from semalign.synthetic.picture import Picture
+from semalign.synthetic.polyline import arc_length, evenly, point_at
+from semalign.synthetic.scene import Scene
 from semalign.synthetic.settings import FaceSettings
 from semalign.synthetic.surface import (
-    LEFT,
-    TOP,
+    Box,
     HeightField,
     Projection,
+    back_to_front,
     build_height,
     front_view,
     place,
@@ -27,181 +31,190 @@ from semalign.synthetic.surface import (
     see,
     visible_edge,
 )
-from semalign.synthetic.traits import draw_expression, draw_identity, draw_light, draw_look, draw_pose
+from semalign.synthetic.traits import Traits, draw_traits
 
 SUPERSAMPLE = 2  # scenes are drawn this many times larger than the photograph
+FINE = 0.5 * (SUPERSAMPLE - 1)  # pixel p of the photograph is at SUPERSAMPLE * p + FINE of the scene
+BEYOND = 20  # outline samples by which the jaw line goes on behind the ears: people slide beyond the ends as well
+SCHEME = load_scheme("ibug68")
 
 
 @dataclass(frozen=True)
 class FaceCurve:
-    """A smooth curve of a face in the image, dense, with the places of its landmarks: what annotators slide along."""
+    """A smooth curve of a face in the image, with the places of its landmarks: what annotators slide along."""
 
-    name: str
+    name: str  # as in the scheme
     landmarks: tuple[int, ...]
-    line: np.ndarray  # (k, 2) pixels; a closed curve repeats its first point at the end
-    positions: np.ndarray  # (len(landmarks),) arc length of each landmark, pixels
     closed: bool
+    line: Float[np.ndarray, "k 2"]  # pixels; a closed curve repeats its first point at the end
+    lengths: Float[np.ndarray, " k"]  # of the line up to each of its vertices, pixels
+    vertices: slice  # those of the landmarks
+
+    @property
+    def positions(self) -> Float[np.ndarray, " m"]:
+        """Where the landmarks are along the line, pixels from its start."""
+        return self.lengths[self.vertices]
+
+    def slid(self, distance: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m 2"]:
+        """The landmarks moved along the line by so many pixels each, beyond an open line's ends straight on."""
+        position = self.positions + distance
+        if self.closed:
+            position %= self.lengths[-1]
+        return point_at(self.line, position, self.lengths)
 
 
 @dataclass(frozen=True)
 class Face:
     """A rendered face. Points are (x, y) in pixels of the image, pixel centres at integers."""
 
-    image: np.ndarray  # (size, size, 3) uint8 RGB
-    points: np.ndarray  # (68, 2) float64, exact
-    visible: np.ndarray  # (68,) bool: neither turned away nor covered
-    curves: tuple[FaceCurve, ...]
-    parameters: dict[str, Any]  # identity, expression, pose, look, light, occluder
+    image: UInt8[np.ndarray, "s s 3"]  # RGB
+    points: Float[np.ndarray, "68 2"]  # exact, float64
+    visible: Bool[np.ndarray, " 68"]  # neither turned away nor covered
+    curves: tuple[FaceCurve, ...]  # as in the scheme
+    traits: Traits
+    occluder: str  # what stands before the face, or "none"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where everything of a head lies in the image."""
+
+    anatomy: Anatomy
+    height: HeightField
+    projection: Projection
+    edge: np.ndarray  # (k, 2) the head's visible edge with its nose, pixels
+    jaw: np.ndarray  # (k, 2) the jaw line from behind the image's left ear to behind the right one
+    placed: dict[str, np.ndarray]  # the anatomy's curves
 
 
 def render_face(rng: np.random.Generator, settings: FaceSettings | None = None) -> Face:
     """Draw and render one face; everything about it comes from `rng`."""
     settings = settings or FaceSettings()
-    identity, expression = draw_identity(rng), draw_expression(rng, settings.expression)
-    pose, light = draw_pose(rng, settings), draw_light(rng)
-    look = draw_look(rng, settings, identity.age)
+    traits = draw_traits(rng, settings)
+    geometry = build_geometry(rng, traits, settings)
+    points, curves = landmarks(geometry)
+    scene = _empty_scene(rng, traits, geometry, settings)
+    picture, hidden = paint_face(rng, geometry.anatomy, geometry.height, traits, texel=scene.unit)
 
-    anatomy = build_anatomy(identity, expression)
-    height = build_height(anatomy, identity, expression)
-    projection = _frame(rng, anatomy, height, project_with(pose), settings)
-    edge = visible_edge(anatomy, height, projection)
-    points, curves = _landmarks(anatomy, height, projection, edge)
-
-    fine = projection.scaled(SUPERSAMPLE, np.full(2, (SUPERSAMPLE - 1) / 2))
-    side = settings.size * SUPERSAMPLE
-    to_fine = (SUPERSAMPLE - 1) / 2
-    scene = stage.Scene(
-        image=stage.background(rng, side),
-        covered=np.zeros((side, side), np.uint8),
-        projection=fine,
-        pose=pose,
-        edge=edge * SUPERSAMPLE + to_fine,
-        unit=fine.unit,
-        level=light.ambient + light.diffuse * 0.75,
-    )
-    picture = paint_face(rng, anatomy, height, identity, expression, look, light, pose, texel=1.15 * fine.unit)
-    layer = stage.hair_layer(scene, look, light)
-    stage.hair_behind(rng, scene, identity, look, layer)
-    stage.body(rng, scene, look, light)
-    stage.ears(scene, identity, look)
-    seen = _project_face(scene, picture, anatomy, height, projection)
-    stage.hair_front(rng, scene, identity, look, height, layer)
-    covering = "none"
+    hair.hair_hanging(rng, scene)
+    body.body(rng, scene)
+    hair.back_of_head(rng, scene)
+    body.ears(scene)
+    box, seen = project_face(scene, picture, geometry)
+    hair.hair_above(rng, scene, geometry.height)
+    occluder = "none"
     if rng.random() < settings.occlusion:
-        covering = stage.occluder(rng, scene, look, points * SUPERSAMPLE + to_fine, layer)
+        occluder = occluders.occlude(rng, scene, points * SUPERSAMPLE + FINE)
 
-    visible = _visible(anatomy, scene.covered, picture, seen, points)
-    parameters = {
-        "identity": asdict(identity),
-        "expression": asdict(expression),
-        "pose": asdict(pose),
-        "look": asdict(look),
-        "light": asdict(light),
-        "occluder": covering,
-    }
-    return Face(photograph(rng, scene.image, settings), points, visible, curves, parameters)
+    visible = _visible(scene, hidden, geometry, box, seen, points)
+    return Face(photograph(rng, scene.image, settings), points, visible, curves, traits, occluder)
 
 
-def _frame(
-    rng: np.random.Generator, anatomy: Anatomy, height: HeightField, projection: Projection, settings: FaceSettings
-) -> Projection:
-    """Scale and shift so that the landmarks' box has its share of the image, near the middle."""
-    edge = visible_edge(anatomy, height, projection)[np.r_[-EAR : EAR + 1]]
-    inner = place(anatomy.points[17:], height, projection)
-    everything = np.concatenate([edge, inner])
+def build_geometry(rng: np.random.Generator, traits: Traits, settings: FaceSettings) -> Geometry:
+    """The head in its pose, scaled so that the landmarks' box has its share of the image, and near its middle."""
+    anatomy = build_anatomy(traits.identity, traits.expression)
+    height = build_height(anatomy, traits.identity, traits.expression)
+    projection = project_with(traits.pose)
+    jaw, edge = (visible_edge(anatomy, field, projection) for field in (height.smooth, height.full))
+    placed = place(np.concatenate(list(anatomy.curves.values())), height, projection)
+
+    everything = np.concatenate([jaw[: EAR + 1], jaw[-EAR:], placed])
     low, high = everything.min(0), everything.max(0)
     share = settings.box_share * (1.0 + 0.05 * np.clip(rng.standard_normal(), -2, 2))
     scale = share * settings.size / float((high - low).max())
     middle = (settings.size - 1) / 2 + 0.025 * settings.size * np.clip(rng.standard_normal(2), -2, 2)
-    return projection.scaled(scale, middle - scale * 0.5 * (low + high))
+    shift = middle - scale * 0.5 * (low + high)
+
+    jaw, edge, placed = (scale * line + shift for line in (jaw, edge, placed))
+    ends = np.cumsum([len(line) for line in anatomy.curves.values()])[:-1]
+    lines = dict(zip(CURVES, np.split(placed, ends), strict=True))
+    return Geometry(anatomy, height, projection.scaled(scale, shift), edge, _jaw_line(jaw), lines)
 
 
-def _landmarks(
-    anatomy: Anatomy, height: HeightField, projection: Projection, edge: np.ndarray
-) -> tuple[np.ndarray, tuple[FaceCurve, ...]]:
-    """The exact points, and the curves on which they lie."""
-    lines = {
-        "left brow": (tuple(range(17, 22)), anatomy.brows[0]),
-        "right brow": (tuple(range(22, 27)), anatomy.brows[1]),
-        "nose ridge": (tuple(range(27, 31)), anatomy.ridge),
-        "nose base": (tuple(range(31, 36)), anatomy.nose_base),
-        "left eye": (tuple(range(36, 42)), _ring(*anatomy.lids[0])),
-        "right eye": (tuple(range(42, 48)), _ring(*anatomy.lids[1])),
-        "outer lips": (tuple(range(48, 60)), _ring(*anatomy.lips)),
-        "inner lips": (tuple(range(60, 68)), _ring(*anatomy.mouth)),
-    }
-    flat = np.concatenate([anatomy.points[17:], *(line for _, line in lines.values())])
-    placed = place(flat, height, projection)
-    points = np.empty((68, 2))
-    points[17:] = placed[:51]
-    curves, start = [], 51
-    for name, (landmarks, flat_line) in lines.items():
-        line = placed[start : start + len(flat_line)]
-        start += len(flat_line)
-        curves.append(_curve(name, landmarks, line, points, closed=len(landmarks) in (6, 8, 12)))
-    jaw = edge[np.r_[EAR : -EAR - 1 : -1]]  # from ear to ear by the chin
-    points[0:9], points[8:17] = evenly(jaw[: EAR + 1], 9), evenly(jaw[EAR:], 9)
-    longer = edge[np.r_[EAR + 20 : -EAR - 21 : -1]]  # people slide beyond the ends as well
-    return points, (_curve("jaw", tuple(range(17)), longer, points, closed=False), *curves)
+def _jaw_line(edge: np.ndarray) -> np.ndarray:
+    """The jaw's part of the visible edge; between the ears every STEP-th vertex is a landmark, the 9th the chin."""
+    left, right = evenly(edge[EAR::-1], 8 * STEP + 1), evenly(edge[np.r_[0, -1 : -EAR - 1 : -1]], 8 * STEP + 1)
+    before, after = edge[EAR + BEYOND : EAR : -1], edge[-EAR - 1 : -EAR - BEYOND - 1 : -1]
+    return np.concatenate([before, left, right[1:], after])
 
 
-def _ring(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """Upper and lower edge as one closed line, from the image's left corner over the top."""
-    return np.concatenate([upper, lower[::-1]])
+def landmarks(geometry: Geometry) -> tuple[np.ndarray, tuple[FaceCurve, ...]]:
+    """The exact points (68, 2), and the curves on which they lie: each point is a vertex of its curve."""
+    points = np.empty((SCHEME.count, 2))
+    curves = []
+    for curve in SCHEME.curves:
+        line, start = (geometry.jaw, BEYOND) if curve.name == "contour" else (geometry.placed[curve.name], 0)
+        vertices = slice(start, start + STEP * len(curve.landmarks), STEP)
+        points[list(curve.landmarks)] = line[vertices]
+        curves.append(FaceCurve(curve.name, curve.landmarks, curve.closed, line, arc_length(line), vertices))
+    return points, tuple(curves)
 
 
-def _curve(name: str, landmarks: tuple[int, ...], line: np.ndarray, points: np.ndarray, closed: bool) -> FaceCurve:
-    positions = position_on(line, points[list(landmarks)])
-    return FaceCurve(name, landmarks, line, positions, closed)
+def _empty_scene(rng: np.random.Generator, traits: Traits, geometry: Geometry, settings: FaceSettings) -> Scene:
+    side = settings.size * SUPERSAMPLE
+    projection = geometry.projection.scaled(SUPERSAMPLE, np.full(2, FINE))
+    return Scene(
+        image=backdrop(rng, side),
+        covered=np.zeros((side, side), np.uint8),
+        projection=projection,
+        traits=traits,
+        edge=geometry.edge * SUPERSAMPLE + FINE,
+        unit=projection.unit,
+        hair=hair.hair_everywhere(projection, traits, side),
+    )
 
 
-def _project_face(
-    scene: stage.Scene, picture: Picture, anatomy: Anatomy, height: HeightField, projection: Projection
-) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray]:
-    """Lay the painted face over the scene; returns the box of the photograph that it covers and what is seen there."""
-    size = scene.image.shape[0] // SUPERSAMPLE
-    bridge = np.column_stack([anatomy.ridge, height.at(anatomy.ridge)])
-    nose = cv2.convexHull(np.concatenate([projection(bridge), place(anatomy.nose_base, height, projection)]).astype(np.float32)).reshape(-1, 2)
-    outline = (scene.edge - (SUPERSAMPLE - 1) / 2) / SUPERSAMPLE
-    everything = np.concatenate([outline, nose])
-    low = np.clip(np.floor(everything.min(0)).astype(int) - 2, 0, size - 1)
-    high = np.clip(np.ceil(everything.max(0)).astype(int) + 3, 1, size)
-    box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
-    seen = see(height, projection, box)
-    fine_box = tuple(SUPERSAMPLE * value for value in box)
-    x0, y0, x1, y1 = fine_box
-    fine_seen = cv2.resize(seen, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    x, y = front_view(scene.projection, (x0, y0, x1, y1), fine_seen)
+def project_face(scene: Scene, picture: Picture, geometry: Geometry) -> tuple[Box, np.ndarray]:
+    """Lay the painted face over the scene.
+
+    Returns:
+        The box of the photograph that the face covers, and the heights (h, w) that its pixels see.
+    """
+    size = scene.side // SUPERSAMPLE
+    low = np.clip(np.floor(geometry.edge.min(0)).astype(int) - 2, 0, size - 1)
+    high = np.clip(np.ceil(geometry.edge.max(0)).astype(int) + 3, 1, size)
+    box: Box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    seen = see(geometry.height, geometry.projection, box)
+    x0, y0, x1, y1 = (SUPERSAMPLE * value for value in box)
+    fine = cv2.resize(seen, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    x, y = front_view(scene.projection, (x0, y0, x1, y1), fine)
     texel = np.float32(picture.texel)
-    x, y = (x - np.float32(LEFT)) * texel, (y - np.float32(TOP)) * texel
-    colour = cv2.remap(picture.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    map_x, map_y = (x - np.float32(picture.corner[0])) * texel, (y - np.float32(picture.corner[1])) * texel
+    colour = cv2.remap(picture.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    _smooth_steps(colour, seen)
     mask = np.zeros(colour.shape[:2], np.uint8)
-    fill(mask, scene.edge - (x0, y0), 255)
-    fill(mask, nose * SUPERSAMPLE + (SUPERSAMPLE - 1) / 2 - (x0, y0), 255)
-    scene.image[y0:y1, x0:x1] = blend(scene.image[y0:y1, x0:x1], colour, mask)
-    return box, *front_view(projection, box, seen)
+    fill_exactly(mask, scene.edge - (x0, y0), 255)
+    blend(scene.image[y0:y1, x0:x1], colour, mask)
+    return box, seen
+
+
+def _smooth_steps(colour: np.ndarray, seen: np.ndarray) -> None:
+    """Blur a little, in place, where something near ends before something far, as `seen` knows only whole pixels."""
+    step = cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0.15
+    if step.any():
+        mask = cv2.resize(step.view(np.uint8), colour.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.copyTo(cv2.blur(colour, (3, 3)), mask, colour)
 
 
 def _visible(
-    anatomy: Anatomy,
-    covered: np.ndarray,
-    picture: Picture,
-    seen: tuple[tuple[int, int, int, int], np.ndarray, np.ndarray],
-    points: np.ndarray,
+    scene: Scene, hidden: Picture, geometry: Geometry, box: Box, seen: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
     """Which points are inside the image, uncovered, and on the side of the head that is seen."""
-    size = covered.shape[0] // SUPERSAMPLE
+    size = scene.side // SUPERSAMPLE
     pixel = np.rint(points).astype(int)
     inside = ((pixel >= 0) & (pixel < size)).all(1)
-    fine = np.clip(np.rint(points * SUPERSAMPLE + (SUPERSAMPLE - 1) / 2).astype(int), 0, covered.shape[0] - 1)
-    visible = inside & (covered[fine[:, 1], fine[:, 0]] < 128)
-    (x0, y0, x1, y1), front_x, front_y = seen
-    column, row = np.clip(pixel[17:, 0] - x0, 0, x1 - x0 - 1), np.clip(pixel[17:, 1] - y0, 0, y1 - y0 - 1)
-    apart = np.hypot(front_x[row, column] - anatomy.points[17:, 0], front_y[row, column] - anatomy.points[17:, 1])
-    visible[17:] &= apart < 0.09
-    at = np.rint(picture.to(anatomy.points[17:])).astype(int)
-    visible[17:] &= picture.hidden[at[:, 1], at[:, 0]] < 128
+    fine = np.clip(np.rint(points * SUPERSAMPLE + FINE).astype(int), 0, scene.side - 1)
+    visible = inside & (scene.covered[fine[:, 1], fine[:, 0]] < 128)
+
+    jaw = len(SCHEME.curves[0].landmarks)  # the first landmarks; seen by construction, but for what the nose hides
+    if abs(scene.traits.pose.yaw) > 20.0:
+        outline = geometry.edge.astype(np.float32)
+        for index, (x, y) in enumerate(points[:jaw].tolist()):
+            visible[index] &= cv2.pointPolygonTest(outline, (x, y), True) < 1.5
+
+    front = np.concatenate(geometry.anatomy.landmarks())
+    at = np.clip(pixel[jaw:], (box[0], box[1]), (box[2] - 1, box[3] - 1))
+    apart = back_to_front(geometry.projection, at, seen[at[:, 1] - box[1], at[:, 0] - box[0]]) - front
+    texel = np.rint(hidden.to(front)).astype(int)
+    visible[jaw:] &= (np.hypot(apart[:, 0], apart[:, 1]) < 0.09) & (hidden.image[texel[:, 1], texel[:, 0]] < 128)
     return visible
-
-
-__all__ = ["Face", "FaceCurve", "arc_length", "point_at", "render_face"]

@@ -1,22 +1,29 @@
-"""The head as a height field over the front view, its projection, its visible edge, and which part of it each pixel sees.
+"""The head as a height field over the front view, its projection, its visible edge, and what each pixel sees of it.
 
-A pose takes a point (x, y, z) of the head to the image by weak perspective: pixel = linear @ (x, y) + depth * z + offset.
-For a fixed z that is an affine map, so one slice of the head costs one `cv2.warpAffine`: the surface is found by sweeping slices
-from the back to the front, and what lies in front (a nose before the far cheek) hides what lies behind.
+A pose takes a point (x, y, z) of the head to the image by weak perspective: pixel = linear @ (x, y) + depth * z +
+offset. So a change of height moves a point along one direction of the image, `depth`, and hides only what lies on the
+same line: on each such line the head is seen between its own edge and the place where its surface reaches furthest. For
+a fixed z the projection is an affine map, so one slice of the head costs one `cv2.warpAffine`: the surface is found by
+sweeping slices from the back to the front, and what lies in front (a nose before the far cheek) hides what lies behind.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from semalign.synthetic.anatomy import CENTRE, Anatomy
+from semalign.synthetic.anatomy import STEP, Anatomy
 from semalign.synthetic.traits import Expression, Identity, Pose
 
-CELLS = 40  # cells of the height field per outer-eye distance
+CELLS = 32  # cells of the height field per outer-eye distance
 LEFT, TOP, RIGHT, BOTTOM = -1.0, -1.3, 1.0, 1.75  # what the height field and the texture cover
+CENTRE = np.array([0.0, 0.25])  # the head's outline is star-shaped about it
+CHORD = 1.5 * np.linspace(0.0, 1.0, 20)[1:] ** 2  # how far to look back from an edge for what hides it
+DIRECTIONS = np.linspace(-np.pi, np.pi, 721)
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1: pixels x0 to x1 - 1
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,15 @@ class HeightField:
     full: np.ndarray  # (h, w) float32
     smooth: np.ndarray  # (h, w) float32
 
-    def at(self, xy: np.ndarray, smooth: bool = False) -> np.ndarray:
-        """Heights (...,) at points (..., 2)."""
-        cells = ((xy.reshape(1, -1, 2) - (LEFT, TOP)) * CELLS).astype(np.float32)
-        field = self.smooth if smooth else self.full
-        return cv2.remap(field, cells, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(xy.shape[:-1]).astype(float)
+    def at(self, xy: np.ndarray) -> np.ndarray:
+        """Heights (n,) at points (n, 2) of the head with its nose."""
+        return _sample(self.full, xy[:, :1], xy[:, 1:])[:, 0].astype(float)
+
+
+def _sample(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear values (m, n) float32 of one of a height field's arrays at points of the front view, x and y (m, n)."""
+    column, row = ((x - LEFT) * CELLS).astype(np.float32), ((y - TOP) * CELLS).astype(np.float32)
+    return cv2.remap(field, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Projection:
     @property
     def unit(self) -> float:
         """Pixels per outer-eye distance across the line of sight."""
-        return float(np.linalg.norm(np.column_stack([self.linear, self.depth]), axis=1).mean())
+        return float(np.linalg.norm(np.column_stack([self.linear, self.depth])[0]))
 
 
 def rotation(pose: Pose) -> np.ndarray:
@@ -72,150 +83,179 @@ def project_with(pose: Pose) -> Projection:
 
 def build_height(anatomy: Anatomy, identity: Identity, expression: Expression) -> HeightField:
     """A rounded mask over the outline, with brow ridge, eye sockets, cheeks, nose, lips and chin."""
-    x = np.arange(int((RIGHT - LEFT) * CELLS) + 1) / CELLS + LEFT
-    y = np.arange(int((BOTTOM - TOP) * CELLS) + 1) / CELLS + TOP
-    smooth = _mask(anatomy, x, y)
-    mouth_y, chin = float(anatomy.points[62, 1]), anatomy.chin
+    x, y = _axes()
+    smooth = _mask(anatomy)
+    mouth_y, chin = float(anatomy.mouth()[0][2 * STEP, 1]), anatomy.chin
     eye_x = 0.355 + identity.eye_spacing
     smile = max(expression.smile, 0.0)
-    bumps = (
-        # height, x, y, width, tall; those off the middle stand on both sides
-        (-0.085, eye_x - 0.03, -0.02, 0.15, 0.10), (0.05, eye_x, 0.0, 0.10, 0.06), (0.05, 0.34, -0.20, 0.24, 0.07),
-        (0.05 + 0.03 * smile + 0.015 * identity.cheek, 0.44, 0.34, 0.17, 0.15), (-0.03, 0.50, 0.72, 0.14, 0.2),
-        (0.05, 0.0, mouth_y, 0.26, 0.10), (-0.035, 0.0, mouth_y + 0.20, 0.20, 0.05), (0.075, 0.0, chin - 0.13, 0.17, 0.10),
-        (0.04, 0.0, -0.55, 0.42, 0.25), (-0.03 - 0.02 * smile, 0.30, 0.58, 0.06, 0.13),
-    )  # fmt: skip
-    for height, at_x, at_y, wide, tall in bumps:
-        row = np.exp(-(((x - at_x) / wide) ** 2))
-        if at_x:
-            row += np.exp(-(((x + at_x) / wide) ** 2))
-        smooth += (height * np.exp(-(((y - at_y) / tall) ** 2)))[:, None] * row
-    smooth = cv2.GaussianBlur(smooth.astype(np.float32), (3, 3), 0)
-    return HeightField(smooth + cv2.GaussianBlur(_nose(anatomy, identity, x, y), (3, 3), 0), smooth)
+    bumps = [  # height, x, y, width, tall; those off the middle stand on both sides
+        (-0.085, eye_x - 0.03, -0.02, 0.15, 0.10),  # eye sockets
+        (0.05, eye_x, 0.0, 0.10, 0.06),  # eyeballs
+        (0.05, 0.34, -0.20, 0.24, 0.07),  # brow ridge
+        (0.05 + 0.03 * smile + 0.015 * identity.cheek, 0.44, 0.34, 0.17, 0.15),  # cheek bones
+        (-0.03, 0.50, 0.72, 0.14, 0.2),  # hollow cheeks
+        (-0.03 - 0.02 * smile, 0.30, 0.58, 0.06, 0.13),  # folds beside the mouth
+        (0.05, 0.0, mouth_y, 0.26, 0.10),  # lips
+        (-0.035, 0.0, mouth_y + 0.20, 0.20, 0.05),  # below them
+        (0.075, 0.0, chin - 0.13, 0.17, 0.10),
+        (0.04, 0.0, -0.55, 0.42, 0.25),  # forehead
+    ]
+    size, at_x, at_y, wide, tall = np.array(bumps).T[:, :, None]
+    columns = np.exp(-(((np.abs(x) - at_x) / wide) ** 2))
+    rows = size * np.exp(-(((y - at_y) / tall) ** 2))
+    smooth = cv2.GaussianBlur(smooth + (rows.T @ columns).astype(np.float32), (3, 3), 0)
+    return HeightField(smooth + cv2.GaussianBlur(_nose(anatomy, identity), (3, 3), 0), smooth)
 
 
-def _mask(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+@lru_cache(maxsize=1)
+def _axes() -> tuple[np.ndarray, np.ndarray]:
+    x = np.arange(int((RIGHT - LEFT) * CELLS) + 1) / CELLS + LEFT
+    y = np.arange(int((BOTTOM - TOP) * CELLS) + 1) / CELLS + TOP
+    return x, y
+
+
+@lru_cache(maxsize=1)
+def _polar() -> tuple[np.ndarray, np.ndarray]:
+    """Of every cell the direction from `CENTRE`, as an index of `DIRECTIONS`, and the distance."""
+    x, y = _axes()
     dx, dy = np.meshgrid(x - CENTRE[0], y - CENTRE[1])
-    angle, radius = np.arctan2(dx, dy), np.hypot(dx, dy)  # 0 at the chin, growing to the image's right
+    nearest = np.rint((np.arctan2(dx, dy) + np.pi) * ((len(DIRECTIONS) - 1) / (2 * np.pi)))
+    return nearest.astype(np.intp), np.hypot(dx, dy).astype(np.float32)
+
+
+def _mask(anatomy: Anatomy) -> np.ndarray:
+    """A dome over the outline, whose rim has the outline's own height; it falls off steeply outside."""
+    nearest, radius = _polar()
     edge = anatomy.outline[:, :2] - CENTRE
-    edge_angle = np.arctan2(edge[:, 0], edge[:, 1])
-    order = np.argsort(edge_angle)
-    table = np.linspace(-np.pi, np.pi, 361)
-    reach = np.interp(table, edge_angle[order], np.hypot(edge[:, 0], edge[:, 1])[order], period=2 * np.pi)
-    rim = np.interp(table, edge_angle[order], anatomy.outline[order, 2], period=2 * np.pi)
-    index = (angle + np.pi) * (360 / (2 * np.pi))
-    low = np.minimum(index.astype(np.intp), 359)
-    part = index - low
-    reach, rim = reach[low] + part * (reach[low + 1] - reach[low]), rim[low] + part * (rim[low + 1] - rim[low])
+    angle = np.arctan2(edge[:, 0], edge[:, 1])
+    order = np.argsort(angle)
+    size = np.hypot(edge[:, 0], edge[:, 1])
+    reach = np.interp(DIRECTIONS, angle[order], size[order], period=2 * np.pi).astype(np.float32)[nearest]
+    rim = np.interp(DIRECTIONS, angle[order], anatomy.outline[order, 2], period=2 * np.pi).astype(np.float32)[nearest]
     share = radius / reach
-    inside = np.maximum(1.0 - np.minimum(share, 1.0) ** 2.6, 0.0) ** 0.6
-    return rim + (0.84 - rim) * inside - 2.5 * np.maximum(share - 1.0, 0.0)
+    inside = np.minimum(share, 1.0)
+    dome = np.sqrt(1.0 - inside * inside * np.sqrt(inside))
+    return rim + (np.float32(0.84) - rim) * dome - np.float32(2.5) * (share - inside)
 
 
-def _nose(anatomy: Anatomy, identity: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    top, tip, base = anatomy.ridge[0, 1], anatomy.ridge[-1, 1], anatomy.nose_base[20, 1]
+def _nose(anatomy: Anatomy, identity: Identity) -> np.ndarray:
+    x, y = _axes()
+    top, tip, base = anatomy.ridge[0, 1], anatomy.ridge[-1, 1], anatomy.nose_base[2 * STEP, 1]
     deep = identity.nose_depth
     knots = [top - 0.16, top, top + 0.5 * (tip - top), tip - 0.05, tip + 0.01, base - 0.02, base + 0.06]
     ridge = np.interp(y, knots, np.array([0.0, 0.07, 0.19 + 0.03 * identity.nose_hook, 0.34, 0.345, 0.11, 0.0]) * deep)
     ridge = np.convolve(np.pad(ridge, 2, mode="edge"), np.array([1, 2, 3, 2, 1]) / 9.0, mode="valid")
     width = np.interp(y, knots, np.array([0.10, 0.075, 0.085, 0.115, 0.125, 0.13, 0.13])) * identity.nose_width
     lean = np.interp(y, [top, tip], [0.0, anatomy.ridge[-1, 0]])
-    bump = ridge[:, None] * np.exp(-(np.abs((x[None] - lean[:, None]) / width[:, None]) ** 2.2))
+    aside = (x[None] - lean[:, None]) / width[:, None]
+    bump = ridge[:, None] * np.exp(-(aside * aside))
     ala = 0.115 * identity.nose_width
-    wing = np.exp(-(((x - ala) / 0.05) ** 2)) + np.exp(-(((x + ala) / 0.05) ** 2))
+    wing = np.exp(-(((np.abs(x) - ala) / 0.05) ** 2))
     bump += (0.10 * np.exp(-(((y - base + 0.06) / 0.06) ** 2)))[:, None] * wing
     return bump.astype(np.float32)
 
 
-def visible_edge(anatomy: Anatomy, height: HeightField, projection: Projection) -> np.ndarray:
+def _lines_of_sight(projection: Projection) -> tuple[np.ndarray, np.ndarray]:
+    """The image direction in which height moves a point, and the one over the front view that is seen along it."""
+    far = float(np.hypot(projection.depth[0], projection.depth[1]))
+    towards = projection.depth / far if far > 1e-9 else np.array([1.0, 0.0])
+    back = np.linalg.solve(projection.linear, towards)
+    return towards, back / np.hypot(back[0], back[1])
+
+
+def _furthest(reach: np.ndarray) -> np.ndarray:
+    """The maximum of each row (n, steps), to a fraction of a step."""
+    rows = np.arange(len(reach))
+    best = np.clip(reach.argmax(1), 1, reach.shape[1] - 2)
+    a, b, c = reach[rows, best - 1], reach[rows, best], reach[rows, best + 1]
+    bend = np.minimum(a - 2 * b + c, -1e-12)
+    step = np.clip(0.5 * (c - a) / -bend, -1.0, 1.0)
+    return np.maximum(b + 0.5 * (c - a) * step + 0.5 * bend * step * step, reach.max(1))
+
+
+def _hidden(xy: np.ndarray, pixels: np.ndarray, field: np.ndarray, projection: Projection) -> np.ndarray:
+    """By how much (n, 2) the surface behind points (n, 2), projected to `pixels`, reaches further than they."""
+    towards, back = _lines_of_sight(projection)
+    lead = (xy @ projection.linear.T + projection.offset - pixels) @ towards
+    flat = lead[:, None] - CHORD * float(projection.linear @ back @ towards)
+    rise = _sample(field, xy[:, :1] - CHORD * back[0], xy[:, 1:] - CHORD * back[1])
+    beyond = np.maximum(_furthest(flat + rise * float(projection.depth @ towards)), 0.0)
+    return beyond[:, None] * towards
+
+
+def visible_edge(anatomy: Anatomy, field: np.ndarray, projection: Projection) -> np.ndarray:
     """The head's visible edge (OUTLINE_SAMPLES, 2) in pixels, in step with `anatomy.outline`.
 
-    On the near side it is the outline itself; on the far side of a turned head, the line where the surface turns away. Along
-    each ray from the face's middle to the outline the point that reaches furthest out is taken, where "out" is first the ray's
-    direction and then the normal of the edge found with it.
+    On the near side that is the outline itself; on the far side of a turned head it is the place on the same line of
+    sight where the surface turns away. `field` is the height field's array with or without the nose.
     """
-    share = np.linspace(0.3, 1.0, 29)
-    spoke = anatomy.outline[:, :2] - CENTRE
-    xy = CENTRE + share[None, :, None] * spoke[:, None]
-    z = height.at(xy, smooth=True)
-    z[:, -1] = anatomy.outline[:, 2]
-    pixels = projection(np.concatenate([xy, z[..., None]], axis=2))
-    out = spoke @ projection.linear.T
-    for _ in range(3):
-        edge = _furthest(pixels, out)
-        along = np.roll(edge, -2, axis=0) - np.roll(edge, 2, axis=0)
-        out = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    edge = _furthest(pixels, out)
+    xy = anatomy.outline[:, :2]
+    rim = projection(np.column_stack([xy, _sample(field, xy[:, :1], xy[:, 1:])]))
+    move = _hidden(xy, rim, field, projection)
     for _ in range(2):
-        edge = 0.25 * np.roll(edge, 1, axis=0) + 0.5 * edge + 0.25 * np.roll(edge, -1, axis=0)
-    return edge
-
-
-def _furthest(pixels: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The point of each row (rays, steps, 2) furthest along its direction (rays, 2), to a fraction of a step."""
-    rows = np.arange(len(pixels))
-    reach = (pixels * out[:, None]).sum(2)
-    best = reach.argmax(1)
-    middle = np.clip(best, 1, pixels.shape[1] - 2)
-    a, b, c = reach[rows, middle - 1], reach[rows, middle], reach[rows, middle + 1]
-    curve = a - 2 * b + c
-    step = np.where((best == middle) & (curve < -1e-12), 0.5 * (a - c) / np.where(curve < -1e-12, curve, -1.0), best - middle)
-    step = step[:, None]
-    p, q, r = pixels[rows, middle - 1], pixels[rows, middle], pixels[rows, middle + 1]
-    return q + 0.5 * step * (r - p) + 0.5 * step**2 * (p - 2 * q + r)
+        ring = np.concatenate([move[-1:], move, move[:1]])
+        move = 0.5 * move + 0.25 * (ring[:-2] + ring[2:])
+    return rim + move
 
 
 def place(xy: np.ndarray, height: HeightField, projection: Projection) -> np.ndarray:
-    """Pixels (n, 2) of points (n, 2) of the front view; what has turned out of sight lies on the visible edge, as people mark it."""
-    steps = np.linspace(0.3, 1.0, 15)
-    line = np.stack([xy[:, None, 0] * steps, np.broadcast_to(xy[:, None, 1], (len(xy), 15))], axis=2)
-    base = projection(np.concatenate([line, height.at(line, smooth=True)[..., None]], axis=2))
-    across = projection.linear[:, 0] / np.linalg.norm(projection.linear[:, 0])
-    reach = (base * across).sum(2) * np.sign(xy[:, :1])
+    """Pixels (n, 2) of points (n, 2) of the front view.
+
+    What the head's own curvature hides lies on the visible edge, as people mark it; what the nose hides, where it is.
+    """
     pixels = projection(np.column_stack([xy, height.at(xy)]))
-    hidden = np.maximum(reach.max(1) - reach[:, -1], 0.0)
-    return pixels + (hidden * np.sign(xy[:, 0]))[:, None] * across
+    return pixels + _hidden(xy, pixels, height.smooth, projection)
 
 
-def see(height: HeightField, projection: Projection, box: tuple[int, int, int, int]) -> np.ndarray:
-    """For each pixel of a box (x0, y0, x1, y1), the height z (h, w) float32 at which its line of sight meets the head.
+def see(height: HeightField, projection: Projection, box: Box) -> np.ndarray:
+    """For each pixel of a box, the height z (h, w) float32 at which its line of sight meets the head.
 
-    Pixels that miss the head hold the height of the rearmost slice.
+    Pixels that just miss the head hold the height of their neighbours, others that of the rearmost slice.
     """
     x0, y0, x1, y1 = box
     inverse = np.linalg.inv(projection.linear)
     slant = inverse @ projection.depth  # how far a line of sight moves over the front view per unit of z
-    highest = float(height.full.max()) + 1e-3
-    count = 3 + int(np.ceil(14.0 * min(float(np.hypot(slant[0], slant[1])), 1.8)))
-    levels = np.linspace(-0.15, highest, count)
+    count = 4 + int(np.ceil(7.0 * min(float(np.hypot(slant[0], slant[1])), 1.8)))
+    levels = np.linspace(-0.15, float(height.full.max()) + 1e-3, count)
     gap = np.float32(levels[1] - levels[0])
     corner = np.array([x0, y0]) - projection.offset
-    seen = np.full((y1 - y0, x1 - x0), levels[0], np.float32)
+    shape = (x1 - x0, y1 - y0)
+    seen = np.full(shape[::-1], levels[0], np.float32)
     slope = np.full_like(seen, -1.0)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     below: np.ndarray | None = None
     for level in levels:
         start = (inverse @ corner - slant * level - (LEFT, TOP)) * CELLS
         matrix = np.column_stack([inverse * CELLS, start])
-        above = cv2.warpAffine(height.full, matrix, seen.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        above = cv2.warpAffine(height.full, matrix, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         above -= np.float32(level)
         if below is not None:
-            crossed = (below >= 0) & (above < 0)
-            drop = np.where(crossed, above - below, np.float32(-1.0))
-            np.copyto(seen, np.float32(level) - gap - gap * below / drop, where=crossed)
-            np.copyto(slope, drop / gap, where=crossed)
+            crossed = np.flatnonzero((below >= 0) & (above < 0))
+            under = below.ravel()[crossed]
+            drop = above.ravel()[crossed] - under
+            seen.ravel()[crossed] = np.float32(level) - gap - gap * under / drop
+            slope.ravel()[crossed] = drop / gap
         below = above
-    grid_x, grid_y = front_view(projection, box, seen)
-    error = cv2.remap(height.full, (grid_x - np.float32(LEFT)) * CELLS, (grid_y - np.float32(TOP)) * CELLS, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - seen
-    return seen - np.clip(error / np.minimum(slope, -0.2), -gap, gap) * (seen > levels[0])
+    missed = seen == np.float32(levels[0])
+    error = _sample(height.full, *front_view(projection, box, seen)) - seen
+    seen -= np.clip(error / np.minimum(slope, -0.2), -gap, gap)
+    seen[missed] = levels[0]
+    np.copyto(seen, cv2.dilate(seen, None, iterations=2), where=missed)
+    return seen
 
 
-def front_view(projection: Projection, box: tuple[int, int, int, int], seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x and y (h, w) of the front view that each pixel of a box sees, given the heights from `see`."""
+def front_view(projection: Projection, box: Box, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where on the front view each pixel of a box looks, given the heights from `see`: x and y (h, w) float32."""
     x0, y0, x1, y1 = box
     inverse = np.linalg.inv(projection.linear)
     slant = (inverse @ projection.depth).astype(np.float32)
-    column = np.arange(x0, x1) - projection.offset[0]
-    row = (np.arange(y0, y1) - projection.offset[1])[:, None]
-    x = (inverse[0, 0] * column + inverse[0, 1] * row).astype(np.float32)
-    y = (inverse[1, 0] * column + inverse[1, 1] * row).astype(np.float32)
-    return x - slant[0] * seen, y - slant[1] * seen
+    column = np.outer(inverse[:, 0], np.arange(x0, x1) - projection.offset[0]).astype(np.float32)
+    row = np.outer(inverse[:, 1], np.arange(y0, y1) - projection.offset[1]).astype(np.float32)
+    x, y = (column[axis] + (row[axis][:, None] - slant[axis] * seen) for axis in (0, 1))
+    return x, y
+
+
+def back_to_front(projection: Projection, pixels: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """The points (n, 2) of the front view that lie at heights (n,) on the lines of sight of pixels (n, 2)."""
+    flat = pixels - projection.offset - heights[:, None] * projection.depth
+    return flat @ np.linalg.inv(projection.linear).T
