@@ -170,7 +170,16 @@ def search(
         raise SemalignError(f"{out}: holds labels of other images than {data}; choose another folder.")
     loaded.network.to(make_accelerator().device)
     with progress.stage("search", len(faces.dataset)) as advance:
-        found = search_dataset(loaded.network, faces.crops, latest.points, loaded.sigma, recipe.search, advance=advance)
+        found = search_dataset(
+            loaded.network,
+            faces.crops,
+            latest.points,
+            loaded.sigma,
+            recipe.search,
+            views=recipe.alternation.views,
+            flip_index=loaded.scheme.flip_index,
+            advance=advance,
+        )
     return store.append(
         latest.ids,
         found.points,

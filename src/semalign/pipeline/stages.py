@@ -165,4 +165,5 @@ def search_provenance(recipe: Recipe) -> dict[str, str | int | float]:
         "template": search.template,
         "precision": search.precision,
         "update": int(recipe.alternation.update),
+        "views": recipe.alternation.views,
     }

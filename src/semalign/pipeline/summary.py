@@ -131,11 +131,15 @@ def write_figures(path: Path, model: Model, train: Faces, labels: LabelVersion, 
     ]
     rows = np.array([*drawn, *most[: count - len(drawn)].tolist()])
     size = train.crops.images.shape[1]
+    drawn_at_random = len(drawn)
     inset = (size - train.crops.input_size) // 4  # half of the margin is shown
     shift = np.array([inset, inset], dtype=np.float64)
     arrays: dict[str, np.ndarray] = {
         "faces": np.ascontiguousarray(train.crops.images[rows][:, inset : size - inset, inset : size - inset]),
         "face_ids": np.array([train.dataset.samples[row].id for row in rows]),
+        "face_notes": np.array(
+            ["drawn at random"] * drawn_at_random + ["labels moved furthest"] * (len(rows) - drawn_at_random)
+        ),
         "annotation": (train.crops.to_crop(annotations)[rows] - shift).astype(np.float32),
         "found": (train.crops.to_crop(labels.points)[rows] - shift).astype(np.float32),
     }

@@ -41,6 +41,8 @@ def search_dataset(
     sigma: float,
     settings: SearchSettings,
     precision: str = "fp32",
+    views: int = 1,
+    flip_index: tuple[int, ...] = (),
     advance: Callable[[int], None] | None = None,
 ) -> Labels:
     """One search over all crops with the network fixed.
@@ -52,11 +54,13 @@ def search_dataset(
         sigma: of the network's Gaussians, heatmap pixels.
         settings: of the search.
         precision: of the network, 'bf16' or 'fp32'; the search itself is float32.
+        views: looks at each crop, see `heatmaps_of`.
+        flip_index: the landmarks' exchange in a mirrored picture.
         advance: told how many images are done.
     """
     size = network.settings.heatmap_size
     parts: list[tuple[np.ndarray, ...]] = []
-    for rows, heatmaps in heatmaps_of(network, crops, precision=precision):
+    for rows, heatmaps in heatmaps_of(network, crops, precision=precision, views=views, flip_index=flip_index):
         to_image = heatmap_to_image(network, crops, rows)
         o = transform_points(torch.from_numpy(observations[rows]), invert(to_image))
         found = search_labels(heatmaps, o.to(heatmaps), sigma, settings)
@@ -131,7 +135,17 @@ class Alternation:
     ) -> LabelVersion:
         observations = latest.points if self.settings.update else self.store.read(0).points
         if self.accelerator.is_main_process:
-            labels = search_dataset(network, self.crops, observations, self.sigma, self.search, self.precision, advance)
+            labels = search_dataset(
+                network,
+                self.crops,
+                observations,
+                self.sigma,
+                self.search,
+                self.precision,
+                self.settings.views,
+                self.dataset.scheme.flip_index,
+                advance,
+            )
             self.store.append(
                 self.dataset.ids(),
                 labels.points,

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps
-from semalign.core.warp import warp
 from semalign.data.crops import CropCache
 from semalign.models.hourglass import StackedHourglass
+from semalign.training.views import mean_heatmaps
 
 
 class Predictions(NamedTuple):
@@ -28,18 +28,24 @@ class Predictions(NamedTuple):
 
 
 def heatmaps_of(
-    network: StackedHourglass, crops: CropCache, batch_size: int = 32, precision: str = "fp32"
+    network: StackedHourglass,
+    crops: CropCache,
+    batch_size: int = 32,
+    precision: str = "fp32",
+    views: int = 1,
+    flip_index: tuple[int, ...] = (),
 ) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"]]]:
-    """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch."""
+    """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch.
+
+    With more than one of the `views` of `semalign.training.views`, their mean; mirrored ones need the scheme's flip index.
+    """
     network.eval()
     device = next(network.parameters()).device
-    settings = network.settings
     for start in range(0, len(crops), batch_size):
         rows = np.arange(start, min(start + batch_size, len(crops)))
-        maps = crops.crop_to_input.expand(len(rows), 2, 3).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            images = warp(crops.batch(rows).to(device), maps, settings.input_size)
-            heatmaps = network(images.contiguous(memory_format=torch.channels_last))[-1].float()
+            pictures = crops.batch(rows).to(device)
+            heatmaps = mean_heatmaps(network, pictures, crops.crop_to_input, views, flip_index)
         yield rows, heatmaps
 
 

@@ -53,4 +53,11 @@ class AlternationSettings:
 
     searches: int = 10  # at most, one before each epoch; later epochs train on the last labels
     update: bool = True  # False: the observation stays the annotation ('SA w/o update')
+    views: int = 4  # looks at each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.views <= 4:
+            raise ValueError("views must be 1 to 4")
+        if self.searches < 0:
+            raise ValueError("searches must be at least 0")
