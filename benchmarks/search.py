@@ -19,16 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.core.heatmaps import render_gaussians
-from semalign.core.search import (
-    SearchSettings,
-    chi_square,
-    chi_square_loop,
-    chi_square_unfold,
-    scaled_radius,
-    search_labels,
-)
+from semalign.core.likelihood import chi_square, chi_square_loop, chi_square_unfold
+from semalign.core.search import SearchSettings, scaled_radius, search_labels
+from semalign.training.memory import keep_large_blocks
 
-LANDMARKS, BATCH = 68, 16
+LANDMARKS, BATCH = 68, 32
 CASES = (
     (256, 3.0, 19),
     (256, 7 / 3, 15),
@@ -43,6 +38,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_large_blocks()  # as training and inference do
     rows = [row for case in CASES for row in measure(*case, options.repeats)]
     table = Table("heatmap", "template", "form", "ms an image", "times the search")
     for row in rows:
@@ -60,7 +56,7 @@ def measure(size: int, sigma: float, template: int, repeats: int) -> list[dict[s
     margin = 20 * size / 256
     peaks = margin + torch.rand(BATCH, LANDMARKS, 2, generator=generator) * (size - 2 * margin)
     heatmaps = render_gaussians(peaks, size, sigma)
-    observations = peaks + torch.randn(peaks.shape, generator=generator) * 3 * size / 256
+    observations = peaks + torch.randn(peaks.shape, generator=generator) * 2 * size / 256
     settings = SearchSettings(template=template)
     reach, radius = scaled_radius(settings.region, size), scaled_radius(template, size)
     maps, centres = heatmaps.flatten(0, 1), observations.flatten(0, 1).round().long()

@@ -12,15 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semalign.core.heatmaps import render_gaussians
-from semalign.core.search import (
-    SearchSettings,
-    chi_square,
-    chi_square_loop,
-    chi_square_unfold,
-    scaled_radius,
-    search_labels,
-    template_sum,
-)
+from semalign.core.likelihood import chi_square, chi_square_loop, chi_square_unfold, template_sum
+from semalign.core.search import EVIDENCE, SearchSettings, scaled_radius, search_labels
 
 PAPER = SearchSettings(precision="integer")
 
@@ -38,10 +31,13 @@ def brute_force(heatmap: torch.Tensor, o: torch.Tensor, sigma: float, settings: 
         for j in range(2 * reach + 1)
     ]
     label, _ = min(candidates, key=lambda c: float((o - c[0]).square().sum() + settings.likelihood_weight * c[1]))
-    match, lowest = min(candidates, key=lambda c: c[1])
-    if lowest >= empty or float((label - o) @ (match - o)) < 0:
-        return o
-    return label
+    move = label - o.round()
+    ahead = [chi for y, chi in candidates if float((y - label) @ move) >= 0] + [dict_of(candidates, label)]
+    return label if min(ahead) < EVIDENCE * empty else o
+
+
+def dict_of(candidates: list[tuple[torch.Tensor, float]], label: torch.Tensor) -> float:
+    return next(chi for y, chi in candidates if torch.equal(y, label))
 
 
 @given(

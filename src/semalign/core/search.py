@@ -2,39 +2,30 @@
 
 For each landmark, with observation o and predicted heatmap Φ, over the pixels y of a square region around o:
 
-    cost(y) = ‖o - y‖² + likelihood_weight · χ²(y),        χ²(y) = Σ_i (E_i - Φ_i(y))² / E_i
+    cost(y) = ‖o - y‖² + likelihood_weight · χ²(y)
 
-E is the Gaussian of peak 1 on which the network was trained, cut to a square template; Φ(y) is the patch of the heatmap of
-the same size centred on y, zero beyond the border, clamped at 0 from below. The sums factorise, because 1/E of an isotropic
-Gaussian does:
+with χ² of `semalign.core.likelihood`.
 
-    χ²(y) = ΣE - 2·box(Φ)(y) + ((1/E) ⋆ Φ²)(y)
-
-and on the small window around o that the region and the template span, each of the two correlations is two products with a
-banded matrix. `chi_square_loop` is the definition, kept as the oracle; `chi_square_unfold` the usual vectorised form, kept to
-be measured against.
-
-Shape legend: b images, n landmarks, m = b·n maps, h w heatmap, r side of the region, t side of the template,
-k = r + t - 1 side of the window. Points are (x, y) in the heatmap frame, pixel centres at integers. Everything is float32
-(float64 stays) with autocast off: 1/E at the template's corner is exp(radius²/σ²), which overflows float16 from
-radius/σ = 3.33 on.
+Shape legend: b images, n landmarks, m = b·n maps, h w heatmap, r side of the region. Points are (x, y) in the heatmap frame,
+pixel centres at integers. Everything is float32 (float64 stays) with autocast off.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from semalign.core.likelihood import chi_square, template_sum
+
 REFERENCE = 256  # the heatmap size in whose pixels region and template are given
-NEWTON_STEPS = 5
+EVIDENCE = 0.95  # a patch that costs less than this share of an empty one shows a peak
+NEWTON_STEPS = 4
 STEEP = 3.2  # radius/σ from which the template's corners drown the rest
 
 
@@ -48,7 +39,7 @@ class SearchSettings:
     region: int = 17  # side of the square around the observation
     template: int = 19  # side of the Gaussian template; 1 = the heatmap value itself
     precision: Literal["integer", "subpixel"] = "subpixel"  # 'integer' is the paper's
-    guard: bool = True  # stay at the observation unless a patch beats an empty one, and never go away from the best
+    guard: bool = True  # move only if the label's patch, or one farther that way, shows a peak
 
     def __post_init__(self) -> None:
         if self.likelihood_weight < 0:
@@ -107,153 +98,50 @@ def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: Sear
     o = observations.reshape(b * n, 2)
     start = torch.nan_to_num(o, nan=-1e6).clamp(-1e6, 1e6).round().long()
     cost = chi_square(heatmaps.reshape(b * n, h, w), start, reach, radius, sigma)
+    empty = template_sum(radius, sigma, cost)
     steps = torch.arange(-reach, reach + 1, device=o.device, dtype=o.dtype)
     offset = start.to(o) - o
     prior = ((steps + offset[:, 1:]) ** 2)[:, :, None] + ((steps + offset[:, :1]) ** 2)[:, None, :]
-    total = prior + settings.likelihood_weight * cost
-    best = total.flatten(1).argmin(1)
+    best = _argmin(prior.add_(cost, alpha=settings.likelihood_weight))
     row, column = best // len(steps), best % len(steps)
-    every = torch.arange(b * n, device=o.device)
-    chi, near = cost[every, row, column], torch.stack([column, row], 1) - reach
-    empty = template_sum(radius, sigma, cost)
-    found = (start + near).to(o)
-    keep = ~torch.isfinite(o).all(1) | (settings.likelihood_weight == 0)
+    move = torch.stack([column, row], 1) - reach
+    free = torch.isfinite(o).all(1) & (settings.likelihood_weight > 0)
     if settings.guard:
-        keep |= _misled(cost, start, found, o, empty)
+        free &= _shows_peak(cost, best, move, empty)
+    found, chi = (start + move).to(o), cost.flatten(1).gather(1, best[:, None])[:, 0]
     if settings.precision == "subpixel" and reach:
         shift, chi = _refine(cost, row, column, found - o, empty, settings.likelihood_weight)
         found = found + shift
-    points = torch.where(keep[:, None], o, found)
-    distance = torch.where(keep, torch.zeros_like(chi), (points - o).square().sum(1))
-    chi = torch.where(keep, cost[:, reach, reach], chi)
-    return Found(points.view(b, n, 2), distance.view(b, n), chi.view(b, n), (~keep & (distance > 0)).view(b, n))
+    points = torch.where(free[:, None], found, o)
+    distance = torch.where(free, (points - o).square().sum(1), torch.zeros_like(chi))
+    chi = torch.where(free, chi, cost[:, reach, reach])
+    return Found(points.view(b, n, 2), distance.view(b, n), chi.view(b, n), (distance > 0).view(b, n))
 
 
-def _misled(
-    cost: Float[Tensor, "m r r"],
-    start: Int[Tensor, "m 2"],
-    found: Float[Tensor, "m 2"],
-    o: Float[Tensor, "m 2"],
-    empty: Tensor,
-) -> Tensor:
-    """(m,) bool: labels that no peak has moved.
+def _shows_peak(
+    cost: Float[Tensor, "m r r"], best: Int[Tensor, " m"], move: Int[Tensor, "m 2"], empty: Tensor
+) -> Bool[Tensor, " m"]:
+    """Which moves a peak is behind: some patch shows one, at the label or farther in the move's direction.
 
-    An empty patch costs ΣE, a peak at the template's edge far more, so χ² is not monotone: a label can be driven away from a
-    peak. It counts only where some patch of the region beats the empty one, and only if it goes towards the best of them.
+    An empty patch costs ΣE, a peak at the template's edge far more, so χ² is not monotone: it can drive a label away from a
+    peak, into nothing.
     """
-    lowest, at = cost.flatten(1).min(1)
-    side, reach = cost.shape[1], cost.shape[1] // 2
-    best = start + torch.stack([at % side, at // side], 1) - reach
-    towards = ((found - o) * (best.to(o) - o)).sum(1)
-    return (lowest >= empty) | (towards < 0)
+    peak = cost < EVIDENCE * empty
+    shown = peak.flatten(1).gather(1, best[:, None])[:, 0]
+    doubtful = (~shown).nonzero().flatten()
+    reach = cost.shape[1] // 2
+    steps = torch.arange(-reach, reach + 1, device=cost.device)
+    dx, dy = move[doubtful, 0, None, None], move[doubtful, 1, None, None]
+    ahead = dy * steps[:, None] + dx * steps >= dx.square() + dy.square()
+    shown[doubtful] = (ahead & peak[doubtful]).flatten(1).any(1)
+    return shown
 
 
-def chi_square(
-    maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int, radius: int, sigma: float
-) -> Float[Tensor, "m r r"]:
-    """χ² at every pixel of the regions of the given reach around whole-pixel centres (x, y): rows are y, columns x.
-
-    The separable form: 2·(k·k·r + k·r·r) multiplications a map instead of r²·t².
-    """
-    window = _windows(maps, centres, reach + radius).clamp_(min=0)
-    band, steep = _bands(reach, radius, sigma, maps.dtype, maps.device)
-    inner = _correlate(window, band)
-    outer = _correlate(window.square_(), steep)
-    return outer.sub_(inner, alpha=2).add_(template_sum(radius, sigma, maps))
-
-
-def _correlate(window: Float[Tensor, "m k k"], band: Float[Tensor, "r k"]) -> Float[Tensor, "m r r"]:
-    """Band · window · bandᵀ for every map, as two plain matrix products."""
-    m, k, r = len(window), band.shape[1], band.shape[0]
-    columns = (window.reshape(m * k, k) @ band.T).view(m, k, r)  # rows y, columns the region's x
-    return (columns.transpose(1, 2).reshape(m * r, k) @ band.T).view(m, r, r).transpose(1, 2)
-
-
-def chi_square_loop(
-    heatmap: Float[Tensor, "h w"], centre: tuple[int, int], reach: int, radius: int, sigma: float
-) -> Float[Tensor, "r r"]:
-    """Eq. 4 as it is written, pixel by pixel: the oracle."""
-    h, w = heatmap.shape
-    side = 2 * reach + 1
-    result = torch.zeros(side, side, dtype=heatmap.dtype)
-    for i in range(side):
-        for j in range(side):
-            x, y = centre[0] + j - reach, centre[1] + i - reach
-            total = 0.0
-            for dy in range(-radius, radius + 1):
-                for dx in range(-radius, radius + 1):
-                    expected = math.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma))
-                    inside = 0 <= x + dx < w and 0 <= y + dy < h
-                    predicted = max(float(heatmap[y + dy, x + dx]), 0.0) if inside else 0.0
-                    total += (expected - predicted) ** 2 / expected
-            result[i, j] = total
-    return result
-
-
-def chi_square_unfold(
-    maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int, radius: int, sigma: float
-) -> Float[Tensor, "m r r"]:
-    """The same through `unfold`: every patch is copied out, then compared with the template."""
-    window = _windows(maps, centres, reach + radius).clamp_(min=0)
-    template = gaussian_template(radius, sigma, maps).reshape(1, -1, 1)
-    patches = F.unfold(window[:, None], 2 * radius + 1)
-    side = 2 * reach + 1
-    return ((template - patches).square() / template).sum(1).view(-1, side, side)
-
-
-def gaussian_template(radius: int, sigma: float, like: Tensor) -> Float[Tensor, "t t"]:
-    """E: the Gaussian of peak 1, cut to a square."""
-    line = _profile(radius, sigma).to(like)
-    return line[:, None] * line
-
-
-def template_sum(radius: int, sigma: float, like: Tensor) -> Tensor:
-    """ΣE: what χ² is for an empty patch."""
-    return _profile(radius, sigma).sum().square().to(like)
-
-
-def _profile(radius: int, sigma: float) -> Tensor:
-    steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    return torch.exp(-(steps**2) / (2 * sigma**2))
-
-
-@lru_cache(maxsize=16)
-def _bands(reach: int, radius: int, sigma: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Banded (r, k) matrices: ones, and 1/E's profile."""
-    side, length = 2 * reach + 1, 2 * radius + 1
-    profile = 1.0 / _profile(radius, sigma)
-    band = torch.zeros(2, side, side + length - 1, dtype=torch.float64)
-    for i in range(side):
-        band[0, i, i : i + length] = 1.0
-        band[1, i, i : i + length] = profile
-    band = band.to(device=device, dtype=dtype)
-    return band[0], band[1]
-
-
-def _windows(maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int) -> Float[Tensor, "m k k"]:
-    """The (2·reach + 1)² pixels around each centre, zeros beyond the border, as a new tensor."""
-    m, h, w = maps.shape
-    side = 2 * reach + 1
-    corner = centres - reach
-    inside = (corner >= 0).all(1) & (corner[:, 0] + side <= w) & (corner[:, 1] + side <= h)
-    safe = torch.where(inside[:, None], corner, torch.zeros_like(corner))
-    windows = maps.new_zeros(m, side, side) if side > min(h, w) else _blocks(maps.contiguous(), safe, side)
-    for index in (~inside).nonzero().flatten().tolist():
-        x, y = corner[index].tolist()
-        left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, w), min(y + side, h)
-        windows[index] = 0
-        if left < right and top < bottom:
-            windows[index, top - y : bottom - y, left - x : right - x] = maps[index, top:bottom, left:right]
-    return windows
-
-
-def _blocks(maps: Tensor, corner: Tensor, side: int) -> Tensor:
-    """Copies of the blocks with the given upper left corners, row by row from a view of all runs of `side` pixels."""
-    m, h, w = maps.shape
-    runs = maps.as_strided((maps.numel() - side + 1, side), (1, 1), maps.storage_offset())
-    first = (torch.arange(m, device=maps.device) * h + corner[:, 1]) * w + corner[:, 0]
-    rows = first[:, None] + w * torch.arange(side, device=maps.device)
-    return torch.index_select(runs, 0, rows.flatten()).view(m, side, side)
+def _argmin(cost: Float[Tensor, "m r r"]) -> Int[Tensor, " m"]:
+    """Flat index of each map's minimum; on the CPU through NumPy, whose argmin is vectorised."""
+    if cost.device.type == "cpu":
+        return torch.from_numpy(cost.flatten(1).numpy().argmin(1))
+    return cost.flatten(1).argmin(1)
 
 
 def _refine(
@@ -276,33 +164,38 @@ def _refine(
     every = torch.arange(len(cost), device=cost.device)
     patch = cost[every[:, None, None], (r[:, None] + around)[:, :, None], (c[:, None] + around)[:, None, :]]
     g = torch.log1p(patch.clamp(min=0) / empty)
-    fit = g.flatten(1) @ _quadratic_fit(g.dtype, g.device)  # value, slope x, slope y, curvature xx, yy, xy
-    value, slope = fit[:, 0], fit[:, 1:3]
-    xx, yy = fit[:, 3].clamp(min=0), fit[:, 4].clamp(min=0)
+    value, sx, sy, xx, yy, xy = (g.flatten(1) @ _quadratic_fit(g.dtype, g.device)).unbind(
+        1
+    )  # value, slopes, curvatures
+    xx, yy = xx.clamp(min=0), yy.clamp(min=0)
     limit = 0.99 * (xx * yy).sqrt()
-    xy = fit[:, 5].maximum(-limit).minimum(limit)
-    curvature = torch.stack([torch.stack([xx, xy], 1), torch.stack([xy, yy], 1)], 2)
-    start = torch.stack([column - c, row - r], 1).to(cost)  # not zero only where the best pixel is on the region's edge
-    base = from_observation - start
-    low, high = (start - 1).clamp(min=-1), (start + 1).clamp(max=1)
-    identity = torch.eye(2, dtype=cost.dtype, device=cost.device)
-    z = start
+    xy = xy.maximum(-limit).minimum(limit)
+    x0, y0 = (column - c).to(cost), (row - r).to(cost)  # not zero only where the best pixel is on the region's edge
+    left, right, top, bottom = (
+        (x0 - 1).clamp(min=-1),
+        (x0 + 1).clamp(max=1),
+        (y0 - 1).clamp(min=-1),
+        (y0 + 1).clamp(max=1),
+    )
+    bx, by = from_observation[:, 0] - x0, from_observation[:, 1] - y0
+    scale = weight * empty
+
+    def form(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The fitted logarithm and its gradient; coordinates as tensors of m, because 2×2 matrices cost more than they say."""
+        gx, gy = sx + xx * x + xy * y, sy + xy * x + yy * y
+        return (value + 0.5 * (x * (sx + gx) + y * (sy + gy))).clamp(max=30.0), gx, gy
+
+    x, y = x0, y0
     for _ in range(NEWTON_STEPS):
-        bent = (curvature @ z[..., None])[..., 0]
-        gradient = slope + bent
-        level = weight * empty * torch.exp((value + (z * (slope + bent / 2)).sum(1)).clamp(max=30.0))
-        first = 2 * (base + z) + level[:, None] * gradient
-        second = 2 * identity + level[:, None, None] * (curvature + gradient[:, :, None] * gradient[:, None, :])
-        z = (z - _solve(second, first)).maximum(low).minimum(high)
-    fitted = value + (z * (slope + (curvature @ z[..., None])[..., 0] / 2)).sum(1)
-    return z - start, empty * torch.expm1(fitted.clamp(max=30.0))
-
-
-def _solve(matrix: Float[Tensor, "m 2 2"], vector: Float[Tensor, "m 2"]) -> Float[Tensor, "m 2"]:
-    """Solutions of symmetric positive 2×2 systems, in closed form."""
-    a, b, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1]
-    x, y = vector[:, 0], vector[:, 1]
-    return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
+        fitted, gx, gy = form(x, y)
+        level = scale * torch.exp(fitted)
+        lx, ly = level * gx, level * gy
+        fx, fy = 2 * (bx + x) + lx, 2 * (by + y) + ly
+        hxx, hyy, hxy = 2 + level * xx + lx * gx, 2 + level * yy + ly * gy, level * xy + lx * gy
+        determinant = hxx * hyy - hxy * hxy
+        x = (x - (hyy * fx - hxy * fy) / determinant).maximum(left).minimum(right)
+        y = (y - (hxx * fy - hxy * fx) / determinant).maximum(top).minimum(bottom)
+    return torch.stack([x - x0, y - y0], 1), empty * torch.expm1(form(x, y)[0])
 
 
 @lru_cache(maxsize=4)
