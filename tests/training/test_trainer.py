@@ -14,11 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from worlds import NETWORK, TRAINING, Small
+from worlds import TRAINING, Small
 
 from semalign.core.heatmaps import render_gaussians, weighted_mse
 from semalign.errors import SemalignError
-from semalign.models.hourglass import build_hourglass
 from semalign.training.schedule import learning_rate
 from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import CHECKPOINT, LOG, Trainer
@@ -95,13 +94,14 @@ def test_two_processes_give_what_one_does(small, tmp_path):
         assert torch.allclose(value.float(), two[name].float(), rtol=2e-3, atol=2e-4), name
 
 
-def test_bf16_trains_to_about_the_same_weights(small, tmp_path):
-    exact = fit(small.trainer(tmp_path / "fp32", epochs=1), small)
-    rough = fit(small.trainer(tmp_path / "bf16", epochs=1, precision="bf16"), small)
-    name = "stem.0.weight"
-    start = dict(build_hourglass(NETWORK, 68, 0).named_parameters())[name].detach()
-    difference = float((exact[name] - rough[name]).norm() / (exact[name] - start).norm())
-    assert 0 < difference < 0.5
+def test_bf16_learns_as_well_as_fp32_with_other_bits(small, tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        trainer = small.trainer(tmp_path / precision, epochs=4, precision=precision)
+        fit(trainer, small)
+        losses[precision] = trainer.records[-1]["loss"]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(small, tmp_path, monkeypatch):

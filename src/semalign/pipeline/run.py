@@ -176,8 +176,9 @@ def search(
             latest.points,
             loaded.sigma,
             recipe.search,
-            views=recipe.alternation.views,
-            flip_index=loaded.scheme.flip_index,
+            recipe.alternation,
+            loaded.scheme,
+            store.read(0).points,
             advance=advance,
         )
     return store.append(

@@ -166,4 +166,5 @@ def search_provenance(recipe: Recipe) -> dict[str, str | int | float]:
         "precision": search.precision,
         "update": int(recipe.alternation.update),
         "views": recipe.alternation.views,
+        "modes": recipe.alternation.modes,
     }

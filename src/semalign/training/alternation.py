@@ -16,11 +16,13 @@ from accelerate import Accelerator
 
 from semalign.core.affine import invert, transform_points
 from semalign.core.search import REFERENCE, SearchSettings, search_labels
+from semalign.core.systematic import systematic_offsets
 from semalign.data.crops import CropCache, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
 from semalign.models.hourglass import StackedHourglass
-from semalign.training.inference import heatmap_to_image, heatmaps_of
+from semalign.schemes import LandmarkScheme
+from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 from semalign.training.settings import AlternationSettings
 
 
@@ -39,32 +41,45 @@ def search_dataset(
     crops: CropCache,
     observations: np.ndarray,
     sigma: float,
-    settings: SearchSettings,
+    search: SearchSettings,
+    settings: AlternationSettings,
+    scheme: LandmarkScheme,
+    annotations: np.ndarray | None = None,
     precision: str = "fp32",
-    views: int = 1,
-    flip_index: tuple[int, ...] = (),
     advance: Callable[[int], None] | None = None,
 ) -> Labels:
     """One search over all crops with the network fixed.
+
+    With `settings.modes` ≥ 0 the observations are translated into the network's dialect first: what its predictions differ from
+    the annotations systematically (`semalign.core.systematic`) is added before the search and taken off the labels after it.
 
     Args:
         network: in evaluation mode.
         crops: plain crops.
         observations: o, (b, n, 2) in the image frames.
         sigma: of the network's Gaussians, heatmap pixels.
-        settings: of the search.
+        search: weight and sizes.
+        settings: views and modes.
+        scheme: for the exchange of left and right in mirrored views.
+        annotations: what people marked, (b, n, 2); the observations where not given.
         precision: of the network, 'bf16' or 'fp32'; the search itself is float32.
-        views: looks at each crop, see `heatmaps_of`.
-        flip_index: the landmarks' exchange in a mirrored picture.
         advance: told how many images are done.
     """
     size = network.settings.heatmap_size
+    offsets = np.zeros_like(observations)
+    if settings.modes >= 0:
+        predicted = predict(
+            network, crops, sigma, precision=precision, views=settings.views, flip_index=scheme.flip_index
+        )
+        annotations = observations if annotations is None else annotations
+        offsets = systematic_offsets(predicted.points, annotations, settings.modes)
     parts: list[tuple[np.ndarray, ...]] = []
-    for rows, heatmaps in heatmaps_of(network, crops, precision=precision, views=views, flip_index=flip_index):
+    maps = heatmaps_of(network, crops, precision=precision, views=settings.views, flip_index=scheme.flip_index)
+    for rows, heatmaps in maps:
         to_image = heatmap_to_image(network, crops, rows)
-        o = transform_points(torch.from_numpy(observations[rows]), invert(to_image))
-        found = search_labels(heatmaps, o.to(heatmaps), sigma, settings)
-        points = transform_points(found.points.double().cpu(), to_image).numpy()
+        o = transform_points(torch.from_numpy(observations[rows] + offsets[rows]), invert(to_image))
+        found = search_labels(heatmaps, o.to(heatmaps), sigma, search)
+        points = transform_points(found.points.double().cpu(), to_image).numpy() - offsets[rows]
         points = np.where(found.moved.cpu().numpy()[..., None], points, observations[rows])
         scale = (REFERENCE / size) ** 2
         costs = (found.prior.cpu().numpy() * scale, found.chi_square.cpu().numpy() * scale)
@@ -141,9 +156,10 @@ class Alternation:
                 observations,
                 self.sigma,
                 self.search,
+                self.settings,
+                self.dataset.scheme,
+                self.store.read(0).points,
                 self.precision,
-                self.settings.views,
-                self.dataset.scheme.flip_index,
                 advance,
             )
             self.store.append(

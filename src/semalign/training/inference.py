@@ -63,11 +63,13 @@ def predict(
     sigma: float,
     batch_size: int = 32,
     precision: str = "fp32",
+    views: int = 1,
+    flip_index: tuple[int, ...] = (),
     advance: Callable[[int], None] | None = None,
 ) -> Predictions:
-    """The network's landmarks on every crop."""
+    """The network's landmarks on every crop; views as for `heatmaps_of`."""
     points, confidence = [], []
-    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision):
+    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, views, flip_index):
         decoded = decode_heatmaps(heatmaps, sigma)
         to_image = heatmap_to_image(network, crops, rows)
         points.append(transform_points(decoded.points.cpu().double(), to_image).numpy())

@@ -54,6 +54,9 @@ class AlternationSettings:
     searches: int = 10  # at most, one before each epoch; later epochs train on the last labels
     update: bool = True  # False: the observation stays the annotation ('SA w/o update')
     views: int = 4  # looks at each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
+    modes: int = (
+        20  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
+    )
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
 
     def __post_init__(self) -> None:

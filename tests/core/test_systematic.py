@@ -1,0 +1,73 @@
+"""The systematic part of a network's errors: found where it is, and nothing else taken for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from semalign.core.systematic import systematic_offsets
+
+FACES, POINTS = 800, 30
+
+
+def similarity(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """Each face somewhere else, turned and scaled; complex points (b, n)."""
+    frame = rng.uniform(20, 60, (len(points), 1)) * np.exp(1j * rng.normal(0, 0.3, (len(points), 1)))
+    return points * frame + rng.uniform(0, 200, (len(points), 1)), frame
+
+
+def plane(points: np.ndarray) -> np.ndarray:
+    return np.stack([points.real, points.imag], axis=-1)
+
+
+@pytest.fixture
+def faces() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    mean = rng.normal(size=POINTS) + 1j * rng.normal(size=POINTS)
+    turned = (rng.normal(size=POINTS) + 1j * rng.normal(size=POINTS)) * 0.3
+    pose = rng.normal(size=(FACES, 1))
+    shape = mean + pose * turned
+    bias = 0.05 * (1 + 1j) + 0.04 * pose * (rng.normal(size=POINTS) + 1j * rng.normal(size=POINTS))
+    truth, frame = similarity(rng, shape)
+    noise = 0.05 * (rng.normal(size=shape.shape) + 1j * rng.normal(size=shape.shape))
+    own = 0.02 * (rng.normal(size=shape.shape) + 1j * rng.normal(size=shape.shape))
+    return {
+        "truth": truth,
+        "annotated": truth + noise * frame,
+        "predicted": truth + (bias + own) * frame,
+        "frame": frame,
+    }
+
+
+def test_a_bias_that_depends_on_pose_is_found_and_noise_is_left(faces):
+    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), modes=3)
+    corrected = faces["predicted"] - (offsets[..., 0] + 1j * offsets[..., 1])
+
+    def error(points: np.ndarray) -> float:
+        return float((np.abs(points - faces["truth"]) / np.abs(faces["frame"])).mean())
+
+    noise_floor = 0.02 * np.sqrt(np.pi / 2)  # mean length of the predictions' own noise
+    assert error(faces["predicted"]) > 3 * noise_floor
+    assert error(corrected) < 1.15 * noise_floor
+
+
+def test_without_a_bias_next_to_nothing_is_explained(faces):
+    offsets = systematic_offsets(plane(faces["truth"]), plane(faces["annotated"]), modes=5)
+    noise = faces["annotated"] - faces["truth"]
+    assert np.linalg.norm(offsets, axis=2).mean() < 0.12 * np.abs(noise).mean()
+
+
+def test_offsets_turn_and_scale_with_the_faces(faces):
+    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), modes=3)
+    turn = 2.5 * np.exp(0.7j)
+    moved = systematic_offsets(plane(faces["predicted"] * turn + 7), plane(faces["annotated"] * turn + 7), modes=3)
+    expected = plane((offsets[..., 0] + 1j * offsets[..., 1]) * turn)
+    assert np.allclose(moved, expected, atol=1e-8)
+
+
+def test_few_faces_get_fewer_modes(faces):
+    few = [plane(faces[name][:10]) for name in ("predicted", "annotated")]
+    offsets = systematic_offsets(*few, modes=20)
+    frames = np.abs(faces["frame"][:10])
+    lengths = np.linalg.norm(offsets, axis=2) / frames
+    assert lengths.std(axis=0).max() < 0.2 * lengths.mean()  # the mean offset only, the same for every face
