@@ -74,7 +74,7 @@ def run(
     clock = _Clock(out / "seconds.json")
     _claim(out, recipe, resume)
     if (out / SUMMARY).is_file():
-        progress.say(f"{out} holds a finished run of these settings.")
+        progress.say(f"{out} holds a finished run of these settings; delete it or name another folder to run again.")
         return _read_summary(out)
     with clock("data"):
         folder = synthesize_if_wanted(recipe, data, out, progress)
@@ -301,7 +301,10 @@ def _stages(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: P
 def _open(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> tuple[Faces, Faces]:
     train_set, test_set, _ = split_faces(recipe, Path(data), keep_going)
     faces = _crops(recipe, train_set, out, keep_going, progress, "crops of the training faces")
-    return faces, _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
+    held_out = _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
+    for name, why in dict([*faces.dataset.skipped, *held_out.dataset.skipped]).items():
+        progress.say(f"left out: {name}: {why}")
+    return faces, held_out
 
 
 def _crops(recipe: Recipe, dataset: Dataset, out: Path, keep_going: bool, progress: Progress, title: str) -> Faces:
