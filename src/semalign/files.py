@@ -42,6 +42,20 @@ def atomic_path(destination: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def refuse_occupied(folder: Path, what: str) -> None:
+    """Raise unless the folder is new or empty; `what` is the kind of thing it was hoped to hold.
+
+    Raises:
+        SemalignError: it holds something, is a file, or cannot be read.
+    """
+    try:
+        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise SemalignError(f"{folder}: cannot be read ({error.strerror}); choose another folder.") from error
+    if occupied:
+        raise SemalignError(f"{folder}: is not empty and holds no {what}; choose a new or an empty folder.")
+
+
 def write_error(destination: Path, error: OSError) -> SemalignError:
     """The sentence for a failed write: which file, why, what to do."""
     remedy = {

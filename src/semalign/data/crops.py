@@ -81,10 +81,15 @@ def face_boxes(samples: Sequence[Sample]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(len(samples), 4)
 
 
+def box_sides(boxes: np.ndarray) -> np.ndarray:
+    """(b,) the larger side of each box (b, 4)."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
+
 def crop_maps(boxes: np.ndarray, settings: CropSettings, input_size: int) -> tuple[np.ndarray, int]:
     """image_to_crop maps (b, 2, 3) float64 for face boxes (b, 4), and the crop's size in pixels."""
     size = 2 * round(input_size * settings.margin / 2)
-    side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) * settings.scale * size / input_size
+    side = box_sides(boxes) * settings.scale * size / input_size
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     return square_crop(torch.from_numpy(centre), torch.from_numpy(np.maximum(side, 1.0)), size).numpy(), size
 

@@ -14,7 +14,7 @@ from semalign.data.pts import write_pts
 from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
-from semalign.files import write_bytes, write_json
+from semalign.files import refuse_occupied, write_bytes, write_json
 
 DONE, STARTED = "provenance.json", "provenance.started.json"
 
@@ -98,12 +98,7 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
                     f"{out}: holds the export of other labels; choose another folder or delete it first."
                 )
             return name == DONE
-    try:
-        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise SemalignError(f"{out}: cannot be read ({error.strerror}); choose another folder.") from error
-    if occupied:
-        raise SemalignError(f"{out}: is not empty and holds no export of labels; choose a new or an empty folder.")
+    refuse_occupied(out, "export of labels")
     write_json(out / STARTED, description)
     return False
 

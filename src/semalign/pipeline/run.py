@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from semalign.core.search import REFERENCE
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
 from semalign.data.w300 import open_300w
 from semalign.errors import SemalignError
 from semalign.evaluation import evaluate_predictions
-from semalign.files import write_json, write_text
+from semalign.files import refuse_occupied, write_json, write_text
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
@@ -30,7 +31,6 @@ from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, parse_rec
 from semalign.pipeline.stages import MODEL, Stages, quick_nme, search_provenance
 from semalign.pipeline.summary import (
     describe_run,
-    evaluate_on,
     hardware,
     label_figures,
     versions,
@@ -78,10 +78,8 @@ def run(
         return _read_summary(out)
     with clock("data"):
         folder = synthesize_if_wanted(recipe, data, out, progress)
-        train, test, notes = split_faces(recipe, folder, keep_going)
-        faces = _crops(recipe, train, out, keep_going, progress, "crops of the training faces")
-        held_out = _crops(recipe, test, out, keep_going, progress, "crops of the test faces")
-    stages = Stages(recipe, faces, held_out, progress, _about(recipe, train))
+        faces, held_out, notes = _open(recipe, folder, out, keep_going, progress)
+    stages = Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
     with clock("start"):
         start = stages.start(out / "start")
     models: list[tuple[Model, Model]] = []
@@ -161,7 +159,8 @@ def search(
     progress = progress or SilentProgress()
     loaded = load_model(Path(model))
     recipe = _fitting(recipe, loaded)
-    faces, _ = _open(recipe, data, Path(out), keep_going, progress)
+    faces, held_out, _ = _open(recipe, data, Path(out), keep_going, progress)
+    _say_skipped(faces, held_out, progress)
     store = LabelStore(out)
     if not store.versions():
         store.start(faces.dataset, {"source": "annotations"})
@@ -261,25 +260,20 @@ def _detector_figures(start: Model, models: list[tuple[Model, Model]], test: Fac
     """The detectors on the test faces: in full for the first repeat, mean and spread over all of them."""
     if not len(test.dataset):
         return {}
-    full = {"start": evaluate_on(start, test)}
-    advance(1)
-    repeats: dict[str, list[dict[str, float]]] = {"baseline": [], "aligned": []}
-    for baseline, aligned in models:
-        for name, model in (("baseline", baseline), ("aligned", aligned)):
-            found = predict(model.network, test.crops, model.sigma)
-            repeats[name].append(quick_nme(found.points, test.reference, model.scheme))
-            full.setdefault(name, evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth))
-            advance(1)
-    first = quick_nme(predict(start.network, test.crops, start.sigma).points, test.reference, start.scheme)
-    key = next(iter(first))
+    full: dict[str, Any] = {}
+    errors: dict[str, list[dict[str, float]]] = {"start": [], "baseline": [], "aligned": []}
+    pairs = [pair for baseline, aligned in models for pair in (("baseline", baseline), ("aligned", aligned))]
+    for name, model in [("start", start), *pairs]:
+        found = predict(model.network, test.crops, model.sigma)
+        errors[name].append(quick_nme(found.points, test.reference, model.scheme))
+        if name not in full:
+            full[name] = evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth)
+        advance(1)
+    key = next(iter(errors["start"][0]))
     return {
         "detector": full,
-        "detector_nme": {
-            "start": first[key],
-            **{name: values[0][key] for name, values in repeats.items()},
-            "normalisation": key,
-        },
-        "repeats": {name: _spread(values) for name, values in repeats.items()},
+        "detector_nme": {name: values[0][key] for name, values in errors.items()} | {"normalisation": key},
+        "repeats": {name: _spread(errors[name]) for name in ("baseline", "aligned")},
     }
 
 
@@ -294,17 +288,25 @@ def _spread(values: list[dict[str, float]]) -> dict[str, Any]:
 
 def _stages(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> Stages:
     """For a single training: faces and crops, the test faces only for the curve in the log."""
-    faces, held_out = _open(recipe, data, out, keep_going, progress)
+    faces, held_out, _ = _open(recipe, data, out, keep_going, progress)
+    _say_skipped(faces, held_out, progress)
     return Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
 
 
-def _open(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> tuple[Faces, Faces]:
-    train_set, test_set, _ = split_faces(recipe, Path(data), keep_going)
+def _open(
+    recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress
+) -> tuple[Faces, Faces, tuple[str, ...]]:
+    """Faces to train and to test on with their crops, and notes on what is partial or was left out."""
+    train_set, test_set, notes = split_faces(recipe, Path(data), keep_going)
     faces = _crops(recipe, train_set, out, keep_going, progress, "crops of the training faces")
     held_out = _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
+    return faces, held_out, notes
+
+
+def _say_skipped(faces: Faces, held_out: Faces, progress: Progress) -> None:
+    """For the single stages, whose results have no place for it."""
     for name, why in dict([*faces.dataset.skipped, *held_out.dataset.skipped]).items():
         progress.say(f"left out: {name}: {why}")
-    return faces, held_out
 
 
 def _crops(recipe: Recipe, dataset: Dataset, out: Path, keep_going: bool, progress: Progress, title: str) -> Faces:
@@ -319,7 +321,7 @@ def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
         recipe = parse_recipe(name, "the model's own recipe")
     network = model.network.settings
-    heatmap = replace(recipe.heatmap, sigma=model.sigma * 256 / network.heatmap_size)
+    heatmap = replace(recipe.heatmap, sigma=model.sigma * REFERENCE / network.heatmap_size)
     return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
 
 
@@ -353,9 +355,8 @@ def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
                 raise SemalignError(
                     f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder."
                 )
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise SemalignError(f"{out}: is not empty and holds no run; choose a new or an empty folder.")
         else:
+            refuse_occupied(out, "run")
             write_text(path, dump_recipe(recipe))
     accelerator.wait_for_everyone()
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from semalign.core.metrics import interocular
-from semalign.data.crops import face_boxes
+from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
-from semalign.evaluation import evaluate_predictions, label_error
+from semalign.evaluation import label_error
 from semalign.files import atomic_path
 from semalign.models.checkpoint import Model
 from semalign.pipeline.prepare import Faces
@@ -95,14 +95,7 @@ def _movement(version: LabelVersion, faces: Faces) -> dict[str, Any]:
 def _unit(faces: Faces, scheme: LandmarkScheme) -> np.ndarray:
     if scheme.outer_eyes is not None:
         return interocular(faces.dataset.points(), scheme)
-    boxes = face_boxes(faces.dataset.samples)
-    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-
-
-def evaluate_on(model: Model, faces: Faces, precision: str = "fp32") -> dict[str, Any]:
-    """Every figure of a model on some faces, against the truth where it is known."""
-    found = predict(model.network, faces.crops, model.sigma, precision=precision)
-    return evaluate_predictions(found.points, faces.dataset, truth=faces.dataset.truth)
+    return box_sides(face_boxes(faces.dataset.samples))
 
 
 def write_predictions(folder: Path, model: Model, faces: Faces, provenance: Mapping[str, str | int | float]) -> Path:

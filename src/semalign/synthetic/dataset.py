@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, write_error, write_json
+from semalign.files import atomic_path, refuse_occupied, write_error, write_json
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
@@ -102,12 +102,7 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
             if name == UNFINISHED:
                 _remove_leftovers(out)
             return name == DESCRIPTION
-    try:
-        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise SemalignError(f"{out}: cannot be read ({error.strerror}); choose another folder.") from error
-    if occupied:
-        raise SemalignError(f"{out}: is not empty and holds no synthetic data set; choose a new or an empty folder.")
+    refuse_occupied(out, "synthetic data set")
     write_json(out / UNFINISHED, description)
     return False
 

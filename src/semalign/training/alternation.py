@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from semalign.core.affine import invert, transform_points
 from semalign.core.search import REFERENCE, SearchSettings, search_labels
 from semalign.core.systematic import systematic_offsets
-from semalign.data.crops import CropCache, face_boxes
+from semalign.data.crops import CropCache, box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
 from semalign.models.hourglass import StackedHourglass
@@ -126,8 +126,7 @@ class Alternation:
         self.store, self.dataset, self.crops, self.sigma = store, dataset, crops, sigma
         self.search, self.settings, self.accelerator, self.precision = search, settings, accelerator, precision
         self.provenance = provenance or {}
-        boxes = face_boxes(dataset.samples)
-        self.sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        self.sides = box_sides(face_boxes(dataset.samples))
 
     def labels_of_epoch(
         self, epoch: int, network: StackedHourglass, advance: Callable[[int], None] | None = None
@@ -137,6 +136,7 @@ class Alternation:
         A version that a killed run had written already is read instead of searched again: it is the same.
         """
         there = self.store.versions()
+        self.accelerator.wait_for_everyone()  # all have looked before the first one writes: they must take the same way
         wanted = epoch + 1
         latest = self.store.read(there[-1])
         if wanted in there:

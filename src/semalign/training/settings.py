@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from semalign.core.search import REFERENCE
+
 
 @dataclass(frozen=True)
 class HeatmapSettings:
@@ -16,7 +18,7 @@ class HeatmapSettings:
 
     def pixels(self, heatmap_size: int) -> float:
         """σ in pixels of a heatmap of the given size."""
-        return self.sigma * heatmap_size / 256
+        return self.sigma * heatmap_size / REFERENCE
 
 
 @dataclass(frozen=True)
