@@ -24,11 +24,12 @@ from semalign.core.metrics import distances, interocular, nme
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.w300 import open_300w
-from semalign.models.hourglass import HourglassSettings, build_hourglass, count_parameters
+from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass, count_parameters
 from semalign.pipeline.prepare import Faces
 from semalign.synthetic import NoiseSettings, SynthesisSettings, write_dataset
 from semalign.training.inference import predict
 from semalign.training.settings import HeatmapSettings, TrainingSettings
+from semalign.training.task import heatmap_task
 from semalign.training.trainer import Trainer, make_accelerator
 
 HEADS = ("shuffle", "bilinear", "transposed")
@@ -70,12 +71,10 @@ def synthesize(folder: Path, count: int) -> tuple[Faces, Faces]:
     return Faces(parts[0], crops[0]), Faces(parts[1], crops[1])
 
 
-def make(folder: Path, head: str, seed: int, train: Faces, training: TrainingSettings) -> Trainer:
+def make(folder: Path, head: str, seed: int, train: Faces, training: TrainingSettings) -> Trainer[StackedHourglass]:
     network = build_hourglass(replace(NETWORK, upsampling=head), train.dataset.scheme.count, seed)  # type: ignore[arg-type]
-    return Trainer(
-        folder / f"{head}-{seed}", network, make_accelerator(), train.crops, train.dataset.scheme, training, HEATMAP,
-        AugmentationSettings(), seed,
-    )  # fmt: skip
+    task = heatmap_task(train.crops, train.dataset.scheme, network.settings, HEATMAP, AugmentationSettings())
+    return Trainer(folder / f"{head}-{seed}", network, make_accelerator(), task, training, seed)
 
 
 def measure(trainers: dict[tuple[str, int], Trainer], train: Faces, test: Faces) -> list[dict[str, object]]:

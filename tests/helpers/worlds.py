@@ -14,6 +14,7 @@ from semalign.data.w300 import open_300w
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
 from semalign.training.settings import HeatmapSettings, TrainingSettings
+from semalign.training.task import HeatmapTask, heatmap_task
 from semalign.training.trainer import Trainer, make_accelerator
 
 NETWORK = HourglassSettings(input_size=64, heatmap_size=32, stacks=2, width=8, depth=2)
@@ -31,12 +32,14 @@ class Small:
     def network(self, seed: int = 0) -> StackedHourglass:
         return build_hourglass(NETWORK, self.dataset.scheme.count, seed)
 
-    def trainer(self, folder: Path, **changes: object) -> Trainer:
+    def trainer(self, folder: Path, **changes: object) -> Trainer[StackedHourglass]:
         training = replace(TRAINING, **changes)  # type: ignore[arg-type]
         return Trainer(
-            folder, self.network(), make_accelerator(), self.crops, self.dataset.scheme, training, HEATMAP,
-            AugmentationSettings(), seed=3,
+            folder, self.network(), make_accelerator(), self.task(), training, seed=3,
         )  # fmt: skip
+
+    def task(self) -> HeatmapTask:
+        return heatmap_task(self.crops, self.dataset.scheme, NETWORK, HEATMAP, AugmentationSettings())
 
     def labels(self) -> np.ndarray:
         return self.crops.to_crop(self.dataset.points())

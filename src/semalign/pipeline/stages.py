@@ -21,6 +21,7 @@ from semalign.schemes import LandmarkScheme
 from semalign.training.alternation import Alternation
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
+from semalign.training.task import heatmap_task
 from semalign.training.trainer import Record, Trainer, make_accelerator
 
 MODEL = "model.safetensors"
@@ -93,22 +94,25 @@ class Stages:
         trainer = self._trainer(folder, network, training, seed)
         return self._fit(folder, trainer, lambda epoch: (annotations, {}), title)
 
-    def _trainer(self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int) -> Trainer:
+    def _trainer(
+        self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int
+    ) -> Trainer[StackedHourglass]:
         recipe = self.recipe
         return Trainer(
             folder,
             network,
             make_accelerator(),
-            self.train.crops,
-            self.scheme,
+            heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, recipe.augmentation),
             training,
-            recipe.heatmap,
-            recipe.augmentation,
             seed,
         )
 
     def _fit(
-        self, folder: Path, trainer: Trainer, labels_of_epoch: Callable[[int], tuple[np.ndarray, Record]], title: str
+        self,
+        folder: Path,
+        trainer: Trainer[StackedHourglass],
+        labels_of_epoch: Callable[[int], tuple[np.ndarray, Record]],
+        title: str,
     ) -> Model:
         path = folder / MODEL
         if path.is_file():
@@ -128,7 +132,7 @@ class Stages:
         trainer.accelerator.wait_for_everyone()
         return model
 
-    def _nme_of(self, trainer: Trainer, title: str) -> Callable[[int], Record] | None:
+    def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:
         """Logs the error on the test faces after each epoch: a curve to look at, nothing is chosen by it."""
         test = self.test
         if test is None or not len(test.dataset):

@@ -5,7 +5,7 @@ Hugging Face Accelerate carries device and processes: it keeps the loop ours, ad
 process computes the draws of the whole batch and takes its rows: a killed run goes on to the same bits, and several processes
 give what one would, to rounding.
 
-Shape legend: b images, n landmarks, k stacks.
+Shape legend: b images, n landmarks.
 """
 
 from __future__ import annotations
@@ -15,55 +15,47 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from semalign.core.affine import rescaling, transform_points
-from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
-from semalign.data.augment import AugmentationSettings, apply_augmentation, draw_augmentation, flip_points
-from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.files import write_text
 from semalign.models.checkpoint import load_tensors, save_tensors
-from semalign.models.hourglass import StackedHourglass
-from semalign.schemes import LandmarkScheme
 from semalign.training.memory import keep_large_blocks
 from semalign.training.schedule import learning_rate
-from semalign.training.settings import HeatmapSettings, TrainingSettings
+from semalign.training.settings import TrainingSettings
+from semalign.training.task import Task
 from semalign.training.tensorboard import EventLog
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 Record = dict[str, Any]
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class Trainer:
-    """Trains a network on crops; owns the optimizer, the averaged weights and the stage's folder.
+class Trainer(Generic[Network]):
+    """Trains a network for a task; owns the optimizer, the averaged weights and the stage's folder.
 
     Args:
         folder: for the checkpoint and the log (one JSON object a line and epoch).
         network: trained in place.
         accelerator: device and processes, see `make_accelerator`.
-        crops: the training crops.
-        scheme: for the exchange of left and right in mirrored pictures.
-        training, heatmap, augmentation: settings.
+        task: what it is trained for.
+        training: how long, how fast.
         seed: of all draws.
     """
 
     def __init__(
         self,
         folder: Path,
-        network: StackedHourglass,
+        network: Network,
         accelerator: Accelerator,
-        crops: CropCache,
-        scheme: LandmarkScheme,
+        task: Task,
         training: TrainingSettings,
-        heatmap: HeatmapSettings,
-        augmentation: AugmentationSettings,
         seed: int,
     ) -> None:
         if training.batch_size % accelerator.num_processes:
@@ -71,20 +63,19 @@ class Trainer:
                 f"batch_size: {training.batch_size} pictures cannot be shared evenly by {accelerator.num_processes} processes; "
                 "choose a multiple."
             )
-        self.folder, self.accelerator, self.crops, self.scheme = Path(folder), accelerator, crops, scheme
-        self.training, self.heatmap, self.augmentation, self.seed = training, heatmap, augmentation, seed
+        self.folder, self.accelerator, self.task = Path(folder), accelerator, task
+        self.training, self.seed = training, seed
         self.network = network.to(accelerator.device)
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.optimizer = _make_optimizer(network, training)
         self.wrapped, self.prepared = accelerator.prepare(network, self.optimizer)
         self.epoch = 0
         self.records: list[Record] = []
-        self._flip = torch.tensor(scheme.flip_index, device=accelerator.device)
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; the last one is filled up from the epoch's beginning."""
-        return math.ceil(len(self.crops) / self.training.batch_size)
+        return math.ceil(len(self.task) / self.training.batch_size)
 
     def fit(
         self,
@@ -119,7 +110,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, labels: np.ndarray, advance: Callable[[int, str], None] | None) -> Record:
         self.wrapped.train()
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.crops))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.task))
         size = self.training.batch_size
         order = np.resize(order, self.steps_per_epoch * size)
         total = torch.zeros((), device=self.accelerator.device)
@@ -133,13 +124,16 @@ class Trainer:
         return {"epoch": epoch + 1, "loss": float(mean), "learning_rate": rate}
 
     def _step(self, rows: np.ndarray, labels: np.ndarray, rate: float, epoch: int, step: int) -> Tensor:
-        images, targets = self._batch(rows, labels, epoch, step)
-        criterion = self._criterion(targets)
+        device = self.accelerator.device
+        generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, epoch, step]).integers(2**62)))
+        share = len(rows) // self.accelerator.num_processes
+        start = self.accelerator.process_index * share
+        inputs, targets = self.task.batch(rows, labels, generator, slice(start, start + share), device)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            stacks = self.wrapped(images)
-        loss = torch.stack([criterion(heatmaps.float()) for heatmaps in stacks]).sum()
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            outputs = self.wrapped(inputs)
+        loss = self.task.loss(outputs, targets)
         if not torch.isfinite(loss):
             raise SemalignError(
                 f"{self.folder}: the loss became {float(loss)} in epoch {epoch + 1}; lower the learning rate and run again."
@@ -152,29 +146,6 @@ class Trainer:
         self._average(epoch * self.steps_per_epoch + step)
         return loss.detach()
 
-    def _batch(self, rows: np.ndarray, labels: np.ndarray, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """This process's part of a batch: pictures (b, 3, s, s) and target heatmaps (b, n, h, h)."""
-        settings, device = self.network.settings, self.accelerator.device
-        generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, epoch, step]).integers(2**62)))
-        crop_size = self.crops.images.shape[1]
-        augmentation = draw_augmentation(self.augmentation, len(rows), crop_size, settings.input_size, generator)
-        share = len(rows) // self.accelerator.num_processes
-        start = self.accelerator.process_index * share
-        augmentation, rows = augmentation.rows(start, start + share), rows[start : start + share]
-        images = apply_augmentation(self.crops.batch(rows).to(device), augmentation, settings.input_size)
-        points = transform_points(torch.from_numpy(labels[rows]), augmentation.crop_to_input)
-        points = transform_points(points, rescaling(settings.input_size, settings.heatmap_size)).float().to(device)
-        points = flip_points(points, augmentation.flipped.to(device), self._flip)
-        sigma = self.heatmap.pixels(settings.heatmap_size)
-        return images.to(memory_format=torch.channels_last), render_gaussians(points, settings.heatmap_size, sigma)
-
-    def _criterion(self, target: Tensor) -> Callable[[Tensor], Tensor]:
-        """The loss of one stack's heatmaps against the target (Eq. 9 or heatmap MSE, see the docs)."""
-        if self.heatmap.loss == "chi-square":
-            return lambda predicted: chi_square_loss(predicted, target)
-        weight = foreground_weights(target, self.heatmap.foreground_weight)
-        return lambda predicted: weighted_mse(predicted, target, weight)
-
     @torch.no_grad()
     def _average(self, step: int) -> None:
         decay = min(self.training.ema, (1 + step) / (10 + step)) if self.training.ema else 0.0
@@ -184,7 +155,7 @@ class Trainer:
             else:
                 self.average[name].copy_(value)
 
-    def averaged_weights(self) -> _Swapped:
+    def averaged_weights(self) -> _Swapped[Network]:
         """A context in which the network holds the averaged weights and is in evaluation mode."""
         return _Swapped(self)
 
@@ -230,13 +201,13 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
 
-class _Swapped:
+class _Swapped(Generic[Network]):
     """Exchanges the network's weights for the averaged ones while it is open."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer[Network]) -> None:
         self.trainer = trainer
 
-    def __enter__(self) -> StackedHourglass:
+    def __enter__(self) -> Network:
         network = self.trainer.network
         self.own = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.trainer.average)

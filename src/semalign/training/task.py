@@ -1,0 +1,120 @@
+"""What a network is trained for: the batches it sees and the loss of what it makes of them.
+
+The engine (`semalign.training.trainer`) owns everything else. A task draws all that is random for the whole batch of all
+processes from the generator that it is given, and makes the pictures of its own share only.
+
+Shape legend: b images, n landmarks, k stacks, h heatmap, s side of the input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semalign.core.affine import rescaling, transform_points
+from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
+from semalign.data.augment import AugmentationSettings, apply_augmentation, draw_augmentation, flip_points
+from semalign.data.crops import CropCache
+from semalign.models.hourglass import HourglassSettings
+from semalign.schemes import LandmarkScheme
+from semalign.training.settings import HeatmapSettings
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Batches and their loss."""
+
+    def __len__(self) -> int:
+        """How many faces an epoch has."""
+
+    def batch(
+        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> tuple[Tensor, Any]:
+        """The network's input and the loss's target for the faces `rows[share]`.
+
+        Args:
+            rows: the faces of the whole batch.
+            labels: (all faces, n, 2) float64 in the crop frames.
+            generator: for everything random, on the CPU; to be drawn for all of `rows`.
+            share: this process's part of the batch.
+            device: where to put them.
+        """
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """A float32 scalar."""
+
+
+class Pictures(NamedTuple):
+    """Augmented pictures and their points."""
+
+    images: Float[Tensor, "b 3 s s"]  # in [0, 1], channels last in memory
+    points: Float[Tensor, "b n 2"]  # input frame, float64, on the CPU
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Draws augmented pictures from a crop cache, with the labels carried along."""
+
+    crops: CropCache
+    scheme: LandmarkScheme
+    augmentation: AugmentationSettings
+    input_size: int
+
+    def draw(
+        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Pictures:
+        """As `Task.batch`; mirrored pictures have left and right exchanged."""
+        crop_size = self.crops.images.shape[1]
+        drawn = draw_augmentation(self.augmentation, len(rows), crop_size, self.input_size, generator)
+        drawn, rows = drawn.rows(share.start, share.stop), rows[share]
+        images = apply_augmentation(self.crops.batch(rows).to(device), drawn, self.input_size)
+        points = transform_points(torch.from_numpy(labels[rows]), drawn.crop_to_input)
+        points = flip_points(points, drawn.flipped, torch.tensor(self.scheme.flip_index))
+        return Pictures(images.to(memory_format=torch.channels_last), points)
+
+
+@dataclass(frozen=True)
+class HeatmapTask:
+    """Pictures to heatmaps: a Gaussian for each landmark, drawn by every stack (intermediate supervision)."""
+
+    source: PictureSource
+    network: HourglassSettings
+    heatmap: HeatmapSettings
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.source.crops)
+
+    def batch(
+        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> tuple[Tensor, Float[Tensor, "b n h h"]]:
+        """Pictures and their Gaussians."""
+        images, points = self.source.draw(rows, labels, generator, share, device)
+        size = self.network.heatmap_size
+        points = transform_points(points, rescaling(self.network.input_size, size)).float().to(device)
+        return images, render_gaussians(points, size, self.heatmap.pixels(size))
+
+    def loss(self, outputs: list[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
+        """The sum over stacks of heatmap MSE or Eq. 9, see docs/method.md."""
+        if self.heatmap.loss == "chi-square":
+            losses = [chi_square_loss(heatmaps.float(), targets) for heatmaps in outputs]
+        else:
+            weight = foreground_weights(targets, self.heatmap.foreground_weight)
+            losses = [weighted_mse(heatmaps.float(), targets, weight) for heatmaps in outputs]
+        return torch.stack(losses).sum()
+
+
+def heatmap_task(
+    crops: CropCache,
+    scheme: LandmarkScheme,
+    network: HourglassSettings,
+    heatmap: HeatmapSettings,
+    augmentation: AugmentationSettings,
+) -> HeatmapTask:
+    """What a hourglass is trained for."""
+    return HeatmapTask(PictureSource(crops, scheme, augmentation, network.input_size), network, heatmap)
