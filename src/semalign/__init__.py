@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from semalign.data import Sample as Sample
     from semalign.data import check_dataset as check_dataset
     from semalign.data import export_labels as export_labels
-    from semalign.data import open_300w as open_300w
+    from semalign.data import open_dataset as open_dataset
     from semalign.errors import SemalignError as SemalignError
     from semalign.pipeline import Progress as Progress
     from semalign.pipeline import Recipe as Recipe
@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "semalign.data": ("Dataset", "LabelStore", "LabelVersion", "Sample", "check_dataset", "export_labels", "open_300w"),
+    "semalign.data": (
+        "Dataset",
+        "LabelStore",
+        "LabelVersion",
+        "Sample",
+        "check_dataset",
+        "export_labels",
+        "open_dataset",
+    ),
     "semalign.errors": ("SemalignError",),
     "semalign.pipeline": ("Progress", "Recipe", "align", "evaluate_model", "load_recipe", "run", "search", "train"),
     "semalign.schemes": ("LandmarkScheme", "load_scheme"),

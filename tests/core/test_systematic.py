@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semalign.core.systematic import systematic_offsets
+from semalign.core.systematic import choose_modes, learn_dialect, systematic_offsets
 
 FACES, POINTS = 800, 30
 
@@ -71,3 +71,23 @@ def test_few_faces_get_fewer_modes(faces):
     frames = np.abs(faces["frame"][:10])
     lengths = np.linalg.norm(offsets, axis=2) / frames
     assert lengths.std(axis=0).max() < 0.2 * lengths.mean()  # the mean offset only, the same for every face
+
+
+def test_a_dialect_learned_from_some_faces_corrects_others(faces):
+    half = FACES // 2
+    dialect = learn_dialect(plane(faces["predicted"][:half]), plane(faces["annotated"][:half]), modes=3)
+    seen = dialect.corrected(plane(faces["predicted"][half:]))
+    apart = np.abs(seen[..., 0] + 1j * seen[..., 1] - faces["truth"][half:]) / np.abs(faces["frame"][half:])
+    assert apart.mean() < 1.2 * 0.02 * np.sqrt(np.pi / 2)
+
+
+def test_modes_are_used_where_there_is_a_bias_and_only_there(faces):
+    predicted, annotated = plane(faces["predicted"]), plane(faces["annotated"])
+    assert choose_modes(predicted, annotated, (0, 1)) == 1
+    assert choose_modes(plane(faces["truth"]), annotated, (0, 30)) == 0
+
+
+def test_one_face_has_no_dialect_but_its_own_offset(faces):
+    one = [plane(faces[name][:1]) for name in ("predicted", "annotated")]
+    assert choose_modes(*one, (0, 5)) == 0
+    assert np.allclose(learn_dialect(*one, modes=0).corrected(one[0]), one[1])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from worlds import NETWORK
 
+from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
@@ -93,3 +95,16 @@ def test_a_model_of_another_scheme_is_refused(model, tmp_path):
     save_model(tmp_path / "m.safetensors", model)
     with pytest.raises(SemalignError, match=r"'ibug68' \(68 points\).*'aflw19' \(19 points\)"):
         load_model(tmp_path / "m.safetensors", load_scheme("aflw19"))
+
+
+def test_a_dialect_comes_back_from_the_file_and_corrects_what_the_network_says(model, tmp_path):
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(60, model.scheme.count, 2)) + 5 * rng.normal(size=(model.scheme.count, 2))
+    dialect = learn_dialect(predicted, predicted + 0.1 * rng.normal(size=predicted.shape), modes=2)
+    path = tmp_path / "model.safetensors"
+    save_model(path, replace(model, dialect=dialect))
+    back = load_model(path).dialect
+    assert back is not None and back.modes == 2
+    assert np.array_equal(back.corrected(predicted), dialect.corrected(predicted))
+    save_model(path, model)
+    assert load_model(path).dialect is None

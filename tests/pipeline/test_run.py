@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +122,27 @@ def test_a_run_interrupted_anywhere_resumes_to_the_same_bits(finished, recipe, t
     for index in LabelStore(whole / "labels").versions():
         pair = [LabelStore(folder / "labels").read(index).points for folder in (whole, tmp_path / "cut")]
         assert np.array_equal(*pair)
+
+
+@pytest.mark.slow
+def test_two_processes_run_what_one_does(tmp_path):
+    """The command itself, started twice over by PyTorch's launcher: one writes, and the result differs by rounding only."""
+    changes = [*TINY, "start.batch_size=4", "alignment.batch_size=4", "repeats=1"]
+    command = ["semalign", "run", "demo", *(part for change in changes for part in ("--set", change))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    for name, prefix in (("one", []), ("two", launch)):
+        line = [sys.executable, "-m", *prefix, *command, "--out", str(tmp_path / name)]
+        subprocess.run(line, check=True, env=environment, timeout=300, capture_output=True)
+    one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
+    assert one["label_error"]["by_iteration"] == pytest.approx(two["label_error"]["by_iteration"], rel=1e-2)
+    labels = [LabelStore(tmp_path / name / "labels").read() for name in ("one", "two")]
+    assert labels[0].ids == labels[1].ids and labels[0].iteration == labels[1].iteration
+    for name in ("start", "aligned", "baseline"):
+        expected, seen = (load_file(tmp_path / folder / name / "model.safetensors") for folder in ("one", "two"))
+        for key, value in expected.items():
+            assert torch.allclose(value.float(), seen[key].float(), rtol=2e-2, atol=2e-3), (name, key)
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
 
 
 def test_a_finished_run_is_only_read(finished, recipe):

@@ -42,10 +42,10 @@ def export(
         semalign labels export runs/300w/labels realigned --data ~/300w
     """
     from semalign.cli.progress import stage_of
-    from semalign.data import LabelStore, export_labels, open_300w
+    from semalign.data import LabelStore, export_labels, open_dataset
 
     chosen = LabelStore(labels).read(version)
-    dataset = open_300w(data, keep_going=keep_going)
+    dataset = open_dataset(data, keep_going=keep_going)
     with stage_of("writing images and labels") as progress:
         export_labels(chosen, dataset, out, progress=progress)
     typer.echo(f"{len(dataset)} faces, {len(chosen.ids)} of them with the labels of version {chosen.index}: {out}")

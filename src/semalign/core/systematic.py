@@ -1,14 +1,19 @@
-"""What a network does systematically differently from the annotators, as a function of the face's shape.
+"""What a network does systematically differently from the annotators, as a function of the face's shape: its dialect.
 
 On average over many faces the annotations are where the landmark is by definition; a network's predictions are not: they lag
 behind in turned faces, shrink the eyes, and so on. Labels that follow such predictions drift into the network's own bias,
 and a network trained on them confirms it. This part can be told from the annotators' noise, because it depends on pose and
 expression and the noise does not: it is what a regression of (prediction - annotation) on the shape explains.
 
-Shape legend: b faces, n landmarks.
+The same regression, learned once training is over, makes a detector speak as its annotators do (`Dialect.corrected`).
+
+Shape legend: b faces, n landmarks, k modes, m = 2n coordinates (all x, then all y), j = k + 1.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -16,49 +21,123 @@ from jaxtyping import Complex, Float
 FACES_PER_MODE = 20  # fewer faces for a mode than this would fit noise
 
 
-def systematic_offsets(
-    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], modes: int
-) -> Float[np.ndarray, "b n 2"]:
-    """For each face, by how much the predictions of faces of its shape differ from the annotations on average.
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """By how much predictions of a shape differ from the annotations on average.
 
-    The differences, in the face's own frame, are regressed by least squares on a constant and the first principal
-    components of the *predicted* shapes: these do not hold the annotator's noise in that face, so that it stays in the
-    residual.
+    A face's predicted shape is turned, scaled and shifted onto `mean`; its scores on k principal components of the
+    predicted shapes, and a constant, give the offsets of all landmarks in that frame.
+    """
+
+    mean: Float[np.ndarray, "n 2"]
+    components: Float[np.ndarray, "m k"]  # columns; scores have variance 1 over the faces they were learned from
+    centre: Float[np.ndarray, " k"]  # the mean shape's scores
+    coefficients: Float[np.ndarray, "j n 2"]  # the constant first
+
+    @property
+    def modes(self) -> int:
+        """Number of components."""
+        return self.components.shape[1]
+
+    def offsets(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
+        """Prediction minus annotation, as is usual for such shapes, in the frames of the points (any similar one)."""
+        shapes = _complex(predicted)
+        centred = shapes - shapes.mean(axis=1, keepdims=True)
+        frames = _frames(centred, _complex(self.mean[None])[0])
+        scores = _flat(centred / frames) @ self.components - self.centre
+        features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
+        return _plane((features @ _complex(self.coefficients)) * frames)
+
+    def corrected(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
+        """The predictions without what is systematic."""
+        return predicted - self.offsets(predicted)
+
+
+def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], modes: int) -> Dialect:
+    """The dialect of a network, by least squares.
+
+    The differences, in the face's own frame, are regressed on a constant and the first principal components of the
+    *predicted* shapes: these do not hold the annotator's noise in that face, so that it stays in the residual.
 
     Args:
         predicted: points of any frame.
         annotated: points of the same frames, all finite.
         modes: number of components; 0 leaves the mean offset. At most one for every 20 faces is used.
-
-    Returns:
-        Offsets in the frames of the points.
     """
-    shapes = predicted[..., 0] + 1j * predicted[..., 1]
-    aligned, frames = _align(shapes)
-    features = _features(aligned, min(modes, len(shapes) // FACES_PER_MODE))
-    difference = (annotated[..., 0] + 1j * annotated[..., 1] - shapes) / -frames
-    explained = features @ np.linalg.lstsq(features, difference, rcond=None)[0]
-    offset = explained * frames
-    return np.stack([offset.real, offset.imag], axis=-1)
+    shapes = _complex(predicted)
+    aligned, frames, mean = _align(shapes)
+    flat = _flat(aligned)
+    middle = flat.mean(axis=0)
+    left, values, right = np.linalg.svd(flat - middle, full_matrices=False)
+    kept = min(modes, len(shapes) // FACES_PER_MODE, int((values > 1e-9 * max(values[0], 1e-300)).sum()))
+    components = right[:kept].T * (np.sqrt(len(flat)) / values[:kept])
+    features = np.concatenate([np.ones((len(flat), 1)), left[:, :kept] * np.sqrt(len(flat))], axis=1)
+    difference = (shapes - _complex(annotated)) / frames
+    coefficients = np.linalg.lstsq(features, difference, rcond=None)[0]
+    return Dialect(_plane(mean), components, middle @ components, _plane(coefficients))
+
+
+def systematic_offsets(
+    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], modes: int
+) -> Float[np.ndarray, "b n 2"]:
+    """For each of these faces, by how much predictions of faces of its shape differ from the annotations on average."""
+    return learn_dialect(predicted, annotated, modes).offsets(predicted)
+
+
+def choose_modes(
+    predicted: Float[np.ndarray, "b n 2"],
+    annotated: Float[np.ndarray, "b n 2"],
+    candidates: Sequence[int],
+    folds: int = 5,
+    seed: int = 0,
+) -> int:
+    """The number of modes whose dialect, learned on the other folds, brings a fold nearest to its annotations.
+
+    Distances count in units of the face's size. Of equal ones the first candidate wins.
+
+    Raises:
+        ValueError: there is no candidate.
+    """
+    fold = np.random.default_rng(seed).permutation(len(predicted)) % min(folds, len(predicted))
+    size = np.abs(_align(_complex(predicted))[1])
+
+    def error(modes: int) -> float:
+        total = 0.0
+        for index in np.unique(fold):
+            rest, part = fold != index, fold == index
+            if rest.any():
+                found = learn_dialect(predicted[rest], annotated[rest], modes).corrected(predicted[part])
+                total += float((np.linalg.norm(found - annotated[part], axis=2) / size[part]).sum())
+        return total
+
+    return min(candidates, key=error)
 
 
 def _align(
     shapes: Complex[np.ndarray, "b n"], iterations: int = 5
-) -> tuple[Complex[np.ndarray, "b n"], Complex[np.ndarray, "b 1"]]:
-    """Shapes turned, scaled and shifted onto their mean (Procrustes), and the turn and scale of each face."""
+) -> tuple[Complex[np.ndarray, "b n"], Complex[np.ndarray, "b 1"], Complex[np.ndarray, " n"]]:
+    """Shapes turned, scaled and shifted onto their mean (Procrustes), the turn and scale of each face, and the mean."""
     centred = shapes - shapes.mean(axis=1, keepdims=True)
     mean = centred[0] / np.sqrt((np.abs(centred[0]) ** 2).mean())
     for _ in range(iterations):
-        frames = (centred * mean.conj()).sum(axis=1, keepdims=True) / (np.abs(mean) ** 2).sum()
-        aligned = centred / frames
-        mean = aligned.mean(axis=0)
+        mean = (centred / _frames(centred, mean)).mean(axis=0)
         mean /= np.sqrt((np.abs(mean) ** 2).mean())
-    return aligned, frames
+    frames = _frames(centred, mean)
+    return centred / frames, frames, mean
 
 
-def _features(aligned: Complex[np.ndarray, "b n"], modes: int) -> Float[np.ndarray, "b k"]:
-    """A constant and the first principal components' scores, each of variance 1."""
-    flat = np.concatenate([aligned.real, aligned.imag], axis=1)
-    left, _, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
-    scores = left[:, :modes] * np.sqrt(len(flat))
-    return np.concatenate([np.ones((len(flat), 1)), scores], axis=1)
+def _frames(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
+    """The turn and scale that carry the mean shape to each face, by least squares."""
+    return (centred * mean.conj()).sum(axis=1, keepdims=True) / (np.abs(mean) ** 2).sum()
+
+
+def _complex(points: Float[np.ndarray, "... 2"]) -> np.ndarray:
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _plane(points: np.ndarray) -> np.ndarray:
+    return np.stack([points.real, points.imag], axis=-1)
+
+
+def _flat(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:
+    return np.concatenate([shapes.real, shapes.imag], axis=1)

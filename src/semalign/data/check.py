@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from semalign.data.images import read_image
+from semalign.data.layout import refuse_empty
+from semalign.data.opening import find_layout
 from semalign.data.samples import Dataset, Sample
-from semalign.data.w300 import outside, refuse_empty, scan_300w
+from semalign.data.video import by_video, read_pictures
+from semalign.data.w300 import outside
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
@@ -29,7 +31,7 @@ class CheckReport:
     """What was found in a data set."""
 
     root: Path
-    name: str  # "300w" or "synthetic"
+    name: str  # "300w", "aflw", "300vw", "wflw", "cofw" or "synthetic"
     scheme: str
     counts: Mapping[str, int]  # usable faces by subset
     problems: tuple[Problem, ...]
@@ -49,45 +51,51 @@ class CheckReport:
 def check_dataset(
     root: str | Path, scheme: LandmarkScheme | None = None, progress: Callable[[int, int], None] | None = None
 ) -> CheckReport:
-    """Read every annotation and decode every image; `progress` is called with (images done, images in all).
+    """Read every annotation and decode every image and video of a data set, of any layout that `open_dataset` knows.
+
+    `progress` is called with (images done, images in all).
 
     Raises:
         SemalignError: there is no data set in the folder, or an empty one. Bad samples are in the report instead.
     """
-    dataset = scan_300w(root, scheme, keep_going=True)
+    layout, folder = find_layout(Path(root))
+    dataset = layout.scan(folder, scheme, True)
     if not dataset.skipped:
-        refuse_empty(dataset)
+        refuse_empty(dataset, layout.wanted)
     problems = [Problem(*item) for item in dataset.skipped]
-    usable: list[Sample] = []
-    remarks: list[float] = []
+    beyond: dict[int, float] = {}
+    done = 0
     with ThreadPoolExecutor(WORKERS) as pool:
-        for done, (sample, result) in enumerate(
-            zip(dataset.samples, pool.map(_look, dataset.samples), strict=True), start=1
-        ):
-            if isinstance(result, float):
-                usable.append(sample)
-                remarks.append(result)
-            else:
-                problems.append(Problem(sample.id, result))
-            if progress is not None:
-                progress(done, len(dataset))
+        for looks in pool.map(lambda rows: _look(dataset.samples, rows), by_video(dataset.samples)):
+            for row, result in looks:
+                if isinstance(result, float):
+                    beyond[row] = result
+                else:
+                    problems.append(Problem(dataset.samples[row].id, result))
+                done += 1
+                if progress is not None:
+                    progress(done, len(dataset))
+    usable = tuple(dataset.samples[row] for row in sorted(beyond))
     return CheckReport(
         root=dataset.root,
         name=dataset.name,
         scheme=dataset.scheme.name,
-        counts=Dataset(dataset.root, dataset.name, dataset.scheme, tuple(usable)).subsets(),
+        counts=Dataset(dataset.root, dataset.name, dataset.scheme, usable).subsets(),
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
-        notes=(*dataset.notes, *_outside_note(remarks)),
+        notes=(*dataset.notes, *_outside_note(list(beyond.values()))),
     )
 
 
-def _look(sample: Sample) -> float | str:
-    """How far the sample's points reach outside its image in pixels, or what is wrong with the image."""
-    try:
-        height, width = read_image(sample.image).shape[:2]
-    except SemalignError as error:
-        return str(error)
-    return float(outside(sample.points, (width, height)).max())
+def _look(samples: Sequence[Sample], rows: list[int]) -> list[tuple[int, float | str]]:
+    """How far each row's points reach outside its picture in pixels, or what is wrong with the picture."""
+    looks: list[tuple[int, float | str]] = []
+    for row, picture in read_pictures(samples, rows):
+        if isinstance(picture, SemalignError):
+            looks.append((row, str(picture)))
+        else:
+            size = picture.shape[1], picture.shape[0]
+            looks.append((row, float(outside(samples[row].points, size).max())))
+    return looks
 
 
 def _outside_note(beyond: list[float]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cv2
@@ -22,8 +23,8 @@ import torch
 from torch import Tensor
 
 from semalign.core.affine import square_crop
-from semalign.data.images import read_image
 from semalign.data.samples import Sample
+from semalign.data.video import by_video, read_pictures
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, write_error, write_json
 
@@ -127,6 +128,8 @@ def build_crops(
 ) -> CropCache:
     """The crops of the samples, read from `folder` if they are there already, else made by background threads.
 
+    A video is decoded once, from its first frame to the last that a sample wants; no frame is kept.
+
     Args:
         folder: the cache's folder; one sub-folder for each combination of samples and settings.
         samples: in the order of the cache's rows.
@@ -170,19 +173,32 @@ def _fill(
         with atomic_path(target / "images.u8") as temporary:
             images = np.memmap(temporary, np.uint8, "w+", shape=(len(samples), size, size, 3))
 
-            def make(row: int) -> tuple[int, str | None]:
-                try:
-                    images[row] = cut(read_image(samples[row].image), maps[row], size)
-                except SemalignError as error:
-                    return row, str(error)
-                return row, None
+            stopped = Event()
 
+            def make(rows: list[int]) -> list[tuple[int, str | None]]:
+                made: list[tuple[int, str | None]] = []
+                for row, picture in read_pictures(samples, rows):
+                    if stopped.is_set():
+                        break
+                    if isinstance(picture, SemalignError):
+                        made.append((row, str(picture)))
+                    else:
+                        images[row] = cut(picture, maps[row], size)
+                        made.append((row, None))
+                return made
+
+            count = 0
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                for count, (row, reason) in enumerate(pool.map(make, range(len(samples))), 1):
-                    if reason is not None:
-                        failed[samples[row].id] = reason
-                    if progress is not None:
-                        progress(count, len(samples))
+                try:
+                    for made in pool.map(make, by_video(samples)):
+                        for row, reason in made:
+                            if reason is not None:
+                                failed[samples[row].id] = reason
+                            count += 1
+                            if progress is not None:
+                                progress(count, len(samples))
+                finally:
+                    stopped.set()
             images.flush()
             del images
     except OSError as error:
@@ -194,14 +210,22 @@ def _key(samples: Sequence[Sample], settings: CropSettings, input_size: int) -> 
     """A name that changes with anything on which the crops depend, the images' size and time included."""
     digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings), input_size]).encode())
     boxes = face_boxes(samples)
+    stamps: dict[Path, tuple[int, int]] = {}
     for sample, box in zip(samples, boxes, strict=True):
-        try:
-            stat = sample.image.stat()
-            stamp = (stat.st_size, stat.st_mtime_ns)
-        except OSError:
-            stamp = (0, 0)
-        digest.update(json.dumps([str(sample.image), *stamp, *box.tolist()]).encode())
+        if sample.image not in stamps:
+            stamps[sample.image] = _stamp(sample.image)
+        frame = () if sample.frame is None else (sample.frame,)
+        digest.update(json.dumps([str(sample.image), *stamps[sample.image], *box.tolist(), *frame]).encode())
     return digest.hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """A file's size and time; zeros where there is no such file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _read(path: Path) -> dict[str, Any]:

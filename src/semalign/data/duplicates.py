@@ -40,12 +40,12 @@ def leaky_training_ids(dataset: Dataset, progress: Progress | None = None) -> tu
 
     These are the known ones of 300W and those that look the same (`find_near_duplicates`). Leave them out of training
     when testing on the test set: `dataset.select("train", exclude=leaky_training_ids(dataset))`. Synthetic faces are
-    all different.
+    all different; frames of videos are not compared.
 
     Raises:
         SemalignError: an image that cannot be read.
     """
-    if dataset.name == "synthetic":
+    if dataset.name == "synthetic" or any(sample.frame is not None for sample in dataset.samples):
         return ()
     split = {sample.id: sample.split for sample in dataset.samples}
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in split}

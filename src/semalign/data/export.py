@@ -40,7 +40,8 @@ def export_labels(
         return out
     for done, sample in enumerate(dataset.samples, start=1):
         copy = out / sample.id
-        _copy(sample.image, copy)
+        if sample.frame is None:
+            _copy(sample.image, copy)
         write_pts(copy.with_suffix(".pts"), labels.get(sample.id, sample.points))
         if progress is not None:
             progress(done, len(dataset))

@@ -20,13 +20,16 @@ Box = tuple[float, float, float, float]
 class Sample:
     """One annotated face."""
 
-    id: str  # path of the image relative to the data set's root, with forward slashes
-    image: Path
+    id: str  # unique: path of the image relative to the data set's root, with forward slashes, or made like one
+    image: Path  # or the video
     points: np.ndarray  # (n, 2) float64, image frame, 0-based pixels
     split: Split
     subset: str  # for example "afw", "helen/trainset", "ibug"
-    group: str = ""  # "common" or "challenging" for test faces of 300W, else ""
+    group: str = ""  # "common" or "challenging" for test faces of 300W, "frontal" for some of AFLW, else ""
     box: Box | None = None  # face box (x0, y0, x1, y1) in the image frame; None = use the landmarks' box
+    frame: int | None = None  # number from 0 of the frame where `image` is a video, else None
+    visible: np.ndarray | None = None  # (n,) bool: points that are not hidden; None = the annotation does not say
+    tags: tuple[str, ...] = ()  # difficulties of the face, of which it may have several, as "blur" in WFLW
 
 
 @dataclass(frozen=True, eq=False)

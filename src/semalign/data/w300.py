@@ -109,9 +109,9 @@ def find_root(given: Path) -> Path:
     if not os.path.isdir(given):
         what = "is a file, not a folder" if os.path.exists(given) else "there is no such folder"
         raise SemalignError(f"{given}: {what}; give the folder that holds afw, helen, lfpw or ibug.")
-    if _has_layout(given):
+    if has_layout(given):
         return given
-    children = [Path(entry.path) for entry in _entries(given) if entry.is_dir() and _has_layout(Path(entry.path))]
+    children = [Path(entry.path) for entry in _entries(given) if entry.is_dir() and has_layout(Path(entry.path))]
     if len(children) == 1:
         return children[0]
     if children:
@@ -120,18 +120,18 @@ def find_root(given: Path) -> Path:
     upright = given.resolve()
     for depth, parent in enumerate(list(upright.parents)[:2], start=1):
         inside = "/".join(upright.parts[-depth:])
-        if _has_layout(parent) and any(f"{part.folder}/".startswith(f"{inside}/") for part in OFFICIAL):
+        if has_layout(parent) and any(f"{part.folder}/".startswith(f"{inside}/") for part in OFFICIAL):
             return parent
     raise SemalignError(
         f"{given}: holds none of the folders {', '.join(part.folder for part in OFFICIAL)}; give the one that does."
     )
 
 
-def check_points(points: np.ndarray, size: tuple[int, int], path: Path) -> None:
+def check_points(points: np.ndarray, size: tuple[int, int], path: Path | str, annotation: str = ".pts") -> None:
     """Refuse points (n, 2) that coincide or lie off the image of (width, height) by more than the tolerance.
 
     Raises:
-        SemalignError: naming `path` and the point that is farthest off.
+        SemalignError: naming `path`, the point that is farthest off and what kind of `annotation` it comes from.
     """
     side = float(np.ptp(points, axis=0).max())
     if side <= 0.0:
@@ -141,7 +141,7 @@ def check_points(points: np.ndarray, size: tuple[int, int], path: Path) -> None:
         index = int(beyond.argmax())
         raise SemalignError(
             f"{path}: point {index} (from 0) lies {beyond[index]:.0f} px off the image of {size[0]}×{size[1]} px; "
-            "check that image and .pts belong together, or remove the sample."
+            f"check that image and {annotation} belong together, or remove the sample."
         )
 
 
@@ -152,7 +152,8 @@ def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return distance
 
 
-def _has_layout(folder: Path) -> bool:
+def has_layout(folder: Path) -> bool:
+    """Whether the folder holds one of the official folders."""
     return any(os.path.isdir(folder / part.folder) for part in OFFICIAL)  # False for what must not be looked at
 
 

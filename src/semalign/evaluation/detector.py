@@ -41,8 +41,9 @@ def evaluate_predictions(
     """The figures of predictions (image frame) against the annotations, or against `truth` (id -> points) if given.
 
     Returns:
-        {"subsets": {name: figures}}, ready for JSON. The names are the data set's subsets, "common" and "challenging"
-        if samples are of these groups, "full" if there are both, and "all". Figures hold count, nme_interpupil,
+        {"subsets": {name: figures}}, ready for JSON. The names are the data set's subsets; "common", "challenging" and
+        "frontal" if samples are of these groups; "full" if there are the first two; tags such as WFLW's attributes; and
+        "all". Figures hold count, nme_interpupil,
         nme_interocular, rmse_interocular, nme_box (√(w·h) of the face box that the data set gives, else of the box
         around the reference's landmarks; `box` says which: "given", "landmarks" or "mixed"), auc_interocular_8,
         failure_rate_interocular_8, auc_interpupil_10, failure_rate_interpupil_10; by_region and by_landmark
@@ -60,11 +61,13 @@ def evaluate_predictions(
         rows.setdefault(sample.subset, []).append(row)
     groups = {
         group: [row for row, sample in enumerate(dataset.samples) if sample.group == group]
-        for group in ("common", "challenging")
+        for group in ("common", "challenging", "frontal")
     }
     rows.update({group: members for group, members in groups.items() if members})
-    if all(groups.values()):
+    if groups["common"] and groups["challenging"]:
         rows["full"] = sorted(groups["common"] + groups["challenging"])
+    for tag in sorted({tag for sample in dataset.samples for tag in sample.tags}):
+        rows[tag] = [row for row, sample in enumerate(dataset.samples) if tag in sample.tags]
     rows["all"] = list(range(len(dataset)))
     return {"subsets": {name: _figures(faces.take(members), dataset.scheme) for name, members in rows.items()}}
 

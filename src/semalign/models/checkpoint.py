@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from semalign.core.systematic import Dialect
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
@@ -23,6 +25,7 @@ from semalign.schemes import LandmarkScheme
 
 FORMAT = 1
 KEY = "semalign"
+DIALECT = "dialect."  # begins the names of its tensors
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Model:
 
     Attributes:
         sigma: of the Gaussians that the network was trained on, in pixels of its heatmaps.
+        dialect: what its predictions differ from the annotations as a function of the shape; None = not known.
         about: where it comes from (recipe, data, seed, versions), JSON values only.
     """
 
@@ -39,6 +43,7 @@ class Model:
     crop: CropSettings
     sigma: float
     about: Mapping[str, Any] = field(default_factory=dict)
+    dialect: Dialect | None = None
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -52,6 +57,8 @@ def save_model(path: Path, model: Model) -> None:
         "about": dict(model.about),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    if model.dialect is not None:
+        tensors |= {DIALECT + key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in vars(model.dialect).items()}
     save_tensors(path, tensors, description)
 
 
@@ -66,6 +73,10 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
         SemalignError: no such file, not a model file, a damaged one, or one of another landmark scheme.
     """
     tensors, description = load_tensors(path)
+    if "kind" in description:
+        raise SemalignError(
+            f"{path}: holds a {description['kind']} network, not a heatmap network; use the model file of a detector."
+        )
     try:
         if description["format"] != FORMAT:
             raise SemalignError(
@@ -73,6 +84,10 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
             )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
+        parts = {
+            key: tensors.pop(DIALECT + key) for key in [f.name for f in fields(Dialect)] if DIALECT + key in tensors
+        }
+        dialect = Dialect(**{key: value.double().numpy() for key, value in parts.items()}) if parts else None
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -82,7 +97,7 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
             f"{path}: was trained on the landmark scheme {own.name!r} ({own.count} points), but the data has "
             f"{scheme.name!r} ({scheme.count} points); use a model of that scheme."
         )
-    return Model(network.eval(), own, crop, sigma, about)
+    return Model(network.eval(), own, crop, sigma, about, dialect)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from semalign.data.crops import CropCache, CropSettings, build_crops
 from semalign.data.duplicates import leaky_training_ids
+from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
-from semalign.data.w300 import open_300w
 from semalign.errors import SemalignError
 from semalign.pipeline.progress import Progress, counted
 from semalign.pipeline.recipe import Recipe
@@ -54,7 +54,7 @@ def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress:
 
 def split_faces(recipe: Recipe, data: Path, keep_going: bool) -> tuple[Dataset, Dataset, tuple[str, ...]]:
     """Training faces, test faces, and notes on what is partial or was left out."""
-    dataset = open_300w(data, load_scheme(recipe.data.scheme), keep_going=keep_going)
+    dataset = open_dataset(data, load_scheme(recipe.data.scheme), keep_going=keep_going)
     if recipe.data.test:
         test = dataset.select(subsets=recipe.data.test)
         train = dataset.select(exclude=frozenset(test.ids())).select(split="train")

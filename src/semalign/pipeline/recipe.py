@@ -19,7 +19,7 @@ from semalign.errors import SemalignError
 from semalign.models.hourglass import HourglassSettings
 from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.settings import SynthesisSettings
-from semalign.training.settings import AlternationSettings, HeatmapSettings, TrainingSettings
+from semalign.training.settings import AlternationSettings, DialectSettings, HeatmapSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Recipe:
     search: SearchSettings = field(default_factory=SearchSettings)
     alternation: AlternationSettings = field(default_factory=AlternationSettings)
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
+    dialect: DialectSettings = field(default_factory=DialectSettings)
 
 
 def shipped_recipes() -> tuple[str, ...]:

@@ -19,8 +19,8 @@ import numpy as np
 
 from semalign.core.search import REFERENCE
 from semalign.data.labels import LabelStore, LabelVersion
+from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
-from semalign.data.w300 import open_300w
 from semalign.errors import SemalignError
 from semalign.evaluation import evaluate_predictions
 from semalign.files import refuse_occupied, write_json, write_text
@@ -39,7 +39,7 @@ from semalign.pipeline.summary import (
 )
 from semalign.report import write_report
 from semalign.training.alternation import search_dataset
-from semalign.training.inference import predict
+from semalign.training.inference import detect
 from semalign.training.trainer import make_accelerator
 
 SUMMARY = "summary.json"
@@ -70,13 +70,14 @@ def run(
     Raises:
         SemalignError: bad input, or a folder that holds something else.
     """
-    out, progress = Path(out), progress or SilentProgress()
-    clock = _Clock(out / "seconds.json")
+    out, progress = Path(out), _shown(progress)
+    accelerator = make_accelerator()
+    clock = _Clock(out / "seconds.json", writes=accelerator.is_main_process)
     _claim(out, recipe, resume)
     if (out / SUMMARY).is_file():
         progress.say(f"{out} holds a finished run of these settings; delete it or name another folder to run again.")
         return _read_summary(out)
-    with clock("data"):
+    with clock("data"), accelerator.main_process_first():  # the other processes find everything made
         folder = synthesize_if_wanted(recipe, data, out, progress)
         faces, held_out, notes = _open(recipe, folder, out, keep_going, progress)
     stages = Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
@@ -89,6 +90,22 @@ def run(
         with clock("baseline"):
             baseline = stages.baseline(_nth(out / "baseline", repeat), start, repeat)
         models.append((baseline, aligned))
+    if accelerator.is_main_process:
+        _evaluate(stages, out, notes, start, models, clock)
+    accelerator.wait_for_everyone()
+    return _read_summary(out)
+
+
+def _evaluate(
+    stages: Stages,
+    out: Path,
+    notes: tuple[str, ...],
+    start: Model,
+    models: list[tuple[Model, Model]],
+    clock: _Clock,
+) -> None:
+    """A run's last stage: all figures, then the report made from them."""
+    recipe, faces, held_out, progress = stages.recipe, stages.train, stages.test, stages.progress
     with clock("evaluation"), progress.stage("evaluation", 1 + 2 * recipe.repeats) as advance:
         store = LabelStore(out / "labels")
         summary = describe_run(recipe, faces, held_out, notes) | label_figures(store, faces)
@@ -98,7 +115,6 @@ def run(
     summary["seconds"] = clock.seconds
     write_json(out / SUMMARY, summary)
     write_report(out)
-    return summary
 
 
 def train(
@@ -111,7 +127,7 @@ def train(
     progress: Progress | None = None,
 ) -> Path:
     """Train a detector on the annotations with the recipe's `start` settings; returns the model's file."""
-    out, progress = Path(out), progress or SilentProgress()
+    out, progress = Path(out), _shown(progress)
     _claim(out, recipe, resume)
     stages = _stages(recipe, data, out, keep_going, progress)
     stages.start(out)
@@ -133,7 +149,7 @@ def align(
 
     The network, its crops and its σ are the model's; everything else is the recipe's (the model's own one by default).
     """
-    out, progress = Path(out), progress or SilentProgress()
+    out, progress = Path(out), _shown(progress)
     start = load_model(Path(model))
     recipe = _fitting(recipe, start)
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
@@ -212,7 +228,7 @@ def evaluate_model(
     """
     progress = progress or SilentProgress()
     loaded = load_model(Path(model))
-    dataset = open_300w(Path(data), loaded.scheme, keep_going=keep_going)
+    dataset = open_dataset(Path(data), loaded.scheme, keep_going=keep_going)
     chosen = dataset if split == "all" else dataset.select(split="test" if split == "test" else "train")
     if not len(chosen):
         raise SemalignError(f"{data}: holds no {split} faces; choose another split or data set.")
@@ -222,7 +238,7 @@ def evaluate_model(
         )
         loaded.network.to(make_accelerator().device)
         with progress.stage("evaluation", len(faces.dataset)) as advance:
-            found = predict(loaded.network, faces.crops, loaded.sigma, advance=advance)
+            found = detect(loaded, faces.crops, advance=advance)
     reference, source = _reference(faces, labels)
     return {
         "model": Path(model).name,
@@ -264,7 +280,7 @@ def _detector_figures(start: Model, models: list[tuple[Model, Model]], test: Fac
     errors: dict[str, list[dict[str, float]]] = {"start": [], "baseline": [], "aligned": []}
     pairs = [pair for baseline, aligned in models for pair in (("baseline", baseline), ("aligned", aligned))]
     for name, model in [("start", start), *pairs]:
-        found = predict(model.network, test.crops, model.sigma)
+        found = detect(model, test.crops)
         errors[name].append(quick_nme(found.points, test.reference, model.scheme))
         if name not in full:
             full[name] = evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth)
@@ -288,7 +304,8 @@ def _spread(values: list[dict[str, float]]) -> dict[str, Any]:
 
 def _stages(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress) -> Stages:
     """For a single training: faces and crops, the test faces only for the curve in the log."""
-    faces, held_out, _ = _open(recipe, data, out, keep_going, progress)
+    with make_accelerator().main_process_first():
+        faces, held_out, _ = _open(recipe, data, out, keep_going, progress)
     _say_skipped(faces, held_out, progress)
     return Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
 
@@ -361,6 +378,13 @@ def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
     accelerator.wait_for_everyone()
 
 
+def _shown(progress: Progress | None) -> Progress:
+    """Where a run of several processes tells what goes on: in the first of them alone."""
+    if progress is None or not make_accelerator().is_main_process:
+        return SilentProgress()
+    return progress
+
+
 def _nth(folder: Path, repeat: int) -> Path:
     return folder if repeat == 0 else folder.with_name(f"{folder.name}-{repeat + 1}")
 
@@ -389,8 +413,8 @@ def _scratch() -> Iterator[Path]:
 class _Clock:
     """Seconds by stage, kept in a file so that they add up over interruptions."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writes: bool) -> None:
+        self.path, self.writes = path, writes
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -402,7 +426,8 @@ class _Clock:
             if not self.seconds and self.path.is_file():
                 self.seconds = json.loads(self.path.read_text(encoding="utf-8"))
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - begin, 2)
-            write_json(self.path, self.seconds)
+            if self.writes:
+                write_json(self.path, self.seconds)
 
 
 __all__ = ["align", "evaluate_model", "load_recipe", "run", "search", "train"]

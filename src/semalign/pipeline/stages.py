@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from semalign.core.metrics import distances, interocular, interpupil, nme
+from semalign.core.systematic import Dialect, choose_modes, learn_dialect
 from semalign.data.labels import LabelStore
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import StackedHourglass, build_hourglass
@@ -33,7 +34,7 @@ class Stages:
 
     recipe: Recipe
     train: Faces
-    test: Faces | None
+    test: Faces
     progress: Progress
     about: dict[str, Any]
 
@@ -85,14 +86,15 @@ class Stages:
             version, record = alternation.labels_of_epoch(epoch, trainer.network)
             return self.train.crops.to_crop(version.points), record
 
-        return self._fit(folder, trainer, labels_of_epoch, "aligned")
+        return self._fit(folder, trainer, labels_of_epoch, lambda: store.read().points, "aligned")
 
     def _on_annotations(
         self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int, title: str
     ) -> Model:
-        annotations = self.train.crops.to_crop(self.train.dataset.points())
+        annotations = self.train.dataset.points()
+        in_crops = self.train.crops.to_crop(annotations)
         trainer = self._trainer(folder, network, training, seed)
-        return self._fit(folder, trainer, lambda epoch: (annotations, {}), title)
+        return self._fit(folder, trainer, lambda epoch: (in_crops, {}), lambda: annotations, title)
 
     def _trainer(
         self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int
@@ -112,6 +114,7 @@ class Stages:
         folder: Path,
         trainer: Trainer[StackedHourglass],
         labels_of_epoch: Callable[[int], tuple[np.ndarray, Record]],
+        last_labels: Callable[[], np.ndarray],
         title: str,
     ) -> Model:
         path = folder / MODEL
@@ -123,19 +126,31 @@ class Stages:
         left = (trainer.training.epochs - trainer.epoch) * trainer.steps_per_epoch
         with self.progress.stage(title, left) as advance:
             trainer.fit(labels_of_epoch, self._nme_of(trainer, title), advance)
-        with trainer.averaged_weights() as network:
-            model = Model(
-                copy.deepcopy(network), self.scheme, self.recipe.crop, self.sigma, self.about | {"stage": title}
-            )
+        with trainer.averaged_weights() as averaged:
+            network = copy.deepcopy(averaged)
+        dialect, about = (
+            self._dialect(network, last_labels(), trainer.training.precision),
+            self.about | {"stage": title},
+        )
+        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect)
         if trainer.accelerator.is_main_process:
             save_model(path, model)
         trainer.accelerator.wait_for_everyone()
         return model
 
+    def _dialect(self, network: StackedHourglass, labels: np.ndarray, precision: str) -> Dialect | None:
+        """What the finished network's predictions on the training faces differ from their labels systematically."""
+        settings, usable = self.recipe.dialect, np.isfinite(labels).all(axis=(1, 2))
+        if not settings.modes or not usable.any():
+            return None
+        predicted = predict(network, self.train.crops, self.sigma, precision=precision).points[usable]
+        modes = choose_modes(predicted, labels[usable], settings.modes, settings.folds)
+        return learn_dialect(predicted, labels[usable], modes)
+
     def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:
         """Logs the error on the test faces after each epoch: a curve to look at, nothing is chosen by it."""
         test = self.test
-        if test is None or not len(test.dataset):
+        if not len(test.dataset):
             return None
 
         def after_epoch(epoch: int) -> Record:

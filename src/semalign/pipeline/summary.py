@@ -23,7 +23,7 @@ from semalign.models.checkpoint import Model
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.recipe import Recipe
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import heatmaps_of, predict
+from semalign.training.inference import detect, heatmaps_of
 
 LIBRARIES = ("semalign", "torch", "numpy", "opencv-python-headless", "accelerate")
 SHOWN = 8  # faces of the report
@@ -102,7 +102,7 @@ def write_predictions(folder: Path, model: Model, faces: Faces, provenance: Mapp
     """The model's own landmarks on some faces, written like a label version: folder/0000.parquet."""
     store = LabelStore(folder)
     if not store.versions():
-        found = predict(model.network, faces.crops, model.sigma)
+        found = detect(model, faces.crops)
         store.append(
             faces.dataset.ids(), found.points, iteration=0, provenance=provenance, confidence=found.confidence, index=0
         )

@@ -5,9 +5,12 @@ from semalign.synthetic.dataset import face_of, write_dataset
 from semalign.synthetic.render import Face, FaceCurve, render_face
 from semalign.synthetic.settings import FaceSettings, GroupNoise, NoiseSettings, SynthesisSettings
 from semalign.synthetic.sheet import contact_sheet
+from semalign.synthetic.video import Clip, ClipSettings, category_settings, render_clip, render_frame, write_script
 
 __all__ = [
     "Annotator",
+    "Clip",
+    "ClipSettings",
     "Face",
     "FaceCurve",
     "FaceSettings",
@@ -15,9 +18,13 @@ __all__ = [
     "NoiseSettings",
     "SynthesisSettings",
     "annotate",
+    "category_settings",
     "contact_sheet",
     "face_of",
     "make_annotators",
+    "render_clip",
     "render_face",
+    "render_frame",
     "write_dataset",
+    "write_script",
 ]

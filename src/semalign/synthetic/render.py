@@ -87,48 +87,94 @@ class Geometry:
     placed: dict[str, np.ndarray]  # the anatomy's curves
 
 
+@dataclass(frozen=True)
+class Head:
+    """Where everything of a head lies at one pixel per outer-eye distance, its origin at pixel 0, 0."""
+
+    anatomy: Anatomy
+    height: HeightField
+    projection: Projection
+    edge: np.ndarray  # (OUTLINE_SAMPLES, 2) the visible edge with the nose
+    rim: np.ndarray  # (OUTLINE_SAMPLES, 2) the visible edge without it
+    placed: np.ndarray  # (k, 2) the anatomy's curves, one after the other
+
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest x, y of jaw line and curves."""
+        everything = np.concatenate([self.rim[: EAR + 1], self.rim[-EAR:], self.placed])
+        return everything.min(0), everything.max(0)
+
+    def at(self, scale: float, shift: np.ndarray) -> Geometry:
+        """The head at `scale` pixels per outer-eye distance, its origin at pixel `shift` (2,)."""
+        rim, edge, placed = (scale * line + shift for line in (self.rim, self.edge, self.placed))
+        ends = np.cumsum([len(line) for line in self.anatomy.curves.values()])[:-1]
+        lines = dict(zip(CURVES, np.split(placed, ends), strict=True))
+        return Geometry(self.anatomy, self.height, self.projection.scaled(scale, shift), edge, _jaw_line(rim), lines)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A person drawn before a backdrop, and what is needed to say which points can be seen."""
+
+    scene: Scene
+    geometry: Geometry
+    hidden: Picture  # 255 where something painted on the face hides it
+    box: Box  # what the face covers of the photograph
+    seen: np.ndarray  # (h, w) the heights that the pixels of the box see
+
+
 def render_face(rng: np.random.Generator, settings: FaceSettings | None = None) -> Face:
     """Draw and render one face; everything about it comes from `rng`."""
     settings = settings or FaceSettings()
     traits = draw_traits(rng, settings)
     geometry = build_geometry(rng, traits, settings)
     points, curves = landmarks(geometry)
-    scene = _empty_scene(rng, traits, geometry, settings)
-    picture, hidden = paint_face(rng, geometry.anatomy, geometry.height, traits, texel=scene.unit)
+    drawing = draw_person(rng, traits, geometry, settings)
+    occluder = "none"
+    if rng.random() < settings.occlusion:
+        occluder = occluders.occlude(rng, drawing.scene, points * SUPERSAMPLE + FINE)
 
+    visible = visible_points(drawing, points)
+    return Face(photograph(rng, drawing.scene.image, settings), points, visible, curves, traits, occluder)
+
+
+def build_geometry(rng: np.random.Generator, traits: Traits, settings: FaceSettings) -> Geometry:
+    """The head in its pose, scaled so that the landmarks' box has its share of the image, and near its middle."""
+    head = build_head(traits)
+    low, high = head.box()
+    share = settings.box_share * (1.0 + 0.05 * np.clip(rng.standard_normal(), -2, 2))
+    scale = share * settings.size / float((high - low).max())
+    middle = (settings.size - 1) / 2 + 0.025 * settings.size * np.clip(rng.standard_normal(2), -2, 2)
+    return head.at(scale, middle - scale * 0.5 * (low + high))
+
+
+def build_head(traits: Traits) -> Head:
+    """The head in its pose and with its expression."""
+    anatomy = build_anatomy(traits.identity, traits.expression)
+    height = build_height(anatomy, traits.identity, traits.expression)
+    projection = project_with(traits.pose)
+    rim, edge = (visible_edge(anatomy, field, projection) for field in (height.smooth, height.full))
+    placed = place(np.concatenate(list(anatomy.curves.values())), height, projection)
+    return Head(anatomy, height, projection, edge, rim, placed)
+
+
+def draw_person(
+    rng: np.random.Generator, traits: Traits, geometry: Geometry, settings: FaceSettings, texel: float | None = None
+) -> Drawing:
+    """The person with everything that is worn, before a backdrop.
+
+    What is drawn from `rng` depends on identity and look alone: the same generator gives the same skin, hair, clothes
+    and backdrop in every pose. `texel` is the resolution at which the face is painted, in pixels per outer-eye
+    distance, by default that of the scene; the skin's pores stay where they are while it is the same.
+    """
+    scene = _empty_scene(rng, traits, geometry, settings)
+    picture, hidden = paint_face(rng, geometry.anatomy, geometry.height, traits, texel=texel or scene.unit)
     hair.hair_hanging(rng, scene)
     body.body(rng, scene)
     hair.back_of_head(rng, scene)
     body.ears(scene)
     box, seen = project_face(scene, picture, geometry)
     hair.hair_above(rng, scene, geometry.height)
-    occluder = "none"
-    if rng.random() < settings.occlusion:
-        occluder = occluders.occlude(rng, scene, points * SUPERSAMPLE + FINE)
-
-    visible = _visible(scene, hidden, geometry, box, seen, points)
-    return Face(photograph(rng, scene.image, settings), points, visible, curves, traits, occluder)
-
-
-def build_geometry(rng: np.random.Generator, traits: Traits, settings: FaceSettings) -> Geometry:
-    """The head in its pose, scaled so that the landmarks' box has its share of the image, and near its middle."""
-    anatomy = build_anatomy(traits.identity, traits.expression)
-    height = build_height(anatomy, traits.identity, traits.expression)
-    projection = project_with(traits.pose)
-    jaw, edge = (visible_edge(anatomy, field, projection) for field in (height.smooth, height.full))
-    placed = place(np.concatenate(list(anatomy.curves.values())), height, projection)
-
-    everything = np.concatenate([jaw[: EAR + 1], jaw[-EAR:], placed])
-    low, high = everything.min(0), everything.max(0)
-    share = settings.box_share * (1.0 + 0.05 * np.clip(rng.standard_normal(), -2, 2))
-    scale = share * settings.size / float((high - low).max())
-    middle = (settings.size - 1) / 2 + 0.025 * settings.size * np.clip(rng.standard_normal(2), -2, 2)
-    shift = middle - scale * 0.5 * (low + high)
-
-    jaw, edge, placed = (scale * line + shift for line in (jaw, edge, placed))
-    ends = np.cumsum([len(line) for line in anatomy.curves.values()])[:-1]
-    lines = dict(zip(CURVES, np.split(placed, ends), strict=True))
-    return Geometry(anatomy, height, projection.scaled(scale, shift), edge, _jaw_line(jaw), lines)
+    return Drawing(scene, geometry, hidden, box, seen)
 
 
 def _jaw_line(edge: np.ndarray) -> np.ndarray:
@@ -196,10 +242,10 @@ def _smooth_steps(colour: np.ndarray, seen: np.ndarray) -> None:
         cv2.copyTo(cv2.blur(colour, (3, 3)), mask, colour)
 
 
-def _visible(
-    scene: Scene, hidden: Picture, geometry: Geometry, box: Box, seen: np.ndarray, points: np.ndarray
-) -> np.ndarray:
-    """Which points are inside the image, uncovered, and on the side of the head that is seen."""
+def visible_points(drawing: Drawing, points: np.ndarray) -> np.ndarray:
+    """Which points (68,) are inside the image, uncovered, and on the side of the head that is seen."""
+    scene, geometry, hidden = drawing.scene, drawing.geometry, drawing.hidden
+    box, seen = drawing.box, drawing.seen
     size = scene.side // SUPERSAMPLE
     pixel = np.rint(points).astype(int)
     inside = ((pixel >= 0) & (pixel < size)).all(1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps
 from semalign.data.crops import CropCache
+from semalign.models.checkpoint import Model
 from semalign.models.hourglass import StackedHourglass
 from semalign.training.views import mean_heatmaps
 
@@ -77,3 +78,17 @@ def predict(
         if advance is not None:
             advance(len(rows))
     return Predictions(np.concatenate(points), np.concatenate(confidence).astype(np.float64))
+
+
+def detect(
+    model: Model,
+    crops: CropCache,
+    batch_size: int = 32,
+    precision: str = "fp32",
+    views: int = 1,
+    advance: Callable[[int], None] | None = None,
+) -> Predictions:
+    """A model's landmarks on every crop: the network's, without what is systematic in them where the model knows it."""
+    flip = model.scheme.flip_index
+    found = predict(model.network, crops, model.sigma, batch_size, precision, views, flip, advance)
+    return found if model.dialect is None else found._replace(points=model.dialect.corrected(found.points))

@@ -50,6 +50,21 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class DialectSettings:
+    """What a finished detector's predictions differ from its labels as a function of the shape, and is taken off them."""
+
+    modes: tuple[int, ...] = (
+        0,
+        10,
+        20,
+        40,
+        60,
+        80,
+    )  # shape components to choose from by cross-validation; () = not corrected
+    folds: int = 5
+
+
+@dataclass(frozen=True)
 class AlternationSettings:
     """The alternation of label search and training (Sec. 4.4)."""
 
@@ -57,7 +72,7 @@ class AlternationSettings:
     update: bool = True  # False: the observation stays the annotation ('SA w/o update')
     views: int = 4  # looks at each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
     modes: int = (
-        20  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
+        60  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
     )
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
 

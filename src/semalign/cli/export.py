@@ -1,0 +1,109 @@
+"""The command that writes a model for use without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from semalign.cli.options import Model, argument, flag, option
+
+Format = Literal["onnx"]
+Pixels = Literal["uint8", "float32"]
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, argument("OUT", "File to write, such as model.onnx.")],
+    kind: Annotated[Format, option("--format", "FORMAT", "File format: onnx.", default=True)] = "onnx",
+    pixels: Annotated[
+        Pixels,
+        option("--pixels", "TYPE", "Crops the file takes: uint8 (0 to 255) or float32 (0 to 1), RGB.", default=True),
+    ] = "uint8",
+    int8: Annotated[
+        bool, flag("--int8", "Quantise to 8-bit integers; the ranges are measured on faces of --data.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        option("--data", "PATH", "Faces for --int8, a folder in the layout of 300W; also compares the file's answers."),
+    ] = None,
+    count: Annotated[
+        int,
+        option("--count", "N", "Training faces of --data to calibrate with and to compare on.", default=True, min=1),
+    ] = 64,
+) -> None:
+    """Write a model with its decoding as an ONNX file: RGB crops in, landmark coordinates and confidences out.
+
+    Input `images` is (b, 3, s, s), any b. Outputs are `points` (b, n, 2), x and y in pixels of the crop with centres at
+    integers from 0, and `confidence` (b, n). Landmark names, the crop's size around a face and the model's terms are in
+    the file's metadata. With --data, the file's points are compared with those of the model.
+
+    Examples:
+        semalign export runs/300w/aligned/model.safetensors model.onnx
+        semalign export runs/300w/aligned/model.safetensors small.onnx --int8 --data ~/300w
+    """
+    import tempfile
+
+    from semalign.errors import SemalignError
+    from semalign.export import export_onnx, quantize_onnx
+    from semalign.export.runtime import input_squares
+    from semalign.models.checkpoint import load_model
+
+    if int8 and data is None:
+        raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
+    loaded = load_model(model)
+    with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
+        crops = None if data is None else _crops(loaded, data, count, Path(folder))
+        if int8 and crops is not None:
+            plain = Path(folder) / "float32.onnx"
+            export_onnx(plain, loaded, pixels)
+            quantize_onnx(out, plain, input_squares(crops, _rows(crops), pixels))
+        else:
+            export_onnx(out, loaded, pixels)
+        if crops is not None:
+            typer.echo(_comparison(loaded, out, crops))
+    typer.echo(f"{kind} model: {out}")
+
+
+def _crops(model: Any, data: Path, count: int, folder: Path) -> Any:
+    """Crops of training faces, spread evenly over the data set."""
+    import numpy as np
+
+    from semalign.data import open_dataset
+    from semalign.data.crops import build_crops
+    from semalign.errors import SemalignError
+
+    samples = open_dataset(data).select(split="train").samples
+    if not samples:
+        raise SemalignError(f"{data}: holds no training faces; give a data set that does.")
+    chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    settings = model.network.settings
+    return build_crops(folder, [samples[row] for row in chosen], model.crop, settings.input_size)
+
+
+def _rows(crops: Any) -> Any:
+    import numpy as np
+
+    return np.arange(len(crops))
+
+
+def _comparison(model: Any, out: Path, crops: Any) -> str:
+    """A sentence on how far the file's points are from the model's, in pixels of the input."""
+    import numpy as np
+
+    from semalign.export import OnnxModel
+    from semalign.training.inference import detect
+
+    ours = detect(model, crops).points
+    scale = np.hypot(*crops.image_to_crop[:, :, 0].T)
+    distances = np.linalg.norm(OnnxModel(out).predict(crops).points - ours, axis=2) * scale[:, None]
+    median, high, most = np.quantile(distances, [0.5, 0.95, 1.0])
+    return (
+        f"against the model on {len(crops)} faces, in pixels of the crop: median {median:.4f}, "
+        f"95 % within {high:.4f}, largest {most:.4f}"
+    )
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"export": export}

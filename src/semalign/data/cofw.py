@@ -1,0 +1,159 @@
+"""COFW, faces that are partly covered: 29 points with a flag for hidden ones, and the images in the same MATLAB files.
+
+ROOT/COFW_train_color.mat     1,345 faces (845 of LFPW, 500 covered ones): IsTr, phisTr, bboxesTr
+ROOT/COFW_test_color.mat        507 faces: IsT, phisT, bboxesT
+
+The files are MATLAB 7.3, which is HDF5: arrays come with their axes reversed. A row of phis is 29 x, 29 y, 29 flags (1 =
+hidden), a row of bboxes left, top, width, height, all from 1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from semalign.data.layout import Reading, count_note, find_folder, load_extra, refuse_empty, scheme_for, usable_box
+from semalign.data.samples import Dataset, Sample, Split
+from semalign.errors import SemalignError
+from semalign.files import write_bytes, write_json
+from semalign.schemes import LandmarkScheme
+
+IMAGES = "COFW_images"
+POINTS = 29
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two files."""
+
+    file: str
+    split: Split
+    suffix: str  # of the arrays' names
+    count: int  # faces in the official file
+
+
+OFFICIAL = (Part("COFW_train_color.mat", "train", "Tr", 1345), Part("COFW_test_color.mat", "test", "T", 507))
+WANTED = " or ".join(part.file for part in OFFICIAL)
+
+
+def open_cofw(
+    root: str | Path,
+    scheme: LandmarkScheme | None = None,
+    *,
+    keep_going: bool = False,
+    images: str | Path | None = None,
+) -> Dataset:
+    """COFW in the folder `root` or in its only sub-folder that holds it, named "cofw", in the order of its files.
+
+    The images are written as PNG files into the folder `images` (by default COFW_images beside the .mat files), once:
+    again only when a .mat file has changed. The face box is the file's; `visible` of a sample are the flags.
+
+    Raises:
+        SemalignError: no such data set or an empty one, a damaged file, h5py is not installed, a folder that cannot be
+            written; and, unless `keep_going` puts it into `skipped`, the first bad face: a bad image, points that are
+            not finite, coincide or lie far off the image.
+    """
+    return refuse_empty(scan_cofw(root, scheme, keep_going, images), WANTED)
+
+
+def scan_cofw(
+    root: str | Path,
+    scheme: LandmarkScheme | None = None,
+    keep_going: bool = False,
+    images: str | Path | None = None,
+) -> Dataset:
+    """As `open_cofw`, but a data set without any sample is given back, too."""
+    folder = find_folder(Path(root), has_cofw, WANTED)
+    scheme = scheme_for(scheme, "cofw29", "COFW")
+    target = folder / IMAGES if images is None else Path(images)
+    reading = Reading(keep_going)
+    notes: list[str] = []
+    for part in OFFICIAL:
+        if not (folder / part.file).is_file():
+            notes.append(f"{part.file} is missing ({part.count} faces in the official set).")
+            continue
+        before = len(reading.samples)
+        _read_part(reading, folder / part.file, part, target / part.split)
+        notes.extend(count_note(part.file, len(reading.samples) - before, part.count))
+    return reading.dataset(folder, "cofw", scheme, tuple(notes))
+
+
+def has_cofw(folder: Path) -> bool:
+    """Whether the folder holds one of the files of COFW."""
+    return any((folder / part.file).is_file() for part in OFFICIAL)
+
+
+def _read_part(reading: Reading, path: Path, part: Part, images: Path) -> None:
+    """Add the faces of one file, writing out the images that are not there yet."""
+    h5py = load_extra("h5py", path)
+    try:
+        with h5py.File(path, "r") as file:
+            shapes = np.asarray(file[f"phis{part.suffix}"], dtype=np.float64).T
+            boxes = np.asarray(file[f"bboxes{part.suffix}"], dtype=np.float64).T
+            cells = np.asarray(file[f"Is{part.suffix}"]).ravel()
+            if shapes.shape != (len(cells), 3 * POINTS) or boxes.shape != (len(cells), 4):
+                raise ValueError(f"{len(cells)} images, points {shapes.shape}, boxes {boxes.shape}")
+            failed = _write_images(file, cells, path, images)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        reason = f"{path}: cannot be read as a file of COFW ({error}); replace it by the official one."
+        raise SemalignError(reason) from error
+    for index, (shape, box) in enumerate(zip(shapes, boxes, strict=True)):
+        name = f"{part.split}/{image_name(index)}"
+        with reading.face(name):
+            if str(index) in failed:
+                raise SemalignError(failed[str(index)])
+            reading.samples.append(_sample(reading, shape, box, images / image_name(index), name, part.split, path))
+
+
+def _sample(
+    reading: Reading, shape: np.ndarray, box: np.ndarray, image: Path, name: str, split: Split, path: Path
+) -> Sample:
+    points = shape[: 2 * POINTS].reshape(2, POINTS).T - 1.0
+    reading.check(points, image, f"{path}: face {name}")
+    corner = box[:2] - 1.0
+    given = usable_box(np.concatenate([corner, corner + box[2:]]))
+    return Sample(name, image, points, split, split, box=given, visible=shape[2 * POINTS :] == 0)
+
+
+def image_name(index: int) -> str:
+    """The name under which image `index` (from 0) of a file is written."""
+    return f"{index + 1:06d}.png"
+
+
+def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dict[str, str]:
+    """Write the images of a file unless they are there; returns what is wrong with some, by their index."""
+    stat, done = path.stat(), images / "images.json"
+    source = {"file": path.name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
+    known = _read_json(done)
+    failed: dict[str, str] = known.get("failed", {})
+    wanted = (images / image_name(index) for index in range(len(cells)) if str(index) not in failed)
+    if known.get("source") == source and all(image.is_file() for image in wanted):
+        return failed
+    if done.is_file():
+        done.unlink()
+    failed = {}
+    for index, cell in enumerate(cells):
+        image = np.asarray(file[cell]).T  # MATLAB's (w, h) or (3, w, h), turned into (h, w) or (h, w, 3)
+        if image.dtype != np.uint8 or not image.size or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+            failed[str(index)] = (
+                f"{path}: image {index} (from 0) is an array {image.shape} of {image.dtype}; replace the file."
+            )
+            continue
+        _, data = cv2.imencode(".png", image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1]))
+        write_bytes(images / image_name(index), data.tobytes())
+    write_json(done, {"source": source, "failed": failed})
+    return failed
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of ours; empty where there is none, so that it is made again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,74 @@
+"""A network together with its decoding: from crops to points in one module, which is what is exported and timed.
+
+Shape legend: b images, n landmarks, s side of the input.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from semalign.core.heatmaps import Decoded, decode_heatmaps
+from semalign.core.systematic import Dialect
+from semalign.models.checkpoint import Model
+
+Pixels = Literal["uint8", "float32"]
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
+DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+class Landmarker(nn.Module):
+    """RGB crops to sub-pixel points and confidences.
+
+    Args:
+        model: the network, σ and all else that it needs.
+        pixels: what a crop's values are: bytes from 0 to 255, or float32 from 0 to 1.
+    """
+
+    def __init__(self, model: Model, pixels: Pixels = "uint8") -> None:
+        super().__init__()
+        self.network, self.sigma, self.pixels = model.network, model.sigma, pixels
+        self.input_size = model.network.settings.input_size
+        self.landmarks = model.network.landmarks
+        self.correct: nn.Module = nn.Identity() if model.dialect is None else DialectLayer(model.dialect)
+        self.eval()
+
+    def forward(self, images: UInt8[Tensor, "b 3 s s"] | Float[Tensor, "b 3 s s"]) -> Decoded:
+        """Points (x, y) in the input frame (pixels of the crop, centres at integers) and the heatmaps' peaks."""
+        if self.pixels == "uint8":
+            images = images.float() / 255
+        heatmaps = self.network(images)[-1]
+        decoded = decode_heatmaps(heatmaps, self.sigma)
+        scale = self.input_size / heatmaps.shape[-1]
+        return Decoded(self.correct((decoded.points + 0.5) * scale - 0.5), decoded.confidence)
+
+    def example(self, batch: int = 2) -> Tensor:
+        """Black crops of the right shape and type."""
+        return torch.zeros(batch, 3, self.input_size, self.input_size, dtype=DTYPES[self.pixels])
+
+
+class DialectLayer(nn.Module):
+    """`Dialect.corrected` as tensor arithmetic, complex numbers as their two parts, so that any runtime can carry it out."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__()
+        mean = torch.from_numpy(dialect.mean)
+        self.register_buffer("mean", (mean / mean.square().sum()).float())
+        self.register_buffer("components", torch.from_numpy(dialect.components).float())
+        self.register_buffer("centre", torch.from_numpy(dialect.centre).float())
+        self.register_buffer("constant", torch.from_numpy(dialect.coefficients[0]).float())
+        self.register_buffer("slopes", torch.from_numpy(dialect.coefficients[1:]).flatten(1).float())
+
+    def forward(self, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+        """The points without what is systematic in them."""
+        x, y = (points - points.mean(dim=1, keepdim=True)).unbind(-1)
+        u, v = self.mean.unbind(-1)  # type: ignore[operator, union-attr]
+        real, imaginary = (x * u + y * v).sum(1, keepdim=True), (y * u - x * v).sum(1, keepdim=True)
+        square = real.square() + imaginary.square()
+        aligned = torch.cat([(x * real + y * imaginary) / square, (y * real - x * imaginary) / square], dim=1)
+        scores = aligned @ self.components - self.centre  # type: ignore[operator]
+        a, b = (self.constant + (scores @ self.slopes).unflatten(1, (-1, 2))).unbind(-1)  # type: ignore[operator]
+        return points - torch.stack([a * real - b * imaginary, a * imaginary + b * real], dim=-1)

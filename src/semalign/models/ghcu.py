@@ -1,0 +1,221 @@
+"""The global heatmap correction unit of Table 1: from a network's heatmaps straight to a whole face shape.
+
+Six convolutions of stride 2 and two fully connected layers see all heatmaps at once and give all landmarks at once, so that the
+result is always shaped like a face, whatever single heatmaps do. What the table does not say is ours: batch normalisation and
+ReLU follow each convolution, ReLU the first fully connected layer, and the last bias begins as the mean shape.
+
+The table is for heatmaps of 256×256, and most of its cost there is its first layer. For smaller ones the layers that follow the
+first are left out, as many as it takes for the last map to stay 4×4 (3×3 where the side is 3 times a power of two): 128×128
+lacks Conv2, 64×64 and 48×48 lack Conv2 and Conv3. Larger heatmaps than wanted are averaged down first.
+
+Shape legend: b images, n landmarks, h w heatmap, s side of the unit's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import load_tensors, save_tensors
+from semalign.models.norm import BatchNorm
+from semalign.schemes import LandmarkScheme
+
+FORMAT = 1
+KIND = "ghcu"
+LARGEST = 256
+FIRST = (5, 64)  # kernel and channels of Conv1
+FOLLOWING = ((3, 64), (3, 32), (3, 32), (3, 16), (3, 16))  # of Conv2 to Conv6
+LAST_SIDE = 4  # of the last map, at most
+HIDDEN = 256  # outputs of FC1
+
+
+@dataclass(frozen=True)
+class GhcuSettings:
+    """The unit's input resolution."""
+
+    input_size: int = LARGEST  # side to which larger heatmaps are averaged; smaller ones are taken as they are
+
+    def __post_init__(self) -> None:
+        if not 2 * LAST_SIDE <= self.input_size <= LARGEST:
+            raise ValueError(f"input_size must be {2 * LAST_SIDE} to {LARGEST}")
+
+    def fitted(self, heatmap_size: int) -> GhcuSettings:
+        """The settings for heatmaps of a given side: the input is never larger than they are.
+
+        Raises:
+            ValueError: heatmaps that are larger, but no multiple of the input.
+        """
+        fitted = GhcuSettings(min(self.input_size, heatmap_size))
+        if heatmap_size % fitted.input_size:
+            raise ValueError(f"input_size must divide the heatmaps' side {heatmap_size}")
+        return fitted
+
+    @property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """Kernel and channels of the convolutions that remain of Table 1."""
+        count, side = 0, self.input_size
+        while side > LAST_SIDE:
+            count, side = count + 1, -(-side // 2)
+        return (FIRST, *FOLLOWING[len(FOLLOWING) - (count - 1) :])
+
+    @property
+    def last_side(self) -> int:
+        """Side of the last convolution's map."""
+        return -(-self.input_size // 2 ** len(self.layers))
+
+
+class GhcuNetwork(nn.Module):
+    """Heatmaps to points of their normalised square.
+
+    Args:
+        settings: the input's side.
+        landmarks: number of heatmaps n.
+    """
+
+    def __init__(self, settings: GhcuSettings, landmarks: int) -> None:
+        super().__init__()
+        self.settings, self.landmarks = settings, landmarks
+        layers: list[nn.Module] = []
+        inputs = landmarks
+        for kernel, outputs in settings.layers:
+            convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2, bias=False)
+            layers += [convolution, BatchNorm(outputs), nn.ReLU(inplace=True)]
+            inputs = outputs
+        self.convolutions = nn.Sequential(*layers)
+        self.hidden = nn.Linear(inputs * settings.last_side**2, HIDDEN)
+        self.output = nn.Linear(HIDDEN, 2 * landmarks)
+        nn.init.normal_(self.output.weight, std=1e-3)
+
+    def forward(self, heatmaps: Float[Tensor, "b n h h"]) -> Float[Tensor, "b n 2"]:
+        """The shape: (x, y) from -0.5 to 0.5 across the heatmaps' extent; a point may lie beyond it."""
+        features = self.convolutions(reduce_heatmaps(heatmaps, self.settings.input_size))
+        hidden = F.relu(self.hidden(features.flatten(1)))
+        return self.output(hidden).view(-1, self.landmarks, 2)
+
+
+def reduce_heatmaps(heatmaps: Float[Tensor, "b n h h"], size: int) -> Float[Tensor, "b n {size} {size}"]:
+    """The heatmaps averaged down to the given side, which must divide theirs; the same tensor where it is theirs.
+
+    Raises:
+        ValueError: it does not divide theirs.
+    """
+    side = heatmaps.shape[-1]
+    if side % size:
+        raise ValueError(f"the heatmaps' side {side} must be a multiple of {size}")
+    return heatmaps if side == size else F.avg_pool2d(heatmaps, side // size)
+
+
+def build_ghcu(
+    settings: GhcuSettings, landmarks: int, seed: int, mean_shape: Float[Tensor, "n 2"] | None = None
+) -> GhcuNetwork:
+    """A freshly initialised unit, the same for the same seed, without touching the global generator.
+
+    Args:
+        settings: its input's side, see `GhcuSettings.fitted`.
+        landmarks: n.
+        seed: of the weights.
+        mean_shape: what it gives at first whatever it sees, in the normalised square; the square's middle if not given.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = GhcuNetwork(settings, landmarks)
+    with torch.no_grad():
+        if mean_shape is None:
+            network.output.bias.zero_()
+        else:
+            network.output.bias.copy_(mean_shape.flatten())
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def to_square(points: Float[Tensor, "b n 2"], size: int) -> Float[Tensor, "b n 2"]:
+    """Points of a frame of `size` pixels in its normalised square, -0.5 to 0.5 across its extent."""
+    return (points + 0.5) / size - 0.5
+
+
+def from_square(points: Float[Tensor, "b n 2"], size: int) -> Float[Tensor, "b n 2"]:
+    """The inverse of `to_square`."""
+    return (points + 0.5) * size - 0.5
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Which landmarks are taken from the unit: those at which a weighted sum of what tells of a failed peak is positive.
+
+    Fitted by `semalign.training.correction.calibrate_gate`.
+    """
+
+    low: float  # weight of 1 - the peak's height
+    distance: float  # weight of the logarithm of the distance between peak and unit, in shares of the face's size
+    offset: float  # added to the sum
+
+
+@dataclass(frozen=True)
+class Ghcu:
+    """A trained unit and what it needs.
+
+    Attributes:
+        gate: None if it was not calibrated; then its points can only be used all together.
+        about: where it comes from (base network, data, seed, versions), JSON values only.
+    """
+
+    network: GhcuNetwork
+    scheme: LandmarkScheme
+    gate: Gate | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_ghcu(path: Path, ghcu: Ghcu) -> None:
+    """Write a unit's file atomically."""
+    description = {
+        "format": FORMAT,
+        "kind": KIND,
+        "settings": asdict(ghcu.network.settings),
+        "scheme": ghcu.scheme.to_dict(),
+        "calibration": None if ghcu.gate is None else asdict(ghcu.gate),
+        "about": dict(ghcu.about),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in ghcu.network.state_dict().items()}
+    save_tensors(path, tensors, description)
+
+
+def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
+    """Read a unit's file; the network is in evaluation mode on the CPU.
+
+    Args:
+        path: the file.
+        scheme: the landmarks of the network whose heatmaps are to be corrected.
+
+    Raises:
+        SemalignError: no such file, not a unit's file, a damaged one, or one of another landmark scheme.
+    """
+    tensors, description = load_tensors(path)
+    if description.get("kind") != KIND:
+        raise SemalignError(f"{path}: holds no correction unit; use a file that its training wrote.")
+    try:
+        if description["format"] != FORMAT:
+            raise SemalignError(
+                f"{path}: is a correction unit's file of format {description['format']}; this version reads format {FORMAT}."
+            )
+        own = LandmarkScheme.from_dict(description["scheme"])
+        network = build_ghcu(GhcuSettings(**description["settings"]), own.count, seed=0)
+        network.load_state_dict(tensors)
+        calibration, about = description["calibration"], description["about"]
+        gate = None if calibration is None else Gate(**calibration)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SemalignError(
+            f"{path}: is not a complete correction unit; train it again or use another file."
+        ) from error
+    if scheme is not None and own != scheme:
+        raise SemalignError(
+            f"{path}: corrects the landmark scheme {own.name!r} ({own.count} points), but the network has "
+            f"{scheme.name!r} ({scheme.count} points); train a unit for that network."
+        )
+    return Ghcu(network.eval(), own, gate, about)

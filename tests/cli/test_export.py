@@ -1,0 +1,134 @@
+"""The commands `export`, `bench` and `serve`: what they write and print, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+from worlds import NETWORK
+
+from semalign.cli import bench, export, serve
+from semalign.cli.app import Commands
+from semalign.data.crops import CropSettings
+from semalign.models.checkpoint import Model, save_model
+from semalign.models.hourglass import build_hourglass
+from semalign.schemes import load_scheme
+from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
+
+APP = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+for module in (export, bench, serve):
+    for command_name, command in module.COMMANDS.items():
+        APP.command(command_name)(command)
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(APP, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: str | Path) -> str:
+    """Standard output of a command that must succeed."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return str(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    network = build_hourglass(NETWORK, 68, seed=2).eval()
+    save_model(path, Model(network, load_scheme("ibug68"), CropSettings(), 1.5, {"terms": "research only"}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = SynthesisSettings(count=6, test_count=1, seed=2, face=FaceSettings(size=80))
+    return write_dataset(tmp_path_factory.mktemp("faces") / "set", settings)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra onnx is not installed")
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return path, succeed("export", model, path)
+
+
+def test_export_writes_a_file_that_gives_points(onnx_file: tuple[Path, str]) -> None:
+    from semalign.export import OnnxModel
+
+    path, printed = onnx_file
+    assert printed == f"onnx model: {path}\n"
+    found = OnnxModel(path, threads=1)(np.zeros((2, 3, 64, 64), np.uint8))
+    assert found.points.shape == (2, 68, 2)
+
+
+@pytest.mark.slow
+def test_export_in_int8_compares_its_answers_with_the_models(model: Path, faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from semalign.export import OnnxModel
+
+    out = succeed(
+        "export", model, tmp_path / "m.onnx", "--int8", "--data", faces, "--count", "3", "--pixels", "float32"
+    )
+    assert re.search(r"on 3 faces, in pixels of the crop: median \d+\.\d{4}, 95 % within \d+\.\d{4}, largest", out)
+    found = OnnxModel(tmp_path / "m.onnx")
+    assert (found.precision, found.pixels) == ("int8", "float32")
+
+
+def test_export_refuses_what_it_cannot_do(model: Path, tmp_path: Path) -> None:
+    result = invoke("export", model, tmp_path / "m.onnx", "--int8")
+    assert (result.exit_code, "--data" in result.stderr) == (2, True)
+    result = invoke("export", tmp_path / "none.safetensors", tmp_path / "m.onnx")
+    assert (result.exit_code, "no such model file" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_onnx_it_says_what_to_install(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    result = invoke("export", model, tmp_path / "m.onnx")
+    assert result.exit_code == 2
+    assert "pip install 'semalign[onnx]'" in result.stderr
+
+
+def test_bench_prints_and_writes_medians(model: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "bench.json"
+    words = ("--no-onnx", "--no-yardstick", "--rounds", "3", "--threads", "1", "--json", figures)
+    out = succeed("bench", model, *words)
+    written = json.loads(figures.read_text(encoding="utf-8"))
+    (timing,) = written["timings"]
+    assert (timing["model"], timing["runtime"], timing["input_size"]) == (str(model), "PyTorch", 64)
+    assert 0 < timing["lower_quartile"] <= timing["milliseconds"] <= timing["upper_quartile"]
+    assert (written["threads"], written["rounds"]) == (1, 3)
+    assert written["hardware"]
+    assert f"{timing['milliseconds']:.2f}" in next(line for line in out.splitlines() if "PyTorch" in line)
+
+
+def test_serve_answers_until_it_is_interrupted(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real command with a real detector, asked once; then Ctrl-C."""
+    from semalign.serve.server import PageServer
+
+    answers: list[dict[str, Any]] = []
+    forever = PageServer.serve_forever
+
+    def once(server: PageServer, poll_interval: float = 0.5) -> None:
+        thread = threading.Thread(target=forever, args=(server, 0.01))
+        thread.start()
+        with urllib.request.urlopen(f"{server.url}api/model", timeout=20) as answer:
+            answers.append(json.load(answer))
+        server.shutdown()
+        thread.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PageServer, "serve_forever", once)
+    out = succeed("serve", model, "--port", "0")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C ends\)\nstopped\n", out)
+    assert (answers[0]["scheme"], answers[0]["terms"]) == ("ibug68", "research only")

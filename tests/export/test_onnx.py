@@ -1,0 +1,128 @@
+"""Exported files against PyTorch: the same points to a hundredth of a pixel, for any number of crops; int8 near them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from semalign.data.crops import CropCache
+from semalign.errors import SemalignError
+from semalign.export import Landmarker, OnnxModel, export_onnx, quantize_onnx
+from semalign.export.runtime import input_squares
+from semalign.models.checkpoint import Model
+from semalign.models.hourglass import build_hourglass
+from semalign.training.inference import predict
+
+onnx = pytest.importorskip("onnx")
+
+
+def in_pytorch(model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.no_grad():
+        decoded = Landmarker(model)(torch.from_numpy(images))
+    return decoded.points.numpy(), decoded.confidence.numpy()
+
+
+def test_the_network_has_learnt_something(exported: Any) -> None:
+    """Else the comparisons below would compare empty heatmaps."""
+    points, confidence = in_pytorch(exported.model, exported.images)
+    assert np.linalg.norm(points - exported.points, axis=2).mean() < 1.0
+    assert confidence.mean() > 0.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_points_are_pytorchs_to_a_hundredth_of_a_pixel(exported: Any, count: int) -> None:
+    images = exported.images[:count]
+    points, confidence = in_pytorch(exported.model, images)
+    found = OnnxModel(exported.float32, threads=1)(images)
+    assert found.points.shape == (count, 3, 2)
+    np.testing.assert_allclose(found.points, points, atol=0.01)
+    np.testing.assert_allclose(found.confidence, confidence, atol=1e-3)
+
+
+def test_a_crop_cache_gives_what_the_pytorch_path_gives(exported: Any, cache: CropCache) -> None:
+    ours = predict(exported.model.network, cache, exported.model.sigma)
+    found = OnnxModel(exported.float32, threads=1).predict(cache, batch_size=4)
+    np.testing.assert_allclose(found.points, ours.points, atol=0.02)  # a pixel of a crop is two of these images
+    np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
+    assert np.array_equal(input_squares(cache, np.arange(len(cache))), exported.images)
+    assert found.points.dtype == ours.points.dtype == np.float64
+
+
+def test_int8_stays_near_and_is_integer_arithmetic(exported: Any) -> None:
+    points, _ = in_pytorch(exported.model, exported.images)
+    quantized = OnnxModel(exported.int8, threads=1)
+    moved = np.linalg.norm(quantized(exported.images).points - points, axis=2)
+    assert 0 < moved.mean() < 0.3
+    assert quantized.precision == "int8"
+    kinds = {node.op_type for node in onnx.load(exported.int8).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert exported.int8.stat().st_size < 1.5 * exported.float32.stat().st_size
+
+
+def test_the_file_says_what_it_is_and_nothing_of_where_it_was_made(exported: Any) -> None:
+    model = OnnxModel(exported.float32)
+    assert (model.scheme, model.crop, model.sigma) == (exported.model.scheme, exported.model.crop, exported.model.sigma)
+    assert (model.input_size, model.pixels, model.about["terms"]) == (64, "uint8", "for tests")
+    graph = onnx.load(exported.float32)
+    assert [entry.key for entry in graph.metadata_props] == ["semalign"]
+    assert json.loads(graph.metadata_props[0].value)["scheme"]["landmarks"] == ["red", "green", "blue"]
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert graph.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    content = exported.float32.read_bytes()
+    assert str(Path(__file__).parents[2]).encode() not in content
+    assert b"site-packages" not in content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
+def test_float_crops_and_other_heads(exported: Any, tmp_path: Path, upsampling: str) -> None:
+    settings = replace(exported.model.network.settings, upsampling=upsampling)
+    model = replace(exported.model, network=build_hourglass(settings, 3, seed=5).eval())
+    export_onnx(tmp_path / "m.onnx", model, "float32")
+    images = exported.images.astype(np.float32) / 255
+    with torch.no_grad():
+        points = Landmarker(model, "float32")(torch.from_numpy(images)).points.numpy()
+    found = OnnxModel(tmp_path / "m.onnx", threads=1)
+    np.testing.assert_allclose(found(images).points, points, atol=0.01)
+    with pytest.raises(ValueError, match="uint8"):
+        found(exported.images)
+    quantize_onnx(tmp_path / "m8.onnx", tmp_path / "m.onnx", images)
+    assert OnnxModel(tmp_path / "m8.onnx", threads=1)(images).points.shape == points.shape
+
+
+def test_crops_that_do_not_fit_are_refused(exported: Any) -> None:
+    model = OnnxModel(exported.float32)
+    with pytest.raises(ValueError, match=r"\(3, 32, 32\)"):
+        model(exported.images[:, :, ::2, ::2])
+    with pytest.raises(ValueError, match="float32 for"):
+        model(exported.images.astype(np.float32))
+
+
+def test_bad_files_and_wishes_are_refused_in_one_sentence(exported: Any, tmp_path: Path) -> None:
+    broken, foreign = tmp_path / "broken.onnx", tmp_path / "foreign.onnx"
+    broken.write_bytes(b"no graph")
+    graph = onnx.load(exported.float32)
+    del graph.metadata_props[:]
+    onnx.save(graph, foreign)
+    crops = exported.images[:2]
+    for path, words in (
+        (tmp_path / "none.onnx", "no such model file"),
+        (broken, "cannot be read as an ONNX file"),
+        (foreign, "is not a Semalign model"),
+    ):
+        for use in (OnnxModel, lambda source: quantize_onnx(tmp_path / "out.onnx", source, crops)):
+            with pytest.raises(SemalignError, match=words):
+                use(path)
+    with pytest.raises(SemalignError, match="is int8 already"):
+        quantize_onnx(tmp_path / "out.onnx", exported.int8, crops)
+    with pytest.raises(SemalignError, match="some dozens"):
+        quantize_onnx(tmp_path / "out.onnx", exported.float32, crops[:0])
+    with pytest.raises(SemalignError, match="'uint16'"):
+        export_onnx(tmp_path / "out.onnx", exported.model, "uint16")  # type: ignore[arg-type]
+    assert not (tmp_path / "out.onnx").exists()
