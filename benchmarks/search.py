@@ -1,9 +1,12 @@
-"""Time of one label search for 68 landmarks: the separable form against `unfold` and against the loop.
+"""Time of one label search for 68 landmarks: fused and in whole tensors, against `unfold` and against the loop.
 
     python benchmarks/search.py [--threads 2] [--repeats 15]
 
-All forms get the same heatmaps in the same run, in turn, and the medians are compared. The network is not part of the time.
-The loop is the definition in plain Python; it is timed on one landmark and counted 68 times.
+'search, …' is what `search_labels` does, with numba (the extra `fast`) if the column `numba` names its version; 'search, …,
+torch' does the same in operations on whole tensors, which is what runs without numba and on GPUs. 'chi-square, …' are parts and
+rivals: the likelihood alone. All forms get the same heatmaps in the same run, in turn, each when the threads of the one
+before have come to rest, and the medians are compared. The network is not part of the time, nor is what numba compiles
+once. The loop is the definition in plain Python; it is timed on one landmark and counted 68 times.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from statistics import median
 
 import torch
@@ -20,10 +26,11 @@ from rich.table import Table
 
 from semalign.core.heatmaps import render_gaussians
 from semalign.core.likelihood import chi_square, chi_square_loop, chi_square_unfold
-from semalign.core.search import SearchSettings, scaled_radius, search_labels
+from semalign.core.search import SearchSettings, scaled_radius, search_labels, search_labels_torch
 from semalign.training.memory import keep_large_blocks
 
 LANDMARKS, BATCH = 68, 32
+REST = 0.02  # seconds in which OpenMP's threads end their busy waiting, which takes a core from others
 CASES = (
     (256, 3.0, 19),
     (256, 7 / 3, 15),
@@ -42,7 +49,7 @@ def main() -> None:
     rows = [row for case in CASES for row in measure(*case, options.repeats)]
     table = Table("heatmap", "template", "form", "ms an image", "times the search")
     for row in rows:
-        row["threads"] = options.threads
+        row |= {"threads": options.threads, "numba": version("numba") if find_spec("numba") else ""}
         table.add_row(
             str(row["heatmap"]), str(row["template"]), row["form"], f"{row['ms_per_image']:.3f}", f"{row['ratio']:.1f}"
         )
@@ -58,17 +65,15 @@ def measure(size: int, sigma: float, template: int, repeats: int) -> list[dict[s
     heatmaps = render_gaussians(peaks, size, sigma)
     observations = peaks + torch.randn(peaks.shape, generator=generator) * 2 * size / 256
     settings = SearchSettings(template=template)
+    whole = replace(settings, precision="integer")
     reach, radius = scaled_radius(settings.region, size), scaled_radius(template, size)
     maps, centres = heatmaps.flatten(0, 1), observations.flatten(0, 1).round().long()
     corner = (int(centres[0, 0]), int(centres[0, 1]))
     forms: dict[str, tuple[Callable[[], object], float]] = {
         "search, sub-pixel": (lambda: search_labels(heatmaps, observations, sigma, settings), 1 / BATCH),
-        "search, whole pixels": (
-            lambda: search_labels(
-                heatmaps, observations, sigma, SearchSettings(template=template, precision="integer")
-            ),
-            1 / BATCH,
-        ),
+        "search, whole pixels": (lambda: search_labels(heatmaps, observations, sigma, whole), 1 / BATCH),
+        "search, sub-pixel, torch": (lambda: search_labels_torch(heatmaps, observations, sigma, settings), 1 / BATCH),
+        "search, whole pixels, torch": (lambda: search_labels_torch(heatmaps, observations, sigma, whole), 1 / BATCH),
         "chi-square, separable": (lambda: chi_square(maps, centres, reach, radius, sigma), 1 / BATCH),
         "chi-square, unfold": (lambda: chi_square_unfold(maps, centres, reach, radius, sigma), 1 / BATCH),
         "chi-square, loop": (lambda: chi_square_loop(maps[0], corner, reach, radius, sigma), float(LANDMARKS)),
@@ -78,18 +83,19 @@ def measure(size: int, sigma: float, template: int, repeats: int) -> list[dict[s
         for name, (form, share) in forms.items():
             if name.endswith("loop") and turn > 3:
                 continue
+            time.sleep(REST)
             begin = time.perf_counter()
             form()
             if turn:  # the first turn warms up
                 seconds[name].append((time.perf_counter() - begin) * share)
-    whole = median(seconds["search, sub-pixel"])
+    product = median(seconds["search, sub-pixel"])
     return [
         {
             "heatmap": size,
             "template": template,
             "form": name,
             "ms_per_image": 1000 * median(values),
-            "ratio": median(values) / whole,
+            "ratio": median(values) / product,
         }
         for name, values in seconds.items()
     ]

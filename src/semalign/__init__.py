@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from semalign.data import check_dataset as check_dataset
     from semalign.data import export_labels as export_labels
     from semalign.data import open_dataset as open_dataset
+    from semalign.detect import Detector as Detector
+    from semalign.detect import Face as Face
     from semalign.errors import SemalignError as SemalignError
     from semalign.pipeline import Progress as Progress
     from semalign.pipeline import Recipe as Recipe
@@ -42,6 +44,7 @@ _HOME = {
         "export_labels",
         "open_dataset",
     ),
+    "semalign.detect": ("Detector", "Face"),
     "semalign.errors": ("SemalignError",),
     "semalign.pipeline": ("Progress", "Recipe", "align", "evaluate_model", "load_recipe", "run", "search", "train"),
     "semalign.schemes": ("LandmarkScheme", "load_scheme"),

@@ -19,6 +19,7 @@ from semalign.errors import SemalignError
 
 COMMANDS = {
     "run", "train", "align", "search", "evaluate", "report", "recipes", "schemes",
+    "predict", "serve", "export", "bench", "reproduce",
     "data check", "data synthesize", "data sheet", "labels list", "labels export",
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semalign import __version__
-from semalign.cli import data, labels, show, stages
+from semalign.cli import bench, data, export, labels, predict, reproduce, serve, show, stages
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
@@ -89,6 +89,7 @@ def _semalign(
         semalign data check ~/300w
         semalign run demo --out runs/demo
         semalign run 300w-compact --data ~/300w --out runs/300w
+        semalign predict photo.jpg
     """
 
 
@@ -97,10 +98,12 @@ def build() -> typer.Typer:
     application = _group(cls=Commands, name="semalign")
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
+    _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | bench.COMMANDS, "Use a model")
     for name, module in (("data", data), ("labels", labels)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)
         application.add_typer(group, name=name, rich_help_panel="Data and labels")
+    _add(application, reproduce.COMMANDS, "The paper")
     _add(application, show.COMMANDS, "What ships with Semalign")
     return application
 

@@ -82,7 +82,7 @@ def chi_square_unfold(
 
 def gaussian_template(radius: int, sigma: float, like: Tensor) -> Float[Tensor, "t t"]:
     """E: the Gaussian of peak 1, cut to a square."""
-    line = _profile(radius, sigma).to(like)
+    line = gaussian_profile(radius, sigma).to(like)
     return line[:, None] * line
 
 
@@ -93,10 +93,11 @@ def template_sum(radius: int, sigma: float, like: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _template_sum(radius: int, sigma: float) -> float:
-    return float(_profile(radius, sigma).sum() ** 2)
+    return float(gaussian_profile(radius, sigma).sum() ** 2)
 
 
-def _profile(radius: int, sigma: float) -> Tensor:
+def gaussian_profile(radius: int, sigma: float) -> Float[Tensor, " t"]:
+    """A line through the middle of the Gaussian of peak 1, in float64; E is its product with itself."""
     steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
     return torch.exp(-(steps**2) / (2 * sigma**2))
 
@@ -105,7 +106,7 @@ def _profile(radius: int, sigma: float) -> Tensor:
 def _bands(reach: int, radius: int, sigma: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Banded (r, k) matrices: ones, and 1/E's profile."""
     side, length = 2 * reach + 1, 2 * radius + 1
-    profile = 1.0 / _profile(radius, sigma)
+    profile = 1.0 / gaussian_profile(radius, sigma)
     band = torch.zeros(2, side, side + length - 1, dtype=torch.float64)
     for i in range(side):
         band[0, i, i : i + length] = 1.0

@@ -4,7 +4,8 @@ For each landmark, with observation o and predicted heatmap Φ, over the pixels 
 
     cost(y) = ‖o - y‖² + likelihood_weight · χ²(y)
 
-with χ² of `semalign.core.likelihood`.
+with χ² of `semalign.core.likelihood`. Here for all maps at once, on any device; on a CPU, `semalign.core.fused` does the
+same for one map after the other, and faster.
 
 Shape legend: b images, n landmarks, m = b·n maps, h w heatmap, r side of the region. Points are (x, y) in the heatmap frame,
 pixel centres at integers. Everything is float32 (float64 stays) with autocast off.
@@ -13,6 +14,7 @@ pixel centres at integers. Everything is float32 (float64 stays) with autocast o
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -57,6 +59,9 @@ class Found(NamedTuple):
     moved: Tensor  # (b, n) bool: False where the label was kept (guard, or the minimum is the observation)
 
 
+_Form = Callable[[Tensor, Tensor, int, int, float, SearchSettings], tuple[Tensor, Tensor, Tensor]]
+
+
 def scaled_radius(side: int, heatmap_size: int) -> int:
     """Radius in heatmap pixels of a square whose side is given in pixels of a 256×256 heatmap: 17 → 8 at 256, 2 at 64."""
     return round((side - 1) / 2 * heatmap_size / REFERENCE)
@@ -70,6 +75,9 @@ def search_labels(
 ) -> Found:
     """The label of least cost in the region around each observation (Eq. 8).
 
+    With numba, contiguous float32 heatmaps on a CPU are searched by `semalign.core.fused`, all others by
+    `search_labels_torch`: the results differ by rounding.
+
     Args:
         heatmaps: predicted, any float type; computed in float32 (float64 stays).
         observations: o, in the heatmap frame; NaN or far outside the map: the label is kept as it is.
@@ -79,13 +87,34 @@ def search_labels(
     Returns:
         Labels, both parts of their cost, and which of them moved.
     """
-    if heatmaps.dtype not in (torch.float32, torch.float64):
-        heatmaps = heatmaps.float()
-    with torch.autocast(heatmaps.device.type, enabled=False):
-        return _search(heatmaps, observations.to(heatmaps), sigma, settings)
+    heatmaps = _floats(heatmaps)
+    plain = heatmaps.device.type == "cpu" and heatmaps.dtype == torch.float32 and heatmaps.is_contiguous()
+    form = _search_fused if plain and _has_numba() else _search_tensors
+    return _search(heatmaps, observations, sigma, settings, form)
 
 
-def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: SearchSettings) -> Found:
+def search_labels_torch(
+    heatmaps: Float[Tensor, "b n h w"],
+    observations: Float[Tensor, "b n 2"],
+    sigma: float,
+    settings: SearchSettings,
+) -> Found:
+    """`search_labels` as operations on whole tensors, also where numba is installed."""
+    return _search(_floats(heatmaps), observations, sigma, settings, _search_tensors)
+
+
+def _floats(heatmaps: Tensor) -> Tensor:
+    return heatmaps if heatmaps.dtype in (torch.float32, torch.float64) else heatmaps.float()
+
+
+@lru_cache(maxsize=1)
+def _has_numba() -> bool:
+    from semalign.core import fused  # here, because numba takes a second to import
+
+    return fused.AVAILABLE
+
+
+def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: SearchSettings, form: _Form) -> Found:
     b, n, h, w = heatmaps.shape
     reach = scaled_radius(settings.region, max(h, w))
     radius = scaled_radius(settings.template, max(h, w))
@@ -95,9 +124,46 @@ def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: Sear
             "choose a smaller template",
             stacklevel=3,
         )
-    o = observations.reshape(b * n, 2)
+    with torch.autocast(heatmaps.device.type, enabled=False):
+        maps, o = heatmaps.reshape(b * n, h, w), observations.to(heatmaps).reshape(b * n, 2)
+        points, distance, chi = form(maps, o, reach, radius, sigma, settings)
+    return Found(points.view(b, n, 2), distance.view(b, n), chi.view(b, n), (distance > 0).view(b, n))
+
+
+def _search_fused(
+    maps: Float[Tensor, "m h w"],
+    o: Float[Tensor, "m 2"],
+    reach: int,
+    radius: int,
+    sigma: float,
+    settings: SearchSettings,
+) -> tuple[Float[Tensor, "m 2"], Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """Labels, their squared distances to the observations, and their χ²: one map after the other, in machine code."""
+    from semalign.core import fused
+
+    empty = float(template_sum(radius, sigma, maps))
+    terms = fused.Terms(
+        reach=reach,
+        weight=float(settings.likelihood_weight),
+        empty=empty,
+        guard=settings.guard,
+        evidence=EVIDENCE * empty,
+        newton_steps=NEWTON_STEPS if settings.precision == "subpixel" else 0,
+    )
+    return fused.search_maps(maps, o, radius, sigma, terms)
+
+
+def _search_tensors(
+    maps: Float[Tensor, "m h w"],
+    o: Float[Tensor, "m 2"],
+    reach: int,
+    radius: int,
+    sigma: float,
+    settings: SearchSettings,
+) -> tuple[Float[Tensor, "m 2"], Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """The same, for all maps at once by operations on tensors."""
     start = torch.nan_to_num(o, nan=-1e6).clamp(-1e6, 1e6).round().long()
-    cost = chi_square(heatmaps.reshape(b * n, h, w), start, reach, radius, sigma)
+    cost = chi_square(maps, start, reach, radius, sigma)
     empty = template_sum(radius, sigma, cost)
     steps = torch.arange(-reach, reach + 1, device=o.device, dtype=o.dtype)
     offset = start.to(o) - o
@@ -115,7 +181,7 @@ def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: Sear
     points = torch.where(free[:, None], found, o)
     distance = torch.where(free, (points - o).square().sum(1), torch.zeros_like(chi))
     chi = torch.where(free, chi, cost[:, reach, reach])
-    return Found(points.view(b, n, 2), distance.view(b, n), chi.view(b, n), (distance > 0).view(b, n))
+    return points, distance, chi
 
 
 def _shows_peak(

@@ -65,7 +65,7 @@ class DialectLayer(nn.Module):
     def forward(self, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
         """The points without what is systematic in them."""
         x, y = (points - points.mean(dim=1, keepdim=True)).unbind(-1)
-        u, v = self.mean.unbind(-1)  # type: ignore[operator, union-attr]
+        u, v = self.mean.unbind(-1)  # type: ignore[operator]
         real, imaginary = (x * u + y * v).sum(1, keepdim=True), (y * u - x * v).sum(1, keepdim=True)
         square = real.square() + imaginary.square()
         aligned = torch.cat([(x * real + y * imaginary) / square, (y * real - x * imaginary) / square], dim=1)

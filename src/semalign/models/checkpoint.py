@@ -58,7 +58,9 @@ def save_model(path: Path, model: Model) -> None:
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
     if model.dialect is not None:
-        tensors |= {DIALECT + key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in vars(model.dialect).items()}
+        tensors |= {
+            DIALECT + key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in vars(model.dialect).items()
+        }
     save_tensors(path, tensors, description)
 
 

@@ -1,0 +1,82 @@
+"""What a finished run's detectors gain from their dialect, and what that dialect is.
+
+    semalign run demo --out runs/demo
+    python benchmarks/dialect.py runs/demo
+    python benchmarks/dialect.py runs/300w --data 300w
+
+For every model of the run: the error on the test faces of the bare network and of the detector, the number of modes that
+cross-validation chose, and the mean offset of the network's predictions on the training faces, which a network trained on
+mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results import write_results
+from rich.console import Console
+from rich.table import Table
+
+from semalign.core.metrics import interocular
+from semalign.models.checkpoint import Model, load_model
+from semalign.pipeline import SilentProgress, load_recipe
+from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline.stages import quick_nme
+from semalign.training.inference import detect
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished run")
+    parser.add_argument("--data", type=Path, help="its data set; default: the synthetic faces in the run's folder")
+    options = parser.parse_args()
+    train, test = open_faces(options.run, options.data or options.run / "data")
+    models = sorted(path.parent for path in options.run.glob("*/model.safetensors"))
+    rows = [measure(folder, train, test) for folder in models]
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console(width=150).print(table)
+    name = load_recipe(options.run / "recipe.toml").name
+    Console().print(f"written: {write_results(f'dialect-{name}', rows)}")
+
+
+def open_faces(run: Path, data: Path) -> tuple[Faces, Faces]:
+    recipe = load_recipe(run / "recipe.toml")
+    sets = split_faces(recipe, data, keep_going=False)[:2]
+    size = recipe.network.input_size
+    train, test = (cache_crops(s, recipe.crop, size, run / "crops", False, SilentProgress(), "crops") for s in sets)
+    return train, test
+
+
+def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
+    model = load_model(folder / "model.safetensors")
+    bare, whole = (errors(m, test) for m in (replace(model, dialect=None), model))
+    annotations = train.dataset.points()
+    offset = detect(replace(model, dialect=None), train.crops).points - annotations
+    share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
+    return {
+        "run": folder.parent.name,
+        "model": folder.name,
+        "train faces": len(train.dataset),
+        "test faces": len(test.dataset),
+        "modes": "none" if model.dialect is None else model.dialect.modes,
+        **{f"{key}, bare": value for key, value in bare.items()},
+        **{f"{key}, detector": value for key, value in whole.items()},
+        "mean offset, right": float(share[..., 0].mean()),
+        "mean offset, down": float(share[..., 1].mean()),
+        "landmarks offset to the left": int((share[..., 0].mean(axis=0) < 0).sum()),
+        "sd of a face's mean offset, right": float(np.std(share[..., 0].mean(axis=1))),
+    }
+
+
+def errors(model: Model, test: Faces) -> dict[str, float]:
+    return quick_nme(detect(model, test.crops).points, test.reference, model.scheme)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""From pictures to landmarks: find the faces, look at each, and look again where the first look saw them.
+
+Networks are trained on boxes around the annotated landmarks. A box from a face finder, or from a person, is another one; so
+the first look's own points give the box of the second.
+
+Shape legend: b pictures, k faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from semalign.data.crops import CropCache, box_sides, crop_maps, cut
+from semalign.data.images import read_image
+from semalign.detect import pretrained
+from semalign.detect.faces import CascadeFinder, FaceFinder
+from semalign.detect.result import Face
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.schemes import LandmarkScheme
+from semalign.training.inference import Predictions, detect
+
+Image = str | Path | np.ndarray
+Boxes = Sequence[Sequence[float]] | np.ndarray
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """How a detector looks at faces."""
+
+    looks: int = 2  # at each face; every one after the first at the box of the points before
+    views: int = 1  # mean heatmap of so many views (semalign.training.views), 1 to 4; steadier and slower
+    least_score: float = 0.4  # a face found with less is none; boxes that are given are always kept
+    most_overlap: float = 0.5  # of two found faces that share more of their union, the surer one stays
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.looks < 1 or not 1 <= self.views <= 4 or self.batch_size < 1:
+            raise ValueError("looks and batch_size must be at least 1, views between 1 and 4")
+
+
+class Detector:
+    """Finds faces and their landmarks. Nothing in it changes by use: threads may share one.
+
+    Args:
+        model: the network, which is moved to the device, and what it needs.
+        device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one.
+        finder: finds faces where no boxes are given; default: OpenCV's cascades.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: str | torch.device | None = None,
+        finder: FaceFinder | None = None,
+        settings: DetectorSettings | None = None,
+    ) -> None:
+        self.device = _device(device)
+        self.model = replace(model, network=model.network.eval().to(self.device))
+        self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
+        self.settings = settings or DetectorSettings()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        device: str | torch.device | None = None,
+        finder: FaceFinder | None = None,
+        settings: DetectorSettings | None = None,
+    ) -> Detector:
+        """A detector with a model that came with the package, by its name, or with a model file, by its path.
+
+        Raises:
+            SemalignError: an unknown name, a file that is no model, a device that is not there.
+        """
+        return cls(load_model(pretrained.resolve(name_or_path)), device, finder, settings)
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """What the landmarks are."""
+        return self.model.scheme
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, which `from_pretrained` reads again; atomic."""
+        save_model(Path(path), self.model)
+
+    def __call__(self, image: Image, boxes: Boxes | None = None) -> list[Face]:
+        """The faces of one image.
+
+        Args:
+            image: a file, or an array (h, w, 3) RGB, (h, w) grey or (h, w, 4) RGBA of 8 or 16 bits.
+            boxes: (k, 4) x0, y0, x1, y1 of faces, about brows to chin, in pixels of the image.
+
+        Returns:
+            With boxes one face for each, in their order; without, those that are found, the largest first.
+
+        Raises:
+            SemalignError: a file that cannot be read, an array that is no picture, boxes that are none.
+        """
+        return self.batch([image], None if boxes is None else [boxes])[0]
+
+    def batch(self, images: Sequence[Image], boxes: Sequence[Boxes | None] | None = None) -> list[list[Face]]:
+        """As a call for each image, with the faces of all of them in common batches.
+
+        Raises:
+            SemalignError: as a call; boxes for another number of images.
+        """
+        if boxes is not None and len(boxes) != len(images):
+            raise SemalignError(
+                f"there are boxes for {len(boxes)} of {len(images)} images; give them for each, or None."
+            )
+        pictures = [as_picture(image) for image in images]
+        given = [
+            None if item is None else as_boxes(item)
+            for item in (boxes if boxes is not None else [None] * len(pictures))
+        ]
+        looked = [self.finder(p) if g is None else g for p, g in zip(pictures, given, strict=True)]
+        results = self._look(pictures, looked, self.settings.looks)
+        return [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
+
+    def follow(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "k 4"]) -> list[Face]:
+        """One look at boxes that are those of landmarks already, as from the frame before: a face for each, in order."""
+        return self._look([picture], [boxes], 1)[0]
+
+    def _chosen(self, faces: Sequence[Face]) -> list[Face]:
+        """The found faces that are sure enough, each once, the largest first."""
+        sure = [face for face in faces if face.score >= self.settings.least_score]
+        kept: list[Face] = []
+        for face in sorted(sure, key=lambda face: -face.score):
+            if all(overlap(face.box, other.box) <= self.settings.most_overlap for other in kept):
+                kept.append(face)
+        return sorted(kept, key=lambda face: -float(box_sides(np.array([face.box]))[0]))
+
+    def _look(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray], looks: int) -> list[list[Face]]:
+        owners = np.repeat(np.arange(len(pictures)), [len(item) for item in boxes])
+        if not len(owners):
+            return [[] for _ in pictures]
+        current = np.concatenate(list(boxes))
+        seen = self._predict(pictures, owners, current)
+        for _ in range(looks - 1):
+            current = boxes_of_points(seen, current)
+            seen = self._predict(pictures, owners, current)
+        faces = [Face(p, c, self.scheme) for p, c in zip(seen.points, seen.confidence, strict=True)]
+        return [
+            [face for face, owner in zip(faces, owners, strict=True) if owner == row] for row in range(len(pictures))
+        ]
+
+    def _predict(self, pictures: Sequence[np.ndarray], owners: np.ndarray, boxes: np.ndarray) -> Predictions:
+        """Landmarks of the face in each box of its picture."""
+        settings, size = self.settings, self.model.network.settings.input_size
+        crop = self.model.crop if settings.views > 1 else replace(self.model.crop, margin=1.0)
+        maps, pixels = crop_maps(boxes, crop, size)
+        images = np.stack([cut(pictures[owner], matrix, pixels) for owner, matrix in zip(owners, maps, strict=True)])
+        cache = CropCache(tuple(map(str, range(len(boxes)))), images, maps, size)
+        return detect(self.model, cache, settings.batch_size, views=settings.views)
+
+
+def boxes_of_points(seen: Predictions, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
+    """Boxes around the points seen, for the next look.
+
+    Landmarks that are much less sure than the face's others (hidden ones, empty heatmaps) do not count, and where a box would
+    be less than half or more than twice as large as before, or lie elsewhere, the one before stays.
+    """
+    sure = seen.confidence >= 0.2 * np.median(seen.confidence, axis=1, keepdims=True)
+    low = np.where(sure[..., None], seen.points, np.inf).min(axis=1)
+    high = np.where(sure[..., None], seen.points, -np.inf).max(axis=1)
+    boxes = np.concatenate([low, high], axis=1)
+    old, new = box_sides(before), box_sides(boxes)
+    away = np.abs((boxes[:, :2] + boxes[:, 2:]) - (before[:, :2] + before[:, 2:])).max(axis=1) / 2
+    sound = (new > 0.5 * old) & (new < 2.0 * old) & (away < 0.75 * old)
+    return np.where(sound[:, None], boxes, before)
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1; 0 if both are empty."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
+    return common / union if union > 0 else 0.0
+
+
+def as_picture(image: Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The image as 8-bit RGB: a file is read, grey becomes RGB, transparency is shown on black, 16 bits become 8.
+
+    Raises:
+        SemalignError: a file that cannot be read, or an array that is no picture.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        raise SemalignError(f"an image has the shape {np.shape(image)}; give (h, w, 3), (h, w) or (h, w, 4).")
+    if pixels.dtype == np.uint16:
+        pixels = (pixels / 257.0 + 0.5).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise SemalignError(f"an image has values of type {pixels.dtype}; give uint8 (0 to 255) or uint16.")
+    if pixels.shape[2] == 4:
+        pixels = (pixels[..., :3] * (pixels[..., 3:] / 255.0) + 0.5).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def as_boxes(boxes: Boxes) -> Float[np.ndarray, "k 4"]:
+    """Boxes as float64.
+
+    Raises:
+        SemalignError: not (k, 4) numbers, or a box without width or height.
+    """
+    try:
+        array = np.array(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SemalignError(f"boxes are {boxes!r}; give rows of four numbers x0, y0, x1, y1.") from None
+    if not array.size:
+        return np.empty((0, 4))
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise SemalignError(f"boxes have the shape {array.shape}; give (k, 4): x0, y0, x1, y1.")
+    wrong = ~(np.isfinite(array).all(axis=1) & (array[:, 2] > array[:, 0]) & (array[:, 3] > array[:, 1]))
+    if wrong.any():
+        raise SemalignError(f"{array[wrong][0].tolist()} is no box; give x0 < x1 and y0 < y1 in pixels.")
+    return array
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    if name is None:
+        accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device(accelerator if accelerator is not None else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SemalignError(f"the device {str(name)!r} cannot be used here; give 'cpu', or leave it out.") from error
+    return device

@@ -1,0 +1,38 @@
+"""The models that come with the package, by name."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from semalign.errors import SemalignError
+from semalign.schemes.scheme import refuse_unknown
+
+DEFAULT = "default"  # the model that this name stands for; a file of its own of this name comes first
+ENDING = ".safetensors"
+
+
+def available() -> dict[str, Path]:
+    """The shipped models: name -> file, sorted by name; empty where none came with this installation."""
+    folder = Path(str(resources.files("semalign") / "pretrained"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{ENDING}"))}
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The model file that a shipped name or a path stands for: what ends in .safetensors or names a folder is a path.
+
+    Raises:
+        SemalignError: a name that is not shipped. Whether the file of a path is there is seen when it is loaded.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(ENDING) or Path(text).name != text:
+        return Path(name_or_path)
+    shipped = available()
+    if text == "default" and text not in shipped:
+        text = DEFAULT
+    if not shipped:
+        raise SemalignError(
+            f"the model {text!r} is unknown: none came with this installation; give the path of a model.safetensors."
+        )
+    refuse_unknown([text], shipped, "model", " (neither shipped nor the path of a .safetensors file)")
+    return shipped[text]

@@ -1,0 +1,140 @@
+"""A reproduction: the tables and figures that are asked for, from one laboratory, in one folder.
+
+OUT/reproduce.json    size, seed, data and every setting; a folder of others is refused
+OUT/asked.json        tables and figures that were asked for so far, all of which the page shows
+OUT/report.html       the page
+OUT/tables/*.csv      a file for each table
+OUT/data, OUT/crops   synthetic data, caches
+OUT/work              the experiments
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from semalign.errors import SemalignError
+from semalign.files import refuse_occupied, write_json
+from semalign.pipeline.progress import Progress, SilentProgress
+from semalign.report.theme import drawing
+from semalign.reproduce.figures import FIGURES
+from semalign.reproduce.lab import Lab
+from semalign.reproduce.page import write_csv, write_page
+from semalign.reproduce.protocols import NAMES
+from semalign.reproduce.sizes import Size, load_size
+from semalign.reproduce.tables import TABLES
+
+DESCRIPTION, ASKED = "reproduce.json", "asked.json"
+ALL = "all"
+KNOWN = (*TABLES, *FIGURES)
+
+
+def reproduce(
+    names: Sequence[str],
+    out: Path,
+    *,
+    size: str = "small",
+    seed: int = 0,
+    data: Mapping[str, Path] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Make tables and figures of the paper anew, with whatever experiments they need and no others.
+
+    Args:
+        names: 'table2' to 'table9', 'figure1' to 'figure8', or 'all'; none = all.
+        out: the folder for everything.
+        size: 'tiny', 'small', 'compact' or 'paper'.
+        seed: of synthetic data, networks and draws.
+        data: folders of real data: '300w', 'aflw', '300vw'; synthetic data stand in for what is missing.
+        resume: continue what is in `out`, or add tables and figures to it.
+        progress: told what goes on.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        SemalignError: an unknown table, size or data set, bad data, or a folder that holds something else.
+    """
+    begin = time.perf_counter()
+    out, data, progress = Path(out), dict(data or {}), progress or SilentProgress()
+    wanted = resolve(names)
+    for name in data:
+        if name not in NAMES:
+            raise SemalignError(f"--data {name}: is no data set of the paper; name one of {', '.join(NAMES)}.")
+    settings = load_size(size)
+    _claim(out, _description(settings, seed, data), resume)
+    wanted = _asked(out, wanted)
+    lab = Lab(out, settings, seed, data, progress)
+    tables, figures = [], []
+    with progress.stage("tables and figures", len(wanted)) as advance, drawing():
+        for name in wanted:
+            if name in TABLES:
+                tables.append(TABLES[name](lab))
+                write_csv(out / "tables" / f"{name}.csv", tables[-1])
+            else:
+                figures.append(FIGURES[name](lab))
+            advance(1, name)
+    return write_page(out, size, seed, tables, figures, time.perf_counter() - begin)
+
+
+def resolve(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of tables and figures in the paper's order, each once.
+
+    Raises:
+        SemalignError: a name that is neither.
+    """
+    wanted = [name.lower() for name in names] or [ALL]
+    for name in wanted:
+        if name not in (*KNOWN, ALL):
+            raise SemalignError(f"there is no table or figure {name!r}; choose from {', '.join(KNOWN)} or {ALL}.")
+    return KNOWN if ALL in wanted else tuple(name for name in KNOWN if name in wanted)
+
+
+def _description(size: Size, seed: int, data: Mapping[str, Path]) -> dict[str, Any]:
+    """What decides about every experiment, as JSON gives it back."""
+    places = {name: str(Path(path).resolve()) for name, path in sorted(data.items())}
+    described = {"size": size.name, "seed": seed, "data": places, "settings": asdict(size)}
+    result: dict[str, Any] = json.loads(json.dumps(described))
+    return result
+
+
+def _claim(out: Path, description: dict[str, Any], resume: bool) -> None:
+    """Make the folder this reproduction's own.
+
+    Raises:
+        SemalignError: it holds another one, or this one and `resume` was not asked for, or something else.
+    """
+    path = out / DESCRIPTION
+    if not path.is_file():
+        refuse_occupied(out, "reproduction")
+        write_json(path, description)
+        return
+    if not resume:
+        raise SemalignError(
+            f"{out}: holds a reproduction already; add --resume to continue it, or choose another folder."
+        )
+    if _read(path) != description:
+        raise SemalignError(
+            f"{out}: holds a reproduction of another size, seed or data ({DESCRIPTION} differs); choose another folder."
+        )
+
+
+def _asked(out: Path, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """What is asked for now or was before, in the paper's order."""
+    path = out / ASKED
+    before = _read(path) if path.is_file() else []
+    everything = [name for name in KNOWN if name in wanted or name in before]
+    write_json(path, everything)
+    return tuple(everything)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemalignError(f"{path}: cannot be read ({error}); choose another folder.") from error

@@ -1,0 +1,225 @@
+"""The command `predict`: what it writes and prints, its exit status, bad input; once with a real model file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+from worlds import NETWORK
+
+from semalign.cli.app import app
+from semalign.data import read_pts
+from semalign.data.crops import CropSettings
+from semalign.detect import Detector, DetectorSettings, Face, Frame, detector, sources
+from semalign.models.checkpoint import Model, save_model
+from semalign.models.hourglass import build_hourglass
+from semalign.schemes import LandmarkScheme, load_scheme
+
+SQUARE = LandmarkScheme("square", ("a", "b", "c", "d"))
+
+
+class White(Detector):
+    """A detector without a network: the face is what is white; without white there is none."""
+
+    scheme = SQUARE  # type: ignore[assignment]
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, picture: np.ndarray, boxes: Any = None) -> list[Face]:
+        rows, columns = np.nonzero(picture[..., 1] > 127)
+        if not len(rows):
+            return []
+        x0, x1, y0, y1 = columns.min(), columns.max(), rows.min(), rows.max()
+        return [Face(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float), np.full(4, 0.9), SQUARE)]
+
+    def follow(self, picture: np.ndarray, boxes: np.ndarray) -> list[Face]:
+        found = self(picture) or [Face(np.zeros((4, 2)), np.zeros(4), SQUARE)]
+        return [found[0] for _ in boxes]
+
+
+def picture(x: int = 10, face: bool = True) -> np.ndarray:
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    if face:
+        pixels[12:36, x : x + 24] = 255
+    return pixels
+
+
+def save(path: Path, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(**options)).save(path)
+    return path
+
+
+def save_clip(path: Path, count: int = 12) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
+    for number in range(count):
+        writer.write(picture(10 + number))
+    writer.release()
+    return path
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, ["predict", *(str(argument) for argument in arguments)])
+
+
+def results(folder: Path) -> Any:
+    return json.loads((folder / "landmarks.json").read_text())
+
+
+@pytest.fixture
+def white(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Replaces the model by `White`, works in a new folder, and notes what was asked for."""
+    noted: dict[str, Any] = {}
+
+    def from_pretrained(name: str, device: Any, finder: Any, settings: DetectorSettings) -> White:
+        noted.update(name=name, device=device, finder=finder, settings=settings)
+        return White(settings)
+
+    monkeypatch.setattr(detector.Detector, "from_pretrained", from_pretrained)
+    monkeypatch.chdir(tmp_path)
+    return noted
+
+
+def test_a_photo_gives_landmarks_and_a_picture(white: dict[str, Any]) -> None:
+    save(Path("photo.png"))
+    result = invoke("photo.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "1 face in 1 picture: predictions/landmarks.json\n"
+    assert sorted(path.name for path in Path("predictions").iterdir()) == ["landmarks.json", "photo.jpg"]
+    (face,) = results(Path("predictions"))["images"][0]["faces"]
+    assert face["points"][0] == [10.0, 12.0]
+    assert (white["name"], white["device"], white["settings"]) == ("default", None, DetectorSettings())
+    assert invoke("photo.png").exit_code == 0  # again
+
+
+def test_folders_options_and_formats(white: dict[str, Any]) -> None:
+    save(Path("in/a.png")), save(Path("in/sub/b.png"), x=20)
+    result = invoke(
+        "in", "--out", "o", "--format", "pts", "--format", "csv", "--model", "m", "--views", "4",
+        "--least-score", "0.5", "--device", "cpu",
+    )  # fmt: skip
+    assert result.stdout.startswith("2 faces in 2 pictures")
+    assert read_pts("o/sub/b.pts")[0].tolist() == [20.0, 12.0]
+    assert not Path("o/a.jpg").exists() and Path("o/landmarks.csv").exists()
+    assert (white["name"], white["device"]) == ("m", "cpu")
+    assert white["settings"] == DetectorSettings(views=4, least_score=0.5)
+
+
+def test_no_face_is_said_and_gives_status_1(white: dict[str, Any]) -> None:
+    save(Path("a.png")), save(Path("b.png"), face=False)
+    result = invoke("a.png", "b.png")
+    assert result.exit_code == 1
+    assert "b.png: no face was found" in result.stderr
+    assert [len(item["faces"]) for item in results(Path("predictions"))["images"]] == [1, 0]
+
+
+def test_one_bad_image_among_good_ones_gives_status_1_and_alone_status_2(white: dict[str, Any]) -> None:
+    save(Path("a.png"))
+    Path("bad.jpg").write_text("no image")
+    result = invoke("bad.jpg", "a.png")
+    assert result.exit_code == 1 and "bad.jpg: is no image that can be read" in result.stderr
+    assert len(results(Path("predictions"))["images"]) == 1
+    result = invoke("bad.jpg", "--out", "other")
+    assert result.exit_code == 2 and "error: bad.jpg" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_large_pictures_pass_without_a_warning_and_bombs_are_refused(
+    white: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Path("a.png"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 - 1)
+    assert invoke("a.png").exit_code == 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 3)
+    result = invoke("a.png", "--out", "other")
+    assert result.exit_code == 2 and "too many pixels" in result.stderr
+
+
+def test_a_video_is_tracked_with_its_times(white: dict[str, Any]) -> None:
+    save_clip(Path("clip.avi"))
+    result = invoke("clip.avi", "--out", "o")
+    assert result.exit_code == 0, result.output
+    frames = results(Path("o"))["images"]
+    assert [frame["frame"] for frame in frames] == list(range(12))
+    assert np.allclose([frame["seconds"] for frame in frames], np.arange(12) / 25, atol=2e-3)
+    assert {face["track"] for frame in frames for face in frame["faces"]} == {1}
+    left = [frame["faces"][0]["points"][0][0] for frame in frames]
+    assert np.abs(np.array(left) - (10 + np.arange(12))).max() < 1.5
+    assert Path("o/clip.mp4").stat().st_size > 0
+    assert len(results(Path("o"))["images"]) == 12
+    assert invoke("clip.avi", "--out", "p", "--limit", "5", "--no-smoothing").exit_code == 0
+    assert len(results(Path("p"))["images"]) == 5
+
+
+def test_a_truncated_video_is_said_and_its_frames_are_kept(white: dict[str, Any]) -> None:
+    data = save_clip(Path("whole.avi"), 30).read_bytes()
+    Path("cut.avi").write_bytes(data[: len(data) // 2])
+    result = invoke("cut.avi", "--out", "o")
+    assert result.exit_code == 1
+    assert "cut.avi: says that it has" in result.stderr and "truncated" in result.stderr
+    assert 5 < len(results(Path("o"))["images"]) < 28
+
+
+def test_ctrl_c_ends_a_camera_and_interrupts_a_folder(white: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def frames() -> Any:
+        for number in range(5):
+            yield Frame(picture(), number, number / 25)
+        raise KeyboardInterrupt
+
+    footage = sources.Footage(25.0, 0, frames)
+    monkeypatch.setattr("semalign.detect.open_footage", lambda source: footage)
+    result = invoke("camera", "--out", "live")
+    assert result.exit_code == 0, result.output
+    assert results(Path("live"))["complete"] is True and len(results(Path("live"))["images"]) == 5
+
+    save(Path("a.png")), save(Path("b.png"))
+    call = White.__call__
+
+    def interrupted(self: White, pixels: np.ndarray, boxes: Any = None) -> list[Face]:
+        if Path("o").exists() and any(path.suffix == ".jpg" for path in Path("o").iterdir()):
+            raise KeyboardInterrupt
+        return call(self, pixels, boxes)
+
+    monkeypatch.setattr(White, "__call__", interrupted)
+    result = invoke("a.png", "b.png", "--out", "o")
+    assert result.exit_code == 130 and "interrupted" in result.stderr
+    kept = results(Path("o"))
+    assert kept["complete"] is False and [item["image"] for item in kept["images"]] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.png"], "no such file"),
+        (["a.png", "--format", "xml"], "'xml' is unknown"),
+        (["a.png", "--boxes", "missing.csv"], "no such file"),
+        (["a.png", "--finder", "missing.onnx"], "no such file"),
+        (["a.png", "--out", "."], "--out"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence_and_status_2(white: dict[str, Any], arguments: list[str], words: str) -> None:
+    save(Path("a.png"))
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_real_model_and_boxes_from_a_file(tmp_path: Path) -> None:
+    scheme = load_scheme("ibug68")
+    model = tmp_path / "tiny.safetensors"
+    save_model(model, Model(build_hourglass(NETWORK, 68, 0), scheme, CropSettings(), 2.0))
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)).save(photo)
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\nphoto.jpg,20,20,70,75\nphoto.jpg,60,10,100,50\n")
+    out = tmp_path / "out"
+    result = invoke(photo, "--model", model, "--boxes", tmp_path / "boxes.csv", "--out", out, "--format", "pts")
+    assert result.exit_code == 0, result.output
+    direct = Detector.from_pretrained(model)(photo, [[20, 20, 70, 75], [60, 10, 100, 50]])
+    for name, face in zip(("photo.pts", "photo_2.pts"), direct, strict=True):
+        assert np.allclose(read_pts(out / name), face.points, atol=1e-3)

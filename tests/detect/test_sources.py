@@ -1,0 +1,181 @@
+"""Sources: which files count, where their results go, the times of frames, clear words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from semalign.detect import find_sources, open_footage, sources
+from semalign.detect.boxes import BoxFile
+from semalign.errors import SemalignError
+
+
+def write_clip(path: Path, count: int = 12, rate: float = 12.5, code: str = "MJPG") -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), rate, (64, 48))
+    for number in range(count):
+        writer.write(np.full((48, 64, 3), 20 * number % 256, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.JPG", "a.png", "a.jpg", "notes.txt", "sub/c.mp4", "sub/a.png", ".hidden/x.png"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "in"
+
+
+def test_a_folder_gives_its_images_and_videos_below_it(folder: Path):
+    found = find_sources([str(folder)])
+    assert [(str(source.stem), source.kind) for source in found] == [
+        ("a", "image"), ("a_png", "image"), ("b", "image"), ("sub/a", "image"), ("sub/c", "video"),
+    ]  # fmt: skip
+
+
+def test_files_patterns_and_cameras(folder: Path):
+    found = find_sources(
+        [str(folder / "notes.txt"), str(folder / "*.[jp]*g"), str(folder / "a.png"), "camera", "camera:2"]
+    )
+    assert [source.kind for source in found] == ["image"] * 3 + ["camera"] * 2
+    assert [source.stem.name for source in found] == ["notes", "a", "a_png", "camera0", "camera2"]
+    assert [source.camera for source in found[3:]] == [0, 2]
+    assert len({source.stem for source in find_sources([str(folder / "**"), str(folder)])}) == 5
+
+
+def test_names_that_look_like_patterns_are_files_first(tmp_path: Path):
+    (tmp_path / "face[1].png").touch()
+    assert [source.stem.name for source in find_sources([str(tmp_path / "face[1].png")])] == ["face[1]"]
+
+
+def test_same_names_of_different_folders_get_their_own_results(tmp_path: Path):
+    for name in ("x/a.png", "y/a.png", "z/a.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = find_sources([str(tmp_path / name) for name in ("x/a.png", "y/a.png", "z/a.png")])
+    assert [source.stem.name for source in found] == ["a", "a_png", "a_png_2"]
+
+
+def test_results_are_no_input(folder: Path):
+    assert len(find_sources([str(folder)], folder / "sub")) == 3
+    with pytest.raises(SemalignError, match="--out"):
+        find_sources([str(folder / "a.png")], folder)
+
+
+@pytest.mark.parametrize("text", ["missing.jpg", "nothing/*.jpg", "empty"])
+def test_what_is_not_there_is_said(tmp_path: Path, text: str):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SemalignError, match=r"check"):
+        find_sources([str(tmp_path / text)])
+
+
+def test_a_folder_that_may_not_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sources.os, "listdir", refuse)
+    with pytest.raises(SemalignError, match="Permission denied"):
+        find_sources([str(folder)])
+
+
+@pytest.mark.parametrize(("name", "code"), [("a.avi", "MJPG"), ("b.mp4", "mp4v")])
+def test_frames_keep_numbers_and_times(tmp_path: Path, name: str, code: str):
+    (source,) = find_sources([str(write_clip(tmp_path / name, code=code))])
+    footage = open_footage(source)
+    assert (footage.rate, footage.claimed_frames) == (12.5, 12)
+    for _ in range(2):  # it can be read again
+        frames = list(footage.frames())
+        assert [frame.number for frame in frames] == list(range(12))
+        assert np.allclose([frame.seconds for frame in frames], np.arange(12) / 12.5, atol=2e-3)
+        assert [abs(float(frame.picture.mean()) - 20 * frame.number) < 5 for frame in frames] == [True] * 12
+
+
+def test_a_truncated_video_gives_what_it_has(tmp_path: Path):
+    data = write_clip(tmp_path / "whole.avi", 40).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 2 // 3])
+    (source,) = find_sources([str(tmp_path / "cut.avi")])
+    frames = list(open_footage(source).frames())
+    assert 10 < len(frames) < 38
+    assert [frame.number for frame in frames] == list(range(len(frames)))
+
+
+def test_no_video_and_no_camera_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "text.mp4").write_text("no video")
+    (source,) = find_sources([str(tmp_path / "text.mp4")])
+    with pytest.raises(SemalignError, match=r"text\.mp4"):
+        open_footage(source)
+
+    class Closed:
+        def isOpened(self) -> bool:  # noqa: N802
+            return False
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(sources.cv2, "VideoCapture", lambda number: Closed())
+    with pytest.raises(SemalignError, match="camera:3: there is no such camera"):
+        open_footage(find_sources(["camera:3"])[0])
+
+
+def test_a_camera_gives_frames_with_rising_times(monkeypatch: pytest.MonkeyPatch):
+    class Three:
+        left = 3
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def get(self, key: int) -> float:
+            return 0.0
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            return (True, np.full((4, 6, 3), (255, 0, 0), np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(sources.cv2, "VideoCapture", lambda number: Three())
+    footage = open_footage(find_sources(["camera"])[0])
+    frames = list(footage.frames())
+    assert footage.rate == 25.0 and [frame.number for frame in frames] == [0, 1, 2]
+    assert frames[0].seconds <= frames[1].seconds <= frames[2].seconds
+    assert frames[0].picture[0, 0].tolist() == [0, 0, 255]  # RGB
+
+
+CSV = "image,x0,y0,x1,y1,frame\na.jpg,1,2,3,4,\nsub/b.mp4,5,6,7,8,3\nsub/b.mp4,6,6,9,9,3\n"
+
+
+def test_boxes_by_name_and_by_frame(tmp_path: Path):
+    (tmp_path / "boxes.csv").write_text(CSV)
+    (tmp_path / "boxes.json").write_text('{"a.jpg": [[1, 2, 3, 4]], "sub/b.mp4": {"3": [[5, 6, 7, 8], [6, 6, 9, 9]]}}')
+    for name in ("boxes.csv", "boxes.json"):
+        boxes = BoxFile(tmp_path / name)
+        assert boxes.of("elsewhere/a.jpg")[0].tolist() == [[1, 2, 3, 4]]
+        frames = boxes.of(tmp_path / "sub" / "b.mp4")
+        assert list(frames) == [3] and frames[3].tolist() == [[5, 6, 7, 8], [6, 6, 9, 9]]
+        with pytest.raises(SemalignError, match=r"no box for c\.jpg"):
+            boxes.of("c.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "image,x0,y0,x1\n", "no column 'y1'"),
+        ("a.csv", "image,x0,y0,x1,y1\na.jpg,1,2,3,four\n", "line 2"),
+        ("a.csv", "image,x0,y0,x1,y1\na.jpg,5,2,3,4\n", "no box"),
+        ("a.csv", "", "no column 'image'"),
+        ("a.json", "[1, 2]", "no JSON object"),
+        ("a.json", "{", "no JSON object"),
+        ("a.json", '{"a.jpg": [[1, 2, 3]]}', r"\(1, 3\)"),
+    ],
+)
+def test_boxes_that_are_none_are_said(tmp_path: Path, name: str, text: str, words: str):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SemalignError, match=words):
+        BoxFile(tmp_path / name)
+    with pytest.raises(SemalignError, match="no such file"):
+        BoxFile(tmp_path / "missing.csv")

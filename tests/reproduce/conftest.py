@@ -1,0 +1,34 @@
+"""One tiny reproduction of everything, made through the real command, and its laboratory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from semalign.cli.app import Commands
+from semalign.cli.reproduce import COMMANDS
+from semalign.pipeline import SilentProgress
+from semalign.reproduce.lab import Lab
+from semalign.reproduce.sizes import load_size
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `semalign reproduce all --size tiny`."""
+    out = tmp_path_factory.mktemp("reproduce") / "all"
+    application = typer.Typer(cls=Commands)
+    application.callback()(lambda: None)
+    application.command("reproduce")(COMMANDS["reproduce"])
+    result = CliRunner().invoke(application, ["reproduce", "all", "--out", str(out), "--size", "tiny"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"report: {out / 'report.html'}\n")
+    return out
+
+
+@pytest.fixture(scope="session")
+def lab(everything: Path) -> Lab:
+    """Its laboratory, opened again: what it is asked for is read."""
+    return Lab(everything, load_size("tiny"), 0, {}, SilentProgress())
