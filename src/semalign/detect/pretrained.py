@@ -8,7 +8,7 @@ from pathlib import Path
 from semalign.errors import SemalignError
 from semalign.schemes.scheme import refuse_unknown
 
-DEFAULT = "default"  # the model that this name stands for; a file of its own of this name comes first
+DEFAULT = "300w-compact"  # the model that this name stands for; a file of its own of this name comes first
 ENDING = ".safetensors"
 
 
