@@ -1,8 +1,8 @@
 """The network that predicts the in-plane rotation of a face ('Norm' of Table 2), and its files.
 
-It is trained on turned pictures, in which the whole scene is turned with the face and the crop's border shows by how much. In
-a test picture the scene is upright and only the face is turned. So the network sees a disc and nothing outside it: no
-corners, no border of the crop, little of the scene.
+It is trained on turned pictures, in which the scene turns with the face and the crop's border shows by how much. In a test
+picture the scene is upright and only the face is turned. The network sees a disc and nothing outside it, so that neither
+corners nor the crop's border can give the angle away in training.
 
 Shape legend: b images, s side of the picture.
 """
