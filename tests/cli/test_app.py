@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from commands import invoke
 
 import semalign
 from semalign.cli.app import app, help_text
@@ -40,10 +40,6 @@ LEAVES = leaves(typer.main.get_command(app))
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
-
-
-def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_every_command_is_there() -> None:

@@ -9,24 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import invoke, succeed
 
-from semalign.cli.app import app
 from semalign.data import LabelStore, open_300w, read_pts
 from semalign.pipeline import load_recipe, shipped_recipes
 
 TINY = ["network.width=16", "network.input_size=64", "network.heatmap_size=32", "start.epochs=1", "alignment.epochs=1"]
-
-
-def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: str | Path) -> str:
-    """Standard output of a command that must succeed."""
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return str(result.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -11,33 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from commands import invoke, succeed
 from worlds import NETWORK
 
-from semalign.cli import bench, export, serve
-from semalign.cli.app import Commands
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
-
-APP = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
-for module in (export, bench, serve):
-    for command_name, command in module.COMMANDS.items():
-        APP.command(command_name)(command)
-
-
-def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(APP, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: str | Path) -> str:
-    """Standard output of a command that must succeed."""
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return str(result.stdout)
 
 
 @pytest.fixture(scope="module")

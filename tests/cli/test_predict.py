@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import commands
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 from worlds import NETWORK
 
-from semalign.cli.app import app
 from semalign.data import read_pts
 from semalign.data.crops import CropSettings
 from semalign.detect import Detector, DetectorSettings, Face, Frame, detector, sources
@@ -66,7 +65,7 @@ def save_clip(path: Path, count: int = 12) -> Path:
 
 
 def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, ["predict", *(str(argument) for argument in arguments)])
+    return commands.invoke("predict", *arguments)
 
 
 def results(folder: Path) -> Any:

@@ -5,21 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
-import typer
-from typer.testing import CliRunner
-
-from semalign.cli.app import Commands, help_text
-from semalign.cli.reproduce import COMMANDS
 
 
 @pytest.fixture
 def invoke() -> Any:
-    application = typer.Typer(cls=Commands, rich_markup_mode="rich")
-    application.callback()(lambda: None)
-    command = COMMANDS["reproduce"]
-    application.command("reproduce", help=help_text(command.__doc__))(command)
-    return lambda *arguments: CliRunner().invoke(application, ["reproduce", *map(str, arguments)])
+    return lambda *arguments: commands.invoke("reproduce", *arguments)
 
 
 def test_every_option_is_handed_on(invoke, monkeypatch):

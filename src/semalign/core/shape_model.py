@@ -65,8 +65,8 @@ class ShapeModel:
                 f"shape model: explained = {explained} and modes = {modes} make no sense; give a share above 0 and up to 1, "
                 "or a number of modes."
             )
-        aligned, mean = procrustes(_complex(shapes.astype(np.float64)))
-        residual = _real(aligned - mean).reshape(len(shapes), -1)
+        aligned, mean = procrustes(to_complex(shapes.astype(np.float64)))
+        residual = to_points(aligned - mean).reshape(len(shapes), -1)
         _, singular, right = np.linalg.svd(residual, full_matrices=False)
         variances = singular**2 / (len(shapes) - 1)
         held = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
@@ -74,7 +74,7 @@ class ShapeModel:
         count = int(np.searchsorted(held, explained - 1e-12)) + 1 if modes is None else modes
         count = min(count, rank)
         return cls(
-            mean=_real(mean),
+            mean=to_points(mean),
             components=right[:count].reshape(count, len(mean), 2),
             eigenvalues=variances[:count],
             explained=float(held[count - 1]) if count else 0.0,
@@ -85,7 +85,7 @@ class ShapeModel:
     ) -> Float[np.ndarray, "b n 2"]:
         """Points of the target frame; coefficients are in standard deviations."""
         scale, shift = _split(model_to_target)
-        return _real(scale * self._shape(coefficients) + shift)
+        return to_points(scale * self._shape(coefficients) + shift)
 
     def place(self, points: Float[np.ndarray, "b n 2"], weights: Float[np.ndarray, "b n"] | None = None) -> ShapeFit:
         """The mean shape under the similarity that brings it nearest to the points (weighted least squares).
@@ -122,7 +122,7 @@ class ShapeModel:
         noise = np.zeros(len(points))
         for _ in range(STEPS):
             before = fit.points
-            fit = self.step(fit, _real(target), weights, noise)
+            fit = self.step(fit, to_points(target), weights, noise)
             if np.abs(fit.points - before).max(initial=0.0) <= CONVERGED * np.abs(before).max(initial=1.0):
                 break
         return self._placed(target, weights, fit.coefficients.clip(-limit, limit))
@@ -147,11 +147,11 @@ class ShapeModel:
         """
         scale, shift = _split(fit.model_to_target)
         shape = self._shape(fit.coefficients)
-        residual = (_complex(targets) - shift) / scale - shape
+        residual = (to_complex(targets) - shift) / scale - shape
         jacobian = self._jacobian(shape)
         weighted = jacobian * weights[..., None].repeat(2, axis=1)
         normal = weighted.transpose(0, 2, 1) @ jacobian
-        gradient = (_real(residual).reshape(len(shape), 1, -1) @ weighted)[:, 0]
+        gradient = (to_points(residual).reshape(len(shape), 1, -1) @ weighted)[:, 0]
         prior = (noise / np.abs(scale[:, 0])) ** 2
         modes = np.arange(4, normal.shape[1])
         normal[:, modes, modes] += prior[:, None]
@@ -200,15 +200,15 @@ class ShapeModel:
         """Shapes in the model frame."""
         flat = self.components.reshape(len(self.components), self.mean.size)
         moved = self.mean.reshape(-1) + (coefficients * np.sqrt(self.eigenvalues)) @ flat
-        return _complex(moved.reshape(len(coefficients), -1, 2))
+        return to_complex(moved.reshape(len(coefficients), -1, 2))
 
     def _jacobian(self, shape: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m p"]:
         """How the m = 2n coordinates change, in the model frame, with shift (x, y), log scale, angle and each coefficient."""
         b, n = shape.shape
         jacobian = np.empty((b, n, 2, 4 + len(self.eigenvalues)))
         jacobian[..., :2] = np.eye(2)
-        jacobian[..., 2] = _real(shape)
-        jacobian[..., 3] = _real(1j * shape)
+        jacobian[..., 2] = to_points(shape)
+        jacobian[..., 3] = to_points(1j * shape)
         jacobian[..., 4:] = np.moveaxis(self.components, 0, -1) * np.sqrt(self.eigenvalues)
         return jacobian.reshape(b, 2 * n, -1)
 
@@ -244,8 +244,8 @@ class ShapeModel:
         given = present.astype(np.float64) if weights is None else np.where(present, weights, 0.0).astype(np.float64)
         if not (np.isfinite(given).all() and (given >= 0).all()):
             raise SemalignError("shape model: weights must be finite and not negative; check where they come from.")
-        target = np.where(present, _complex(np.where(present[..., None], points, 0.0)), 0.0)
-        alone = np.flatnonzero(~spread_out(_real(target), given))
+        target = np.where(present, to_complex(np.where(present[..., None], points, 0.0)), 0.0)
+        alone = np.flatnonzero(~spread_out(to_points(target), given))
         if len(alone):
             raise SemalignError(
                 f"shape model: face {alone[0]} has no two points apart with a weight above 0; leave it out."
@@ -271,17 +271,17 @@ def procrustes(shapes: Complex[np.ndarray, "b n"]) -> tuple[Complex[np.ndarray, 
     mean = _unit(centred[0])
     for _ in range(ALIGNMENTS):
         before = mean
-        mean = _unit((centred / _similarity(centred, mean)).mean(axis=0))
+        mean = _unit((centred / similarity(centred, mean)).mean(axis=0))
         if np.abs(mean - before).max() < CONVERGED:
             break
-    turns = _similarity(centred, mean)
+    turns = similarity(centred, mean)
     upright = (turns / np.abs(turns)).sum()
     if abs(upright) > 0:
         mean = mean * upright / abs(upright)
-    return centred / _similarity(centred, mean), mean
+    return centred / similarity(centred, mean), mean
 
 
-def _similarity(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
+def similarity(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
     """Scale and turn of the mean that bring it nearest to each shape."""
     return (centred @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
 
@@ -299,11 +299,13 @@ def _check_shapes(shapes: Float[np.ndarray, "b n 2"]) -> None:
         raise SemalignError("shape model: there is a face whose points all coincide; leave it out.")
 
 
-def _complex(points: Float[np.ndarray, "*b 2"]) -> Complex[np.ndarray, "*b"]:
+def to_complex(points: Float[np.ndarray, "*b 2"]) -> Complex[np.ndarray, "*b"]:
+    """Points as x + iy."""
     return points[..., 0] + 1j * points[..., 1]
 
 
-def _real(points: Complex[np.ndarray, "*b"]) -> Float[np.ndarray, "*b 2"]:
+def to_points(points: Complex[np.ndarray, "*b"]) -> Float[np.ndarray, "*b 2"]:
+    """The inverse of `to_complex`."""
     return np.stack([points.real, points.imag], axis=-1)
 
 

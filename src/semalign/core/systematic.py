@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Complex, Float
 
+from semalign.core.shape_model import similarity, to_complex, to_points
+
 FACES_PER_MODE = 20  # fewer faces for a mode than this would fit noise
 
 
@@ -41,12 +43,16 @@ class Dialect:
 
     def offsets(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """Prediction minus annotation, as is usual for such shapes, in the frames of the points (any similar one)."""
-        shapes = _complex(predicted)
+        shapes = to_complex(predicted)
         centred = shapes - shapes.mean(axis=1, keepdims=True)
-        frames = _frames(centred, _complex(self.mean[None])[0])
+        frames = similarity(centred, to_complex(self.mean))
         scores = _flat(centred / frames) @ self.components - self.centre
         features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
-        return _plane((features @ _complex(self.coefficients)) * frames)
+        return to_points((features @ to_complex(self.coefficients)) * frames)
+
+    def shortened(self, modes: int) -> Dialect:
+        """With the first components alone: what `learn_dialect` gives for so many, for the components are uncorrelated."""
+        return Dialect(self.mean, self.components[:, :modes], self.centre[:modes], self.coefficients[: modes + 1])
 
     def corrected(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """The predictions without what is systematic."""
@@ -64,7 +70,7 @@ def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.nda
         annotated: points of the same frames, all finite.
         modes: number of components; 0 leaves the mean offset. At most one for every 20 faces is used.
     """
-    shapes = _complex(predicted)
+    shapes = to_complex(predicted)
     aligned, frames, mean = _align(shapes)
     flat = _flat(aligned)
     middle = flat.mean(axis=0)
@@ -72,9 +78,9 @@ def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.nda
     kept = min(modes, len(shapes) // FACES_PER_MODE, int((values > 1e-9 * max(values[0], 1e-300)).sum()))
     components = right[:kept].T * (np.sqrt(len(flat)) / values[:kept])
     features = np.concatenate([np.ones((len(flat), 1)), left[:, :kept] * np.sqrt(len(flat))], axis=1)
-    difference = (shapes - _complex(annotated)) / frames
+    difference = (shapes - to_complex(annotated)) / frames
     coefficients = np.linalg.lstsq(features, difference, rcond=None)[0]
-    return Dialect(_plane(mean), components, middle @ components, _plane(coefficients))
+    return Dialect(to_points(mean), components, middle @ components, to_points(coefficients))
 
 
 def systematic_offsets(
@@ -99,44 +105,34 @@ def choose_modes(
         ValueError: there is no candidate.
     """
     fold = np.random.default_rng(seed).permutation(len(predicted)) % min(folds, len(predicted))
-    size = np.abs(_align(_complex(predicted))[1])
-
-    def error(modes: int) -> float:
-        total = 0.0
-        for index in np.unique(fold):
-            rest, part = fold != index, fold == index
-            if rest.any():
-                found = learn_dialect(predicted[rest], annotated[rest], modes).corrected(predicted[part])
-                total += float((np.linalg.norm(found - annotated[part], axis=2) / size[part]).sum())
-        return total
-
-    return min(candidates, key=error)
+    size = np.abs(_align(to_complex(predicted))[1])
+    errors = dict.fromkeys(candidates, 0.0)
+    for index in np.unique(fold):
+        rest, part = fold != index, fold == index
+        if not rest.any():
+            continue
+        whole = learn_dialect(predicted[rest], annotated[rest], max(candidates))
+        for modes in errors:
+            found = whole.shortened(modes).corrected(predicted[part])
+            errors[modes] += float((np.linalg.norm(found - annotated[part], axis=2) / size[part]).sum())
+    return min(errors, key=errors.__getitem__)
 
 
 def _align(
     shapes: Complex[np.ndarray, "b n"], iterations: int = 5
 ) -> tuple[Complex[np.ndarray, "b n"], Complex[np.ndarray, "b 1"], Complex[np.ndarray, " n"]]:
-    """Shapes turned, scaled and shifted onto their mean (Procrustes), the turn and scale of each face, and the mean."""
+    """Shapes turned, scaled and shifted onto their mean, the turn and scale of each face, and the mean.
+
+    Unlike `shape_model.procrustes` in a fixed number of steps and without setting the mean upright: where shapes have next
+    to nothing in common, as an untrained network's, rounding would decide both.
+    """
     centred = shapes - shapes.mean(axis=1, keepdims=True)
     mean = centred[0] / np.sqrt((np.abs(centred[0]) ** 2).mean())
     for _ in range(iterations):
-        mean = (centred / _frames(centred, mean)).mean(axis=0)
+        mean = (centred / similarity(centred, mean)).mean(axis=0)
         mean /= np.sqrt((np.abs(mean) ** 2).mean())
-    frames = _frames(centred, mean)
+    frames = similarity(centred, mean)
     return centred / frames, frames, mean
-
-
-def _frames(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
-    """The turn and scale that carry the mean shape to each face, by least squares."""
-    return (centred * mean.conj()).sum(axis=1, keepdims=True) / (np.abs(mean) ** 2).sum()
-
-
-def _complex(points: Float[np.ndarray, "... 2"]) -> np.ndarray:
-    return points[..., 0] + 1j * points[..., 1]
-
-
-def _plane(points: np.ndarray) -> np.ndarray:
-    return np.stack([points.real, points.imag], axis=-1)
 
 
 def _flat(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:

@@ -69,6 +69,11 @@ class CropCache:
         pixels = torch.from_numpy(self.images[rows])
         return pixels.permute(0, 3, 1, 2).float().div_(255.0)
 
+    def take(self, rows: np.ndarray) -> CropCache:
+        """The crops of some rows, in their order, as copies."""
+        ids = tuple(self.ids[row] for row in rows)
+        return CropCache(ids, self.images[rows], self.image_to_crop[rows], self.input_size)
+
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Points (b, n, 2) of the image frames in the crop frames, float64."""
         return points @ self.image_to_crop[:, :, :2].transpose(0, 2, 1) + self.image_to_crop[:, None, :, 2]

@@ -29,7 +29,7 @@ def read_image(path: str | Path, reduce: int = 1) -> np.ndarray:
         if reduce > 1:
             image.draft(None, (image.width // reduce, image.height // reduce))
         upright = ImageOps.exif_transpose(image)
-        return np.array(_rgb(upright), dtype=np.uint8)
+        return np.array(to_rgb(upright), dtype=np.uint8)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -68,7 +68,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB: 16-bit grey levels are scaled, which a conversion would clip; transparent pixels are shown on black."""
     if image.mode.startswith("I"):  # 16-bit grey, which older libraries give as 32-bit integers
         levels = np.asarray(image).astype(np.int64)
         return Image.fromarray((np.clip(levels, 0, 65535) / 257.0 + 0.5).astype(np.uint8)).convert("RGB")

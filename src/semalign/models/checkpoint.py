@@ -56,7 +56,7 @@ def save_model(path: Path, model: Model) -> None:
         "sigma": model.sigma,
         "about": dict(model.about),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    tensors = weights_of(model.network)
     if model.dialect is not None:
         tensors |= {
             DIALECT + key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in vars(model.dialect).items()
@@ -94,12 +94,22 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
-    if scheme is not None and own != scheme:
+    refuse_other_scheme(path, own, scheme)
+    return Model(network.eval(), own, crop, sigma, about, dialect)
+
+
+def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:
+    """Raise a SemalignError if the data has another landmark scheme than the model in a file."""
+    if wanted is not None and own != wanted:
         raise SemalignError(
             f"{path}: was trained on the landmark scheme {own.name!r} ({own.count} points), but the data has "
-            f"{scheme.name!r} ({scheme.count} points); use a model of that scheme."
+            f"{wanted.name!r} ({wanted.count} points); use a model of that scheme."
         )
-    return Model(network.eval(), own, crop, sigma, about, dialect)
+
+
+def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A network's tensors as they are written."""
+    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:

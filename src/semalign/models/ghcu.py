@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, save_tensors
+from semalign.models.checkpoint import load_tensors, save_tensors, weights_of
 from semalign.models.norm import BatchNorm
 from semalign.schemes import LandmarkScheme
 
@@ -182,8 +182,7 @@ def save_ghcu(path: Path, ghcu: Ghcu) -> None:
         "calibration": None if ghcu.gate is None else asdict(ghcu.gate),
         "about": dict(ghcu.about),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in ghcu.network.state_dict().items()}
-    save_tensors(path, tensors, description)
+    save_tensors(path, weights_of(ghcu.network), description)
 
 
 def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:

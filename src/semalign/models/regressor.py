@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, save_tensors
+from semalign.models.checkpoint import load_tensors, refuse_other_scheme, save_tensors, weights_of
 from semalign.models.resnet import ResNet, check_shape, in_full_precision, start_near_zero
 from semalign.schemes import LandmarkScheme
 
@@ -111,8 +111,7 @@ def save_regressor(path: Path, model: RegressorModel) -> None:
         "crop": asdict(model.crop),
         "about": dict(model.about),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
-    save_tensors(path, tensors, description)
+    save_tensors(path, weights_of(model.network), description)
 
 
 def load_regressor(path: Path, scheme: LandmarkScheme | None = None) -> RegressorModel:
@@ -141,9 +140,5 @@ def load_regressor(path: Path, scheme: LandmarkScheme | None = None) -> Regresso
         crop, about = CropSettings(**description["crop"]), description["about"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(f"{path}: is not a complete regressor; train it again or use another file.") from error
-    if scheme is not None and own != scheme:
-        raise SemalignError(
-            f"{path}: was trained on the landmark scheme {own.name!r} ({own.count} points), but the data has "
-            f"{scheme.name!r} ({scheme.count} points); use a model of that scheme."
-        )
+    refuse_other_scheme(path, own, scheme)
     return RegressorModel(network.eval(), own, crop, about)

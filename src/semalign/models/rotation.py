@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, save_tensors
+from semalign.models.checkpoint import load_tensors, save_tensors, weights_of
 from semalign.models.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
 
 FORMAT = 1
@@ -103,8 +103,7 @@ def save_rotation(path: Path, model: RotationModel) -> None:
         "crop": asdict(model.crop),
         "about": dict(model.about),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
-    save_tensors(path, tensors, description)
+    save_tensors(path, weights_of(model.network), description)
 
 
 def load_rotation(path: Path) -> RotationModel:

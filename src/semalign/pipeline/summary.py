@@ -147,9 +147,7 @@ def _heatmaps(model: Model, faces: Faces, rows: np.ndarray) -> dict[str, np.ndar
     """Heatmaps of a strong and a weak landmark of some faces (Fig. 2a), over the picture that the network sees."""
     strong, weak = strong_and_weak(model.scheme)
     crops = faces.crops
-    some = type(crops)(
-        tuple(crops.ids[row] for row in rows), crops.images[rows], crops.image_to_crop[rows], crops.input_size
-    )
+    some = crops.take(rows)
     (_, maps), *_ = heatmaps_of(model.network, some)
     inset = (crops.images.shape[1] - crops.input_size) // 2
     return {

@@ -31,7 +31,6 @@ from semalign.core.heatmaps import decode_heatmaps
 from semalign.core.search import scaled_radius
 from semalign.core.shape_fit import fit_to_heatmaps
 from semalign.core.shape_model import ShapeModel
-from semalign.data.crops import CropCache
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, write_json
@@ -248,7 +247,7 @@ class Lab:
     def heatmaps(self, detector: Detector, rows: np.ndarray) -> np.ndarray:
         """(k, n, h, w): the heatmaps of some test faces."""
         model = self.model(detector)
-        (_, maps), *_ = heatmaps_of(model.network, some_crops(self._faces(detector).test.crops, rows))
+        (_, maps), *_ = heatmaps_of(model.network, self._faces(detector).test.crops.take(rows))
         return maps.cpu().numpy()
 
     def milliseconds(self, detector: Detector) -> dict[str, float]:
@@ -370,7 +369,7 @@ class Lab:
         seconds: dict[str, list[float]] = {name: [] for name in methods}
         with self._stage(detector, "milliseconds of the corrections", len(rows)) as advance:
             for row in rows:
-                (_, maps), *_ = heatmaps_of(model.network, some_crops(crops, np.array([row])))
+                (_, maps), *_ = heatmaps_of(model.network, crops.take(np.array([row])))
                 maps = maps.cpu().clone()
                 for name, method in methods.items():
                     method(maps)
@@ -386,7 +385,7 @@ class _WatchedStages(Stages):
 
     def _nme_of(self, trainer: Trainer[Any], title: str) -> Callable[[int], Record] | None:
         measured = super()._nme_of(trainer, title)
-        crops = some_crops(self.train.crops, np.arange(min(WATCHED, len(self.train.crops))))
+        crops = self.train.crops.take(np.arange(min(WATCHED, len(self.train.crops))))
 
         def after_epoch(epoch: int) -> Record:
             path = trainer.folder / CHECKPOINTS
@@ -411,12 +410,6 @@ class _Prefixed:
     def say(self, text: str) -> None:
         """As it is."""
         self.progress.say(text)
-
-
-def some_crops(crops: CropCache, rows: np.ndarray) -> CropCache:
-    """The crops of some rows."""
-    ids = tuple(crops.ids[row] for row in rows)
-    return CropCache(ids, crops.images[rows], crops.image_to_crop[rows], crops.input_size)
 
 
 def _project(shapes: ShapeModel, maps: Tensor, sigma: float) -> Tensor:

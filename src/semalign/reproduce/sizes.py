@@ -16,7 +16,7 @@ from semalign.models.rotation import RotationSettings
 from semalign.pipeline.recipe import DataSettings, Recipe, load_recipe
 from semalign.synthetic.settings import FaceSettings, SynthesisSettings
 from semalign.training.correction import CorrectionSettings
-from semalign.training.settings import AlternationSettings, HeatmapSettings, TrainingSettings
+from semalign.training.settings import AlternationSettings, DialectSettings, HeatmapSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Size:
             search=self.search,
             alternation=self.alternation,
             alignment=self.alignment,
+            dialect=DialectSettings(modes=()),  # the paper's detectors are bare networks
         )
 
     def synthesis(self, train: int, test: int, face: FaceSettings, seed: int) -> SynthesisSettings:

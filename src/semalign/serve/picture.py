@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from semalign.data.images import to_rgb
 from semalign.errors import SemalignError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -25,7 +26,7 @@ def decode_picture(upload: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large()
-            return np.array(_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+            return np.array(to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
     except UnidentifiedImageError:
@@ -36,13 +37,3 @@ def decode_picture(upload: bytes) -> np.ndarray:
 
 def _too_large() -> SemalignError:
     return SemalignError(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller.")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which conversion would clip
-        levels = np.asarray(image).astype(np.int64)
-        return Image.fromarray((np.clip(levels, 0, 65535) / 257.0 + 0.5).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        pixels = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, (0, 0, 0, 255)), pixels).convert("RGB")
-    return image.convert("RGB")

@@ -14,7 +14,6 @@ Shape legend: b images, n landmarks, h heatmap, s side of the input, k copies of
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,7 +52,7 @@ from semalign.models.hourglass import StackedHourglass
 from semalign.training.inference import Predictions, heatmap_to_image, heatmaps_of
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
-from semalign.training.trainer import Trainer, make_accelerator
+from semalign.training.trainer import make_accelerator, train_on
 
 MODEL = "model.safetensors"
 WING_WIDTH, WING_CURVATURE = 10.0, 2.0  # pixels of a 256×256 heatmap, as the next
@@ -247,12 +246,10 @@ def train_ghcu(
     source = PictureSource(crops, base.scheme, settings.harder(augmentation), base.network.settings.input_size)
     taught, held_out = split_rows(len(crops), settings.held_out, seed)
     task = CorrectionTask(source, base.network, taught, settings, training.precision)
-    trainer = Trainer(folder, _new_unit(base, crops, labels[taught], settings, seed), accelerator, task, training, seed)
-    trainer.resume()
-    trainer.fit(lambda epoch: (labels, {}), advance=advance)
-    with trainer.averaged_weights() as network:
-        gate = calibrate_gate(network, replace(task, faces=held_out), labels, base.sigma, seed)
-        ghcu = Ghcu(copy.deepcopy(network), base.scheme, gate, dict(about or {}))
+    unit = _new_unit(base, crops, labels[taught], settings, seed)
+    network = train_on(folder, unit, task, labels, training, seed, advance)
+    gate = calibrate_gate(network, replace(task, faces=held_out), labels, base.sigma, seed)
+    ghcu = Ghcu(network, base.scheme, gate, dict(about or {}))
     _save_once(path, ghcu, accelerator)
     return ghcu
 

@@ -10,7 +10,6 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from semalign.schemes import LandmarkScheme
 from semalign.training.regression import plain_inputs
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
-from semalign.training.trainer import Trainer, make_accelerator
+from semalign.training.trainer import train_on
 
 AUGMENTATION = AugmentationSettings(rotation=35.0)  # the turns to be learnt
 
@@ -129,11 +128,7 @@ def train_rotation(
     points = crops.to_crop(labels)
     source = PictureSource(crops, scheme, augmentation, crops.input_size)
     task = RotationTask(source, upright_shape(points, scheme))
-    trainer = Trainer(folder, build_rotation(settings, seed), make_accelerator(), task, training, seed)
-    trainer.resume()
-    trainer.fit(lambda epoch: (points, {}), advance=advance)
-    with trainer.averaged_weights() as averaged:
-        return copy.deepcopy(averaged)
+    return train_on(folder, build_rotation(settings, seed), task, points, training, seed, advance)
 
 
 def rotations_of(

@@ -5,7 +5,6 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from semalign.schemes import LandmarkScheme
 from semalign.training.inference import Predictions
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
-from semalign.training.trainer import Trainer, make_accelerator
+from semalign.training.trainer import train_on
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,7 @@ def train_regressor(
     points = crops.to_crop(labels)
     network = build_regressor(settings, scheme.count, seed, mean=_mean_face(points, crops))
     task = RegressionTask(PictureSource(crops, scheme, augmentation, settings.input_size), wing or WingSettings())
-    trainer = Trainer(folder, network, make_accelerator(), task, training, seed)
-    trainer.resume()
-    trainer.fit(lambda epoch: (points, {}), advance=advance)
-    with trainer.averaged_weights() as averaged:
-        return copy.deepcopy(averaged)
+    return train_on(folder, network, task, points, training, seed, advance)
 
 
 def predict_regressor(

@@ -10,6 +10,7 @@ Shape legend: b images, n landmarks.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -199,6 +200,27 @@ class Trainer(Generic[Network]):
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def train_on(
+    folder: Path,
+    network: Network,
+    task: Task,
+    labels: np.ndarray,
+    training: TrainingSettings,
+    seed: int,
+    advance: Callable[[int, str], None] | None = None,
+) -> Network:
+    """Train on the same labels (crop frames) in every epoch, from wherever the folder's training stands.
+
+    Returns:
+        The network with its averaged weights, in evaluation mode, on the training's device.
+    """
+    trainer = Trainer(folder, network, make_accelerator(), task, training, seed)
+    trainer.resume()
+    trainer.fit(lambda epoch: (labels, {}), advance=advance)
+    with trainer.averaged_weights() as averaged:
+        return copy.deepcopy(averaged)
 
 
 class _Swapped(Generic[Network]):
