@@ -12,6 +12,7 @@ import pytest
 from commands import invoke, succeed
 
 from semalign.data import LabelStore, open_300w, read_pts
+from semalign.models import pretrained
 from semalign.pipeline import load_recipe, shipped_recipes
 
 TINY = ["network.width=16", "network.input_size=64", "network.heatmap_size=32", "start.epochs=1", "alignment.epochs=1"]
@@ -196,6 +197,18 @@ def test_the_whole_chain(faces: Path, tmp_path: Path) -> None:
     version = LabelStore(labels).read(1)
     np.testing.assert_allclose(read_pts((exported / version.ids[0]).with_suffix(".pts")), version.points[0], atol=1e-3)
     assert succeed("data", "check", exported)
+
+
+def test_a_shipped_model_goes_by_its_name_in_every_command(faces: Path, tmp_path: Path) -> None:
+    succeed("evaluate", "default", "--data", faces, "--json", tmp_path / "errors.json")
+    written = json.loads((tmp_path / "errors.json").read_text(encoding="utf-8"))
+    assert written["model"] == f"{pretrained.DEFAULT}.safetensors"
+    assert 0 < written["subsets"]["all"]["nme_interpupil"] < 100
+    assert "1" in succeed("search", "default", "--data", faces, "--out", tmp_path / "labels")
+    assert f"{pretrained.DEFAULT} (default)" in succeed("models")
+    assert succeed("models", "default").startswith(f"# {pretrained.DEFAULT}\n")
+    result = invoke("evaluate", "defualt", "--data", faces)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
 
 
 def test_listing_no_labels_says_what_to_give(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from worlds import NETWORK
 
 from semalign.data import read_pts
 from semalign.data.crops import CropSettings
-from semalign.detect import Detector, DetectorSettings, Face, pretrained
+from semalign.detect import Detector, DetectorSettings, Face
 from semalign.detect.detector import as_boxes, as_picture, boxes_of_points, overlap
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, save_model
@@ -235,26 +235,6 @@ def test_a_device_that_is_not_there_is_refused(dots):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="looks"):
         DetectorSettings(**wrong)
-
-
-def test_shipped_models_go_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    shipped = {"default": tmp_path / "default.safetensors", "small": tmp_path / "small.safetensors"}
-    monkeypatch.setattr(pretrained, "available", lambda: shipped)
-    assert pretrained.resolve("small") == shipped["small"]
-    assert pretrained.resolve("default") == shipped["default"]
-    assert pretrained.resolve("sub/default") == Path("sub/default")
-    assert pretrained.resolve("mine.safetensors") == Path("mine.safetensors")
-    assert pretrained.resolve(Path("small")) == Path("small")
-    with pytest.raises(SemalignError, match="did you mean 'small'"):
-        pretrained.resolve("smal")
-    monkeypatch.setattr(pretrained, "available", dict)
-    with pytest.raises(SemalignError, match="none came with this installation"):
-        Detector.from_pretrained("default")
-
-
-def test_every_shipped_model_can_be_loaded():
-    for name, path in pretrained.available().items():
-        assert path.is_file() and Detector.from_pretrained(name, "cpu").scheme.count > 0
 
 
 def test_a_face_cannot_be_changed_and_writes_itself(dots, tmp_path: Path):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def bench(
     models: Annotated[
-        list[Path] | None, argument("[MODEL]...", "Trained models; without any, a compact one with random weights.")
+        list[str] | None,
+        argument("[MODEL]...", "Model files or shipped models; without any, a compact one with random weights."),
     ] = None,
     threads: Annotated[
         int | None, option("--threads", "N", "Threads of one call.", default="one per core", min=1)
@@ -34,7 +35,7 @@ def bench(
     yardstick is a four-stack hourglass of FAN-4's shape (crops of 256×256, heatmaps of 64×64) with random weights.
 
     Examples:
-        semalign bench
+        semalign bench default
         semalign bench runs/300w/aligned/model.safetensors --threads 1 --json bench.json
     """
     import os
@@ -44,14 +45,14 @@ def bench(
     from semalign import files
     from semalign.cli.progress import stage_of
     from semalign.export.timing import RUNTIMES, BenchSettings, contestants, fresh_models, measure
-    from semalign.models.checkpoint import load_model
+    from semalign.models import pretrained
     from semalign.pipeline.summary import hardware, versions
 
     settings = BenchSettings(threads or os.cpu_count() or 1, rounds)
     fresh = fresh_models(yardstick=not no_yardstick)
     if models:
         fresh.pop(next(iter(fresh)))
-    entered_models = {str(path): load_model(path) for path in models or ()} | fresh
+    entered_models = {name: pretrained.load(name) for name in models or ()} | fresh
     runtimes = RUNTIMES[:1] if no_onnx else RUNTIMES
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
         with stage_of("preparing") as progress:

@@ -41,6 +41,7 @@ def export(
     the file's metadata. With --data, the file's points are compared with those of the model.
 
     Examples:
+        semalign export default landmarks.onnx
         semalign export runs/300w/aligned/model.safetensors model.onnx
         semalign export runs/300w/aligned/model.safetensors small.onnx --int8 --data ~/300w
     """
@@ -49,11 +50,11 @@ def export(
     from semalign.errors import SemalignError
     from semalign.export import export_onnx, quantize_onnx
     from semalign.export.runtime import input_squares
-    from semalign.models.checkpoint import load_model
+    from semalign.models import pretrained
 
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
-    loaded = load_model(model)
+    loaded = pretrained.load(model)
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
         crops = None if data is None else _crops(loaded, data, count, Path(folder))
         if int8 and crops is not None:
@@ -75,7 +76,7 @@ def _crops(model: Any, data: Path, count: int, folder: Path) -> Any:
     from semalign.data.crops import build_crops
     from semalign.errors import SemalignError
 
-    samples = open_dataset(data).select(split="train").samples
+    samples = open_dataset(data, model.scheme).select(split="train").samples
     if not samples:
         raise SemalignError(f"{data}: holds no training faces; give a data set that does.")
     chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)

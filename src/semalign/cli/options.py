@@ -29,7 +29,12 @@ RecipeName = Annotated[
 OtherRecipe = Annotated[
     str | None, option("--recipe", "RECIPE", "Settings of this recipe, not those stored in the model.")
 ]
-Model = Annotated[Path, argument("MODEL", "A trained model, such as aligned/model.safetensors of a run.")]
+Model = Annotated[
+    str,
+    argument(
+        "MODEL", "A model file, such as aligned/model.safetensors of a run, or a shipped model (`semalign models`)."
+    ),
+]
 Data = Annotated[Path, option("--data", "PATH", "Data set: a folder in the layout of 300W, complete or partial.")]
 RecipeData = Annotated[
     Path | None,

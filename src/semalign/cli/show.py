@@ -1,4 +1,4 @@
-"""The commands that show what ships with Semalign: recipes and landmark schemes."""
+"""The commands that show what ships with Semalign: recipes, landmark schemes and models."""
 
 from __future__ import annotations
 
@@ -39,4 +39,24 @@ def schemes() -> None:
     tables.print_schemes([load_scheme(name) for name in shipped_schemes()])
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"recipes": recipes, "schemes": schemes}
+def models(
+    name: Annotated[str | None, argument("[NAME]", "Print this model's card.")] = None,
+) -> None:
+    """List the shipped models with their terms, or print the card of one: data, figures, speed, known failures.
+
+    A model's name, or `default`, stands wherever a command asks for a model.
+
+    Examples:
+        semalign models
+        semalign models default
+    """
+    from semalign.cli import tables
+    from semalign.models import pretrained
+
+    if name is not None:
+        typer.echo(pretrained.card(name), nl=False)
+        return
+    tables.print_models(pretrained.available(), pretrained.DEFAULT)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"models": models, "recipes": recipes, "schemes": schemes}

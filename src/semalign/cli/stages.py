@@ -164,6 +164,7 @@ def evaluate(
     rates are in %, and auc_interocular_8 is the area under the cumulative curve up to 8 %.
 
     Example:
+        semalign evaluate default --data ~/300w --json default.json
         semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w
     """
     from semalign import files, pipeline

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from semalign.data import CheckReport, LabelVersion
     from semalign.schemes import LandmarkScheme
 
@@ -46,6 +48,22 @@ def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
     for scheme in schemes:
         numbers = (scheme.count, len(scheme.pairs), len(scheme.curves), len(scheme.strong))
         table.add_row(scheme.name, *map(str, numbers), ", ".join(scheme.regions))
+    _show(table)
+
+
+def print_models(models: Mapping[str, Path], default: str) -> None:
+    """Shipped models, with what each may be used for."""
+    from semalign.models.checkpoint import load_model
+
+    table = _table("model", "landmarks", "input", "parameters", "MiB", "terms", words=("terms",))
+    for name, path in models.items():
+        model = load_model(path)
+        side = model.network.settings.input_size
+        millions = sum(parameter.numel() for parameter in model.network.parameters()) / 1e6
+        size = f"{path.stat().st_size / 2**20:.1f}"
+        shown = f"{name} (default)" if name == default else name
+        terms = str(model.about.get("terms", ""))
+        table.add_row(shown, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
     _show(table)
 
 

@@ -19,11 +19,11 @@ from jaxtyping import Float, UInt8
 
 from semalign.data.crops import CropCache, box_sides, crop_maps, cut
 from semalign.data.images import read_image
-from semalign.detect import pretrained
 from semalign.detect.faces import CascadeFinder, FaceFinder
 from semalign.detect.result import Face
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.models import pretrained
+from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
 from semalign.training.inference import Predictions, detect
 
@@ -80,7 +80,7 @@ class Detector:
         Raises:
             SemalignError: an unknown name, a file that is no model, a device that is not there.
         """
-        return cls(load_model(pretrained.resolve(name_or_path)), device, finder, settings)
+        return cls(pretrained.load(name_or_path), device, finder, settings)
 
     @property
     def scheme(self) -> LandmarkScheme:

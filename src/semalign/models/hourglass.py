@@ -28,6 +28,7 @@ class HourglassSettings:
     stacks: int = 2
     width: int = 96
     depth: int = 3
+    growth: float = 1.0  # channels of a scale, in those of the scale above it
     block: Literal["basic", "bottleneck"] = "basic"
     upsampling: Literal["shuffle", "bilinear", "transposed"] = "shuffle"
 
@@ -37,6 +38,14 @@ class HourglassSettings:
             raise ValueError(f"input_size must be a multiple of {4 * 2**self.depth} for depth {self.depth}")
         if trunk * factor != self.heatmap_size or factor not in (1, 2, 4, 8):
             raise ValueError("heatmap_size must be 1, 2, 4 or 8 times a quarter of input_size")
+        if self.growth < 1:
+            raise ValueError("growth must be at least 1")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of every scale of a hourglass, finest first; multiples of 8 below the first."""
+        below = (8 * round(self.width * self.growth**scale / 8) for scale in range(1, self.depth + 1))
+        return (self.width, *(below if self.growth > 1 else [self.width] * self.depth))
 
     @property
     def upsampling_factor(self) -> int:
@@ -76,14 +85,15 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: `depth` times halved and brought back, with a skip branch at each scale."""
+    """One hourglass: halved and brought back for every scale below the first, with a skip branch at each."""
 
-    def __init__(self, width: int, depth: int, kind: str) -> None:
+    def __init__(self, widths: tuple[int, ...], kind: str) -> None:
         super().__init__()
+        width, below = widths[:2]
         self.skip = Residual(width, width, kind)
-        self.down = Residual(width, width, kind)
-        self.inner = Hourglass(width, depth - 1, kind) if depth > 1 else Residual(width, width, kind)
-        self.up = Residual(width, width, kind)
+        self.down = Residual(width, below, kind)
+        self.inner = Hourglass(widths[1:], kind) if len(widths) > 2 else Residual(below, below, kind)
+        self.up = Residual(below, width, kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
@@ -136,7 +146,7 @@ class StackedHourglass(nn.Module):
             nn.ReLU(inplace=True),
             Residual(width, width, kind),
         )
-        self.hourglasses = nn.ModuleList(Hourglass(width, settings.depth, kind) for _ in range(settings.stacks))
+        self.hourglasses = nn.ModuleList(Hourglass(settings.widths, kind) for _ in range(settings.stacks))
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 1, bias=False), BatchNorm(width), nn.ReLU(inplace=True))
             for _ in range(settings.stacks)

@@ -24,7 +24,8 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation import evaluate_predictions
 from semalign.files import refuse_occupied, write_json, write_text
-from semalign.models.checkpoint import Model, load_model
+from semalign.models import pretrained
+from semalign.models.checkpoint import Model
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
@@ -135,7 +136,7 @@ def train(
 
 
 def align(
-    model: Path,
+    model: str | Path,
     data: Path,
     out: Path,
     *,
@@ -150,7 +151,7 @@ def align(
     The network, its crops and its σ are the model's; everything else is the recipe's (the model's own one by default).
     """
     out, progress = Path(out), _shown(progress)
-    start = load_model(Path(model))
+    start = pretrained.load(model)
     recipe = _fitting(recipe, start)
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
     _claim(out, recipe, resume)
@@ -160,7 +161,7 @@ def align(
 
 
 def search(
-    model: Path,
+    model: str | Path,
     data: Path,
     out: Path,
     *,
@@ -173,7 +174,7 @@ def search(
     The observations are the labels of the last version there, or the annotations where there is none.
     """
     progress = progress or SilentProgress()
-    loaded = load_model(Path(model))
+    loaded = pretrained.load(model)
     recipe = _fitting(recipe, loaded)
     faces, held_out, _ = _open(recipe, data, Path(out), keep_going, progress)
     _say_skipped(faces, held_out, progress)
@@ -200,7 +201,7 @@ def search(
         latest.ids,
         found.points,
         iteration=latest.iteration + 1,
-        provenance={"source": "search", "model": Path(model).name, **search_provenance(recipe)},
+        provenance={"source": "search", "model": pretrained.resolve(model).name, **search_provenance(recipe)},
         prior_cost=found.prior_cost,
         likelihood_cost=found.likelihood_cost,
         confidence=found.confidence,
@@ -208,7 +209,7 @@ def search(
 
 
 def evaluate_model(
-    model: Path,
+    model: str | Path,
     data: Path,
     *,
     keep_going: bool = False,
@@ -219,7 +220,7 @@ def evaluate_model(
     """Every figure of a model on a data set's test faces, JSON-ready.
 
     Args:
-        model: its file.
+        model: its file, or the name of a shipped one.
         data: the data set's folder, complete or partial.
         keep_going: leave bad samples out and list them.
         labels: a label folder (its last version) to measure against, instead of the truth (synthetic) or the annotations.
@@ -227,7 +228,7 @@ def evaluate_model(
         progress: told what goes on.
     """
     progress = progress or SilentProgress()
-    loaded = load_model(Path(model))
+    loaded = pretrained.load(model)
     dataset = open_dataset(Path(data), loaded.scheme, keep_going=keep_going)
     chosen = dataset if split == "all" else dataset.select(split="test" if split == "test" else "train")
     if not len(chosen):
@@ -241,7 +242,7 @@ def evaluate_model(
             found = detect(loaded, faces.crops, advance=advance)
     reference, source = _reference(faces, labels)
     return {
-        "model": Path(model).name,
+        "model": pretrained.resolve(model).name,
         "about": dict(loaded.about),
         "data": {
             "name": faces.dataset.name,

@@ -6,6 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from semalign.errors import SemalignError
+from semalign.models.checkpoint import Model, load_model
+from semalign.schemes import LandmarkScheme
 from semalign.schemes.scheme import refuse_unknown
 
 DEFAULT = "300w-compact"  # the model that this name stands for; a file of its own of this name comes first
@@ -36,3 +38,20 @@ def resolve(name_or_path: str | Path) -> Path:
         )
     refuse_unknown([text], shipped, "model", " (neither shipped nor the path of a .safetensors file)")
     return shipped[text]
+
+
+def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Model:
+    """A shipped model by its name, or the model of a file; raises as `resolve` and `semalign.models.checkpoint.load_model`."""
+    return load_model(resolve(name_or_path), scheme)
+
+
+def card(name: str) -> str:
+    """A shipped model's card (Markdown): data, recipe, figures, speed, terms, known failures.
+
+    Raises:
+        SemalignError: a name that is not shipped.
+    """
+    shipped = available()
+    name = DEFAULT if name == "default" and name not in shipped else name
+    refuse_unknown([name], shipped, "model", "")
+    return shipped[name].with_suffix(".md").read_text(encoding="utf-8")
