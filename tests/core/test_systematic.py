@@ -87,6 +87,12 @@ def test_modes_are_used_where_there_is_a_bias_and_only_there(faces):
     assert choose_modes(plane(faces["truth"]), annotated, (0, 30)) == 0
 
 
+def test_modes_are_not_used_to_come_near_labels_that_repeat_the_network(faces):
+    predicted, found, annotated = (plane(faces[name]) for name in ("truth", "predicted", "annotated"))
+    assert choose_modes(predicted, found, (0, 1)) == 1
+    assert choose_modes(predicted, found, (0, 1), judged_by=annotated) == 0
+
+
 def test_one_face_has_no_dialect_but_its_own_offset(faces):
     one = [plane(faces[name][:1]) for name in ("predicted", "annotated")]
     assert choose_modes(*one, (0, 5)) == 0

@@ -17,7 +17,7 @@ from semalign.export import Landmarker, OnnxModel, export_onnx, quantize_onnx
 from semalign.export.runtime import input_squares
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import build_hourglass
-from semalign.training.inference import predict
+from semalign.training.inference import detect, predict
 
 onnx = pytest.importorskip("onnx")
 
@@ -52,6 +52,19 @@ def test_a_crop_cache_gives_what_the_pytorch_path_gives(exported: Any, cache: Cr
     np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
     assert np.array_equal(input_squares(cache, np.arange(len(cache))), exported.images)
     assert found.points.dtype == ours.points.dtype == np.float64
+
+
+def test_a_model_with_a_mirrored_look_is_exported_with_it(exported: Any, cache: CropCache, tmp_path: Path) -> None:
+    model = replace(exported.model, views=2)
+    export_onnx(tmp_path / "two.onnx", model)
+    ours = detect(model, cache)
+    found = OnnxModel(tmp_path / "two.onnx", threads=1).predict(cache, batch_size=4)
+    np.testing.assert_allclose(found.points, ours.points, atol=0.02)  # a pixel of a crop is two of these images
+    np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
+    assert np.abs(ours.points - detect(exported.model, cache).points).max() > 0.05
+    np.testing.assert_array_equal(ours.points, detect(exported.model, cache, views=2).points)
+    with pytest.raises(SemalignError, match="views"):
+        export_onnx(tmp_path / "four.onnx", replace(model, views=4))
 
 
 def test_int8_stays_near_and_is_integer_arithmetic(exported: Any) -> None:

@@ -97,6 +97,26 @@ def test_a_model_of_another_scheme_is_refused(model, tmp_path):
         load_model(tmp_path / "m.safetensors", load_scheme("aflw19"))
 
 
+def test_a_model_file_keeps_how_its_crops_are_read(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, replace(model, views=2))
+    assert load_model(path).views == 2
+    save_model(path, model)
+    assert load_model(path).views == 1
+
+
+def test_scales_of_a_hourglass_may_grow_wider():
+    settings = replace(NETWORK, width=8, depth=3, growth=2.0, input_size=64)
+    assert settings.widths == (8, 16, 32, 64)
+    assert replace(settings, growth=1.0).widths == (8, 8, 8, 8)
+    assert replace(settings, width=20, growth=1.5).widths == (20, 32, 48, 64)
+    wide, even = (build_hourglass(s, 5, seed=0) for s in (settings, replace(settings, growth=1.0)))
+    assert count_parameters(wide) > 4 * count_parameters(even)
+    assert wide(torch.rand(1, 3, 64, 64))[-1].shape == (1, 5, 32, 32)
+    with pytest.raises(ValueError, match="growth"):
+        replace(settings, growth=0.5)
+
+
 def test_a_dialect_comes_back_from_the_file_and_corrects_what_the_network_says(model, tmp_path):
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(60, model.scheme.count, 2)) + 5 * rng.normal(size=(model.scheme.count, 2))

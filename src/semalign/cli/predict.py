@@ -50,9 +50,16 @@ def predict(
         option("--least-score", "S", "Found faces that are less sure are dropped, 0 to 1.", default=True, min=0, max=1),
     ] = 0.4,
     views: Annotated[
-        int,
-        option("--views", "N", "Looks at each face whose mean counts: steadier, slower.", default=True, min=1, max=4),
-    ] = 1,
+        int | None,
+        option(
+            "--views",
+            "N",
+            "Looks at each face whose mean counts, 1 to 4: steadier, slower.",
+            default="the model's own",
+            min=1,
+            max=4,
+        ),
+    ] = None,
     no_smoothing: Annotated[
         bool, flag("--no-smoothing", "Leave the landmarks of videos as each frame gives them.")
     ] = False,

@@ -96,15 +96,26 @@ def choose_modes(
     candidates: Sequence[int],
     folds: int = 5,
     seed: int = 0,
+    judged_by: Float[np.ndarray, "b n 2"] | None = None,
 ) -> int:
-    """The number of modes whose dialect, learned on the other folds, brings a fold nearest to its annotations.
+    """The number of modes whose dialect, learned on the other folds, brings a fold nearest to what it is judged by.
 
     Distances count in units of the face's size. Of equal ones the first candidate wins.
+
+    Args:
+        predicted: points of any frame.
+        annotated: what the dialects are learned from.
+        candidates: numbers of modes.
+        folds: of the faces.
+        seed: of the folds.
+        judged_by: default: `annotated`. Labels found with the network's help resemble it in every detail, so that more modes
+            always bring it nearer to them; annotations do not.
 
     Raises:
         ValueError: there is no candidate.
     """
     fold = np.random.default_rng(seed).permutation(len(predicted)) % min(folds, len(predicted))
+    reference = annotated if judged_by is None else judged_by
     size = np.abs(_align(to_complex(predicted))[1])
     errors = dict.fromkeys(candidates, 0.0)
     for index in np.unique(fold):
@@ -114,7 +125,7 @@ def choose_modes(
         whole = learn_dialect(predicted[rest], annotated[rest], max(candidates))
         for modes in errors:
             found = whole.shortened(modes).corrected(predicted[part])
-            errors[modes] += float((np.linalg.norm(found - annotated[part], axis=2) / size[part]).sum())
+            errors[modes] += float((np.linalg.norm(found - reference[part], axis=2) / size[part]).sum())
     return min(errors, key=errors.__getitem__)
 
 

@@ -36,13 +36,13 @@ class DetectorSettings:
     """How a detector looks at faces."""
 
     looks: int = 2  # at each face; every one after the first at the box of the points before
-    views: int = 1  # mean heatmap of so many views (semalign.training.views), 1 to 4; steadier and slower
+    views: int | None = None  # mean heatmap of so many views (semalign.training.views), 1 to 4; None = the model's own
     least_score: float = 0.4  # a face found with less is none; boxes that are given are always kept
     most_overlap: float = 0.5  # of two found faces that share more of their union, the surer one stays
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if self.looks < 1 or not 1 <= self.views <= 4 or self.batch_size < 1:
+        if self.looks < 1 or not 1 <= (self.views or 1) <= 4 or self.batch_size < 1:
             raise ValueError("looks and batch_size must be at least 1, views between 1 and 4")
 
 
@@ -155,11 +155,12 @@ class Detector:
     def _predict(self, pictures: Sequence[np.ndarray], owners: np.ndarray, boxes: np.ndarray) -> Predictions:
         """Landmarks of the face in each box of its picture."""
         settings, size = self.settings, self.model.network.settings.input_size
-        crop = self.model.crop if settings.views > 1 else replace(self.model.crop, margin=1.0)
+        views = self.model.views if settings.views is None else settings.views
+        crop = self.model.crop if views > 2 else replace(self.model.crop, margin=1.0)
         maps, pixels = crop_maps(boxes, crop, size)
         images = np.stack([cut(pictures[owner], matrix, pixels) for owner, matrix in zip(owners, maps, strict=True)])
         cache = CropCache(tuple(map(str, range(len(boxes)))), images, maps, size)
-        return detect(self.model, cache, settings.batch_size, views=settings.views)
+        return detect(self.model, cache, settings.batch_size, views=views)
 
 
 def boxes_of_points(seen: Predictions, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:

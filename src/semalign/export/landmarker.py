@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from semalign.core.heatmaps import Decoded, decode_heatmaps
 from semalign.core.systematic import Dialect
+from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
 
 Pixels = Literal["uint8", "float32"]
@@ -33,6 +34,11 @@ class Landmarker(nn.Module):
         self.network, self.sigma, self.pixels = model.network, model.sigma, pixels
         self.input_size = model.network.settings.input_size
         self.landmarks = model.network.landmarks
+        if model.views > 2:
+            raise SemalignError(
+                f"a model with {model.views} views of each crop has no form in one graph; 1 or 2 (the mirror image) have."
+            )
+        self.views, self.flip_index = model.views, list(model.scheme.flip_index)
         self.correct: nn.Module = nn.Identity() if model.dialect is None else DialectLayer(model.dialect)
         self.eval()
 
@@ -40,10 +46,17 @@ class Landmarker(nn.Module):
         """Points (x, y) in the input frame (pixels of the crop, centres at integers) and the heatmaps' peaks."""
         if self.pixels == "uint8":
             images = images.float() / 255
-        heatmaps = self.network(images)[-1]
+        heatmaps = self._heatmaps(images)
         decoded = decode_heatmaps(heatmaps, self.sigma)
         scale = self.input_size / heatmaps.shape[-1]
         return Decoded(self.correct((decoded.points + 0.5) * scale - 0.5), decoded.confidence)
+
+    def _heatmaps(self, images: Tensor) -> Tensor:
+        """As `semalign.training.views.mean_heatmaps`, where mirroring is exact."""
+        if self.views == 1:
+            return self.network(images)[-1]
+        plain, mirrored = self.network(torch.cat([images, images.flip(-1)]))[-1].chunk(2)
+        return (plain + mirrored.flip(-1)[:, self.flip_index]) / 2
 
     def example(self, batch: int = 2) -> Tensor:
         """Black crops of the right shape and type."""

@@ -35,6 +35,7 @@ class Model:
     Attributes:
         sigma: of the Gaussians that the network was trained on, in pixels of its heatmaps.
         dialect: what its predictions differ from the annotations as a function of the shape; None = not known.
+        views: looks at a crop whose mean heatmap is decoded, 1 to 4 (`semalign.training.views`).
         about: where it comes from (recipe, data, seed, versions), JSON values only.
     """
 
@@ -44,6 +45,7 @@ class Model:
     sigma: float
     about: Mapping[str, Any] = field(default_factory=dict)
     dialect: Dialect | None = None
+    views: int = 1
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -54,6 +56,7 @@ def save_model(path: Path, model: Model) -> None:
         "scheme": model.scheme.to_dict(),
         "crop": asdict(model.crop),
         "sigma": model.sigma,
+        "views": model.views,
         "about": dict(model.about),
     }
     tensors = weights_of(model.network)
@@ -92,10 +95,11 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
         dialect = Dialect(**{key: value.double().numpy() for key, value in parts.items()}) if parts else None
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
+        views = int(description.get("views", 1))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
     refuse_other_scheme(path, own, scheme)
-    return Model(network.eval(), own, crop, sigma, about, dialect)
+    return Model(network.eval(), own, crop, sigma, about, dialect, views)
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:

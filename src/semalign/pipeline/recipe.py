@@ -19,7 +19,13 @@ from semalign.errors import SemalignError
 from semalign.models.hourglass import HourglassSettings
 from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.settings import SynthesisSettings
-from semalign.training.settings import AlternationSettings, DialectSettings, HeatmapSettings, TrainingSettings
+from semalign.training.settings import (
+    AlternationSettings,
+    DialectSettings,
+    HeatmapSettings,
+    ReadoutSettings,
+    TrainingSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Recipe:
     alternation: AlternationSettings = field(default_factory=AlternationSettings)
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
     dialect: DialectSettings = field(default_factory=DialectSettings)
+    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 
 
 def shipped_recipes() -> tuple[str, ...]:

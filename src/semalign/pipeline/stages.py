@@ -132,7 +132,8 @@ class Stages:
             self._dialect(network, last_labels(), trainer.training.precision),
             self.about | {"stage": title},
         )
-        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect)
+        views = self.recipe.readout.views
+        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect, views)
         if trainer.accelerator.is_main_process:
             save_model(path, model)
         trainer.accelerator.wait_for_everyone()
@@ -140,11 +141,15 @@ class Stages:
 
     def _dialect(self, network: StackedHourglass, labels: np.ndarray, precision: str) -> Dialect | None:
         """What the finished network's predictions on the training faces differ from their labels systematically."""
-        settings, usable = self.recipe.dialect, np.isfinite(labels).all(axis=(1, 2))
+        settings, annotations = self.recipe.dialect, self.train.dataset.points()
+        usable = np.isfinite(labels).all(axis=(1, 2)) & np.isfinite(annotations).all(axis=(1, 2))
         if not settings.modes or not usable.any():
             return None
-        predicted = predict(network, self.train.crops, self.sigma, precision=precision).points[usable]
-        modes = choose_modes(predicted, labels[usable], settings.modes, settings.folds)
+        views, flip = self.recipe.readout.views, self.scheme.flip_index
+        predicted = predict(
+            network, self.train.crops, self.sigma, precision=precision, views=views, flip_index=flip
+        ).points[usable]
+        modes = choose_modes(predicted, labels[usable], settings.modes, settings.folds, judged_by=annotations[usable])
         return learn_dialect(predicted, labels[usable], modes)
 
     def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:

@@ -85,10 +85,13 @@ def detect(
     crops: CropCache,
     batch_size: int = 32,
     precision: str = "fp32",
-    views: int = 1,
+    views: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Predictions:
-    """A model's landmarks on every crop: the network's, without what is systematic in them where the model knows it."""
-    flip = model.scheme.flip_index
-    found = predict(model.network, crops, model.sigma, batch_size, precision, views, flip, advance)
+    """A model's landmarks on every crop: the network's, without what is systematic in them where the model knows it.
+
+    Views are the model's own unless they are given.
+    """
+    flip, looks = model.scheme.flip_index, model.views if views is None else views
+    found = predict(model.network, crops, model.sigma, batch_size, precision, looks, flip, advance)
     return found if model.dialect is None else found._replace(points=model.dialect.corrected(found.points))

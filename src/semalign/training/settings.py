@@ -65,6 +65,17 @@ class DialectSettings:
 
 
 @dataclass(frozen=True)
+class ReadoutSettings:
+    """How a finished detector reads a crop."""
+
+    views: int = 1  # looks whose mean heatmap is decoded, 1 to 4: 2 adds the mirrored crop; steadier and slower
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.views <= 4:
+            raise ValueError("views must be 1 to 4")
+
+
+@dataclass(frozen=True)
 class AlternationSettings:
     """The alternation of label search and training (Sec. 4.4)."""
 
