@@ -55,7 +55,8 @@ class Landmarker(nn.Module):
         """As `semalign.training.views.mean_heatmaps`, where mirroring is exact."""
         if self.views == 1:
             return self.network(images)[-1]
-        plain, mirrored = self.network(torch.cat([images, images.flip(-1)]))[-1].chunk(2)
+        both = self.network(torch.cat([images, images.flip(-1)]))[-1]
+        plain, mirrored = both[: images.shape[0]], both[images.shape[0] :]  # `len` would fix the number of crops
         return (plain + mirrored.flip(-1)[:, self.flip_index]) / 2
 
     def example(self, batch: int = 2) -> Tensor:
