@@ -1,6 +1,8 @@
-"""Writes the detector's figures of a finished run as a dated CSV: one row for each model, repeat and subset.
+"""Writes the figures of finished runs as a dated CSV for each recipe: detectors by model and subset, labels, seconds.
 
-python benchmarks/run_figures.py RUN [RUN ...]
+    python benchmarks/run_figures.py RUN [RUN ...]
+
+Runs of one recipe, with other seeds, go into one file.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ FIGURES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
-    for run in parser.parse_args().runs:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        path = write_results(f"run-{summary['recipe']}", rows_of(summary), summary["hardware"])
-        Console().print(f"written: {path}")
+    summaries = [json.loads((run / "summary.json").read_text(encoding="utf-8")) for run in parser.parse_args().runs]
+    for recipe in dict.fromkeys(summary["recipe"] for summary in summaries):
+        chosen = [summary for summary in summaries if summary["recipe"] == recipe]
+        rows = [row for summary in chosen for row in rows_of(summary)]
+        Console().print(f"written: {write_results(f'run-{recipe}', rows, chosen[0]['hardware'])}")
 
 
 def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +63,8 @@ def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
             rows.append(
                 common | {"model": "labels", "subset": key, "by iteration, % of the outer-eye distance": series}
             )
-    return rows
+    seconds = sum(value for key, value in summary["seconds"].items() if key != "total")
+    return [*rows, common | {"model": "all stages", "seconds": round(summary["seconds"].get("total", seconds))}]
 
 
 if __name__ == "__main__":

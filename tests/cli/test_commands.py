@@ -13,6 +13,7 @@ from commands import invoke, succeed
 
 from semalign.data import LabelStore, open_300w, read_pts
 from semalign.models import pretrained
+from semalign.models.checkpoint import load_model
 from semalign.pipeline import load_recipe, shipped_recipes
 
 TINY = ["network.width=16", "network.input_size=64", "network.heatmap_size=32", "start.epochs=1", "alignment.epochs=1"]
@@ -197,6 +198,16 @@ def test_the_whole_chain(faces: Path, tmp_path: Path) -> None:
     version = LabelStore(labels).read(1)
     np.testing.assert_allclose(read_pts((exported / version.ids[0]).with_suffix(".pts")), version.points[0], atol=1e-3)
     assert succeed("data", "check", exported)
+
+
+def test_a_recipe_for_synthetic_faces_trains_without_data(tmp_path: Path) -> None:
+    few = (*TINY, "synthesis.count=8", "synthesis.test_count=2", "synthesis.face.size=64")
+    settings = [word for setting in few for word in ("--set", setting)]
+    model = tmp_path / "out" / "model.safetensors"
+    assert succeed("train", "synthetic-detector", "--out", tmp_path / "out", *settings) == f"model: {model}\n"
+    assert load_model(model).views == 2
+    result = invoke("train", "300w-detector", "--out", tmp_path / "none")
+    assert result.exit_code == 2 and "--data" in result.stderr
 
 
 def test_a_shipped_model_goes_by_its_name_in_every_command(faces: Path, tmp_path: Path) -> None:

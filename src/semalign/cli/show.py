@@ -25,7 +25,7 @@ def recipes(
         typer.echo(pipeline.recipe_text(name), nl=False)
         return
     for shipped in pipeline.shipped_recipes():
-        typer.echo(f"{shipped:<16}{pipeline.load_recipe(shipped).description}")
+        typer.echo(f"{shipped:<20}{pipeline.load_recipe(shipped).description}")
 
 
 def schemes() -> None:

@@ -61,8 +61,8 @@ def run(
 
 def train(
     recipe: RecipeName,
-    data: Data,
     out: Out,
+    data: RecipeData = None,
     resume: Resume = False,
     seed: Seed = None,
     keep_going: KeepGoing = False,

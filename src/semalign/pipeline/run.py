@@ -120,16 +120,21 @@ def _evaluate(
 
 def train(
     recipe: Recipe,
-    data: Path,
+    data: Path | None,
     out: Path,
     *,
     resume: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a detector on the annotations with the recipe's `start` settings; returns the model's file."""
+    """Train a detector on the annotations with the recipe's `start` settings; returns the model's file.
+
+    Without `data`, a recipe for synthetic faces makes its own.
+    """
     out, progress = Path(out), _shown(progress)
     _claim(out, recipe, resume)
+    with make_accelerator().main_process_first():
+        data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
     stages.start(out)
     return out / MODEL

@@ -1,0 +1,210 @@
+"""What `semalign predict` does with pictures that nobody trained on: faces found, errors, sloppy boxes, confidences.
+
+    python benchmarks/predict.py --data 300w --data video_frames [--model default] [--worst worst.png]
+
+Three tables, each a dated CSV:
+
+- predict-path: every test picture goes through the detector as a user's would, with its own face detection. Which share of
+  the annotated faces is found (a face whose box shares half of the union with the annotated landmarks' box), the error of
+  those, and that of the same faces from the annotated box.
+- predict-boxes: the annotated boxes, shifted in every direction and scaled, with one look at each face and with two.
+- predict-confidence: landmarks by their confidence in ten equal groups, and how far off they are.
+
+Errors are in % of the distance of the outer eye corners (nme_interocular) and of the pupils (nme_interpupil).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from results import write_results
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from semalign.core.metrics import distances, interocular, interpupil, landmark_boxes
+from semalign.data import open_dataset, read_image
+from semalign.data.pts import read_pts
+from semalign.detect import Detector, Face
+from semalign.detect.detector import overlap
+from semalign.models.pretrained import resolve
+
+SAME = 0.5  # intersection over union of the landmarks' boxes of a face that is taken to be found
+SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the box's side
+SCALES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
+DIRECTIONS = 8
+GROUPS = 10
+FAR = 10.0  # % of the outer eyes' distance beyond which a landmark is lost
+WORST = 20
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The test pictures of a data set."""
+
+    name: str
+    pictures: list[np.ndarray]
+    points: np.ndarray  # (b, n, 2), annotated
+    boxes: np.ndarray  # (b, 4), of the annotated landmarks
+
+
+def main(
+    data: Annotated[list[Path], typer.Option(help="Data set; its test faces are used, or all where it has none.")],
+    model: Annotated[str, typer.Option(help="A shipped model or a model file.")] = "default",
+    worst: Annotated[Path | None, typer.Option(help="Write the worst twenty found faces of the last data set.")] = None,
+) -> None:
+    """Measure, print and write the tables."""
+    detector = Detector.from_pretrained(model, "cpu")
+    name = {"model": resolve(model).name}
+    sets = [open_pictures(folder, detector) for folder in data]
+    path, found = [], {}
+    for pictures in sets:
+        row, found[pictures.name] = through_predict(detector, pictures)
+        path.append(name | row)
+    finish("predict-path", path)
+    finish("predict-boxes", [name | row for row in sloppy_boxes(detector, sets[0])])
+    finish("predict-confidence", [name | row for row in by_confidence(detector, sets[0])])
+    if worst is not None:
+        write_worst(worst, sets[-1], found[sets[-1].name], detector)
+
+
+def open_pictures(folder: Path, detector: Detector) -> Pictures:
+    """A data set of a known layout, or a folder of pictures with .pts beside them."""
+    if annotated := sorted(folder.glob("*.pts")):
+        files, name = [path.with_suffix(".jpg") for path in annotated], folder.name
+        points = np.stack([read_pts(path) for path in annotated])
+    else:
+        dataset = open_dataset(folder, detector.scheme)
+        test = dataset.select(split="test")
+        dataset = test if len(test) else dataset
+        files, name, points = [sample.image for sample in dataset.samples], dataset.name, dataset.points()
+    pictures = [read_image(path) for path in track(files, f"reading {name}")]
+    return Pictures(name, pictures, points, landmark_boxes(points))
+
+
+def through_predict(detector: Detector, pictures: Pictures) -> tuple[dict[str, Any], list[Face | None]]:
+    """The row of one data set, and of each picture the found face, or None."""
+    found: list[Face | None] = []
+    others = 0
+    for picture, box in zip(track(pictures.pictures, "predict"), pictures.boxes, strict=True):
+        faces = detector(picture)
+        shares = [overlap(face.box, box.tolist()) for face in faces]
+        best = int(np.argmax(shares)) if shares else -1
+        hit = best >= 0 and shares[best] >= SAME
+        found.append(faces[best] if hit else None)
+        others += len(faces) - int(hit)
+    rows = np.array([face is not None for face in found])
+    own = np.stack([face.points for face in found if face is not None])
+    given = np.concatenate(
+        [points_of(detector, p, b[None]) for p, b in zip(pictures.pictures, pictures.boxes, strict=True)]
+    )
+    return {
+        "data": pictures.name,
+        "faces": len(found),
+        "found, %": 100 * float(rows.mean()),
+        "faces elsewhere, a picture": others / len(found),
+        **errors("found", own, pictures.points[rows], detector),
+        **errors("the same from the annotated box", given[rows], pictures.points[rows], detector),
+        **errors("all from the annotated box", given, pictures.points, detector),
+    }, found
+
+
+def errors(title: str, found: np.ndarray, points: np.ndarray, detector: Detector) -> dict[str, float]:
+    return {
+        f"{title}: nme_interpupil": float(nme_of(found, points, interpupil(points, detector.scheme)).mean()),
+        f"{title}: nme_interocular": float(nme_of(found, points, interocular(points, detector.scheme)).mean()),
+    }
+
+
+def nme_of(found: np.ndarray, points: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """(b,) mean distance of a face's landmarks, % of the unit."""
+    return np.asarray(100 * distances(found, points).mean(axis=1) / unit)
+
+
+def points_of(detector: Detector, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    return np.stack([face.points for face in detector(picture, boxes)])
+
+
+def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
+    """Errors from boxes that are shifted or scaled, with one look and with two."""
+    unit = interocular(pictures.points, detector.scheme)
+    changes = [(shift, 1.0) for shift in SHIFTS] + [(0.0, scale) for scale in SCALES if scale != 1]
+    rows = []
+    for shift, scale in track(changes, "boxes"):
+        row: dict[str, Any] = {"shift": shift, "scale": scale}
+        for looks in (1, 2):
+            looking = Detector(detector.model, "cpu", detector.finder, replace(detector.settings, looks=looks))
+            boxes = [shifted(box, shift, scale, index) for index, box in enumerate(pictures.boxes)]
+            faces = looking.batch(pictures.pictures, [box[None] for box in boxes])
+            error = nme_of(np.stack([of_one.points for (of_one,) in faces]), pictures.points, unit)
+            row |= {f"{looks} look{'s' * (looks > 1)}: nme_interocular": float(error.mean())}
+            row |= {f"{looks} look{'s' * (looks > 1)}: failures beyond 8 %": 100 * float((error > 8).mean())}
+        rows.append(row)
+    return rows
+
+
+def shifted(box: np.ndarray, shift: float, scale: float, index: int) -> np.ndarray:
+    """The box scaled about its middle and shifted in one of eight directions, the next one for each face."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    angle = 2 * np.pi * index / DIRECTIONS
+    centre = centre + shift * 2 * half.max() * np.array([np.cos(angle), np.sin(angle)])
+    return np.concatenate([centre - scale * half, centre + scale * half])
+
+
+def by_confidence(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
+    """Landmarks in groups of rising confidence, and their errors in % of the outer eyes' distance."""
+    faces = [face for (face,) in detector.batch(pictures.pictures, [box[None] for box in pictures.boxes])]
+    unit = interocular(pictures.points, detector.scheme)[:, None]
+    apart = (100 * distances(np.stack([face.points for face in faces]), pictures.points) / unit).ravel()
+    confidence = np.stack([face.confidence for face in faces]).ravel()
+    groups: Sequence[np.ndarray] = np.array_split(np.argsort(confidence), GROUPS)
+    return [
+        {
+            "confidence from": float(confidence[rows].min()),
+            "to": float(confidence[rows].max()),
+            "landmarks": len(rows),
+            "median error": float(np.median(apart[rows])),
+            "90 % within": float(np.quantile(apart[rows], 0.9)),
+            f"beyond {FAR:.0f} %, %": 100 * float((apart[rows] > FAR).mean()),
+        }
+        for rows in groups
+    ]
+
+
+def write_worst(path: Path, pictures: Pictures, found: Sequence[Face | None], detector: Detector) -> None:
+    """A sheet of the found faces with the largest errors, landmarks found (coloured by confidence) and annotated (white)."""
+    rows = [row for row, face in enumerate(found) if face is not None]
+    own = np.stack([face.points for face in found if face is not None])
+    error = nme_of(own, pictures.points[rows], interocular(pictures.points[rows], detector.scheme))
+    tiles = []
+    for place in np.argsort(-error)[:WORST]:
+        row, face = rows[place], found[rows[place]]
+        assert face is not None
+        canvas = face.draw(pictures.pictures[row])
+        for x, y in pictures.points[row]:
+            cv2.circle(canvas, (round(x), round(y)), 1, (255, 255, 255), -1)
+        cv2.putText(canvas, f"{error[place]:.1f}", (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 0), 1)
+        tiles.append(cv2.resize(canvas, (240, 240)))
+    while len(tiles) % 5:
+        tiles.append(np.zeros_like(tiles[0]))
+    sheet = np.concatenate([np.concatenate(tiles[start : start + 5], axis=1) for start in range(0, len(tiles), 5)])
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def finish(name: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(*rows[0], title=name)
+    for row in rows:
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console = Console(width=200)
+    console.print(table)
+    console.print(f"written: {write_results(name, rows)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
