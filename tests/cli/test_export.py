@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from commands import invoke, succeed
 from worlds import NETWORK
 
 from semalign.data.crops import CropSettings
-from semalign.models.checkpoint import Model, save_model
+from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
@@ -50,6 +51,19 @@ def test_export_writes_a_file_that_gives_points(onnx_file: tuple[Path, str]) -> 
     assert printed == f"onnx model: {path}\n"
     found = OnnxModel(path, threads=1)(np.zeros((2, 3, 64, 64), np.uint8))
     assert found.points.shape == (2, 68, 2)
+
+
+def test_a_small_model_file_has_half_the_size_and_the_same_answers(model: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.safetensors"
+    printed = succeed("export", model, small, "--format", "safetensors", "--terms", "free")
+    assert printed == f"model: {small}\n"
+    whole, half = load_model(model), load_model(small)
+    assert half.about == {"terms": "free"} and whole.about == {"terms": "research only"}
+    assert small.stat().st_size < 0.6 * model.stat().st_size
+    picture = torch.rand(1, 3, 64, 64)
+    assert torch.allclose(whole.network(picture)[-1], half.network(picture)[-1], atol=1e-3)
+    result = invoke("export", model, tmp_path / "x", "--format", "safetensors", "--int8")
+    assert result.exit_code == 2 and not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The command that writes a model for use without PyTorch."""
+"""The command that writes a model for others to use: without PyTorch, or as a small model file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 
 from semalign.cli.options import Model, argument, flag, option
 
-Format = Literal["onnx"]
+Format = Literal["onnx", "safetensors"]
 Pixels = Literal["uint8", "float32"]
 
 
 def export(
     model: Model,
     out: Annotated[Path, argument("OUT", "File to write, such as model.onnx.")],
-    kind: Annotated[Format, option("--format", "FORMAT", "File format: onnx.", default=True)] = "onnx",
+    kind: Annotated[
+        Format, option("--format", "FORMAT", "onnx, or safetensors: a model file of half the size.", default=True)
+    ] = "onnx",
     pixels: Annotated[
         Pixels,
         option("--pixels", "TYPE", "Crops the file takes: uint8 (0 to 255) or float32 (0 to 1), RGB.", default=True),
@@ -33,6 +35,9 @@ def export(
         int,
         option("--count", "N", "Training faces of --data to calibrate with and to compare on.", default=True, min=1),
     ] = 64,
+    terms: Annotated[
+        str | None, option("--terms", "TEXT", "Terms of use, written into a file of the format safetensors.")
+    ] = None,
 ) -> None:
     """Write a model with its decoding as an ONNX file: RGB crops in, landmark coordinates and confidences out.
 
@@ -44,17 +49,27 @@ def export(
         semalign export default landmarks.onnx
         semalign export runs/300w/aligned/model.safetensors model.onnx
         semalign export runs/300w/aligned/model.safetensors small.onnx --int8 --data ~/300w
+        semalign export runs/300w/aligned/model.safetensors small.safetensors --format safetensors --terms "research only"
     """
     import tempfile
+    from dataclasses import replace
 
     from semalign.errors import SemalignError
     from semalign.export import export_onnx, quantize_onnx
     from semalign.export.runtime import input_squares
     from semalign.models import pretrained
+    from semalign.models.checkpoint import save_model
 
+    if int8 and kind != "onnx":
+        raise SemalignError("--int8 is for ONNX files; leave it out, or choose --format onnx.")
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
     loaded = pretrained.load(model)
+    if kind == "safetensors":
+        about = dict(loaded.about) if terms is None else {**loaded.about, "terms": terms}
+        save_model(out, replace(loaded, about=about), half=True)
+        typer.echo(f"model: {out}")
+        return
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
         crops = None if data is None else _crops(loaded, data, count, Path(folder))
         if int8 and crops is not None:

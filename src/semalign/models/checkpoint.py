@@ -48,8 +48,11 @@ class Model:
     views: int = 1
 
 
-def save_model(path: Path, model: Model) -> None:
-    """Write a model file atomically."""
+def save_model(path: Path, model: Model, half: bool = False) -> None:
+    """Write a model file atomically; with `half`, weights of convolutions as float16 and the dialect as float32.
+
+    Such a file has half the size and is computed with in float32 all the same.
+    """
     description = {
         "format": FORMAT,
         "network": asdict(model.network.settings),
@@ -60,9 +63,12 @@ def save_model(path: Path, model: Model) -> None:
         "about": dict(model.about),
     }
     tensors = weights_of(model.network)
+    if half:
+        tensors = {name: value.half() if value.ndim > 1 else value for name, value in tensors.items()}
     if model.dialect is not None:
         tensors |= {
-            DIALECT + key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in vars(model.dialect).items()
+            DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if half else np.float64))
+            for key, value in vars(model.dialect).items()
         }
     save_tensors(path, tensors, description)
 
