@@ -17,10 +17,13 @@ integers.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -141,11 +144,31 @@ def search_maps(
     threads = torch.get_num_threads()
     if threads > 1 and len(o) > 1:
         ends = np.linspace(0, len(o), min(PARTS * threads, len(o)) + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(search, ends[:-1], ends[1:]))
+        list(_pool(threads, os.getpid()).map(search, ends[:-1], ends[1:]))
     else:
         search(0, len(o))
     return torch.from_numpy(points), torch.from_numpy(prior), torch.from_numpy(chi)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that live on, each on a processor of its own.
+
+    A system wakes threads where their waker runs, or starts them where their maker does, and parts them only after
+    milliseconds, which is as long as a search takes.
+
+    Args:
+        threads: how many.
+        process: whose they are; a forked process has none of its parent's.
+    """
+    places = itertools.cycle(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else None
+
+    def settle() -> None:
+        if places is not None:
+            with suppress(OSError):  # a processor that is no longer to be had
+                os.sched_setaffinity(0, {next(places)})  # of this thread alone
+
+    return ThreadPoolExecutor(threads, "search", settle)
 
 
 @compiled

@@ -56,7 +56,7 @@ class HourglassSettings:
 PRESETS = {
     "compact": HourglassSettings(),
     "standard": HourglassSettings(
-        input_size=256, heatmap_size=256, stacks=4, width=256, depth=4, block="bottleneck", upsampling="shuffle"
+        input_size=256, heatmap_size=256, stacks=4, width=256, depth=4, block="bottleneck", upsampling="bilinear"
     ),
 }
 
