@@ -30,7 +30,6 @@ from rich.table import Table
 
 from semalign.core.metrics import distances, interocular, interpupil, landmark_boxes
 from semalign.data import open_dataset, read_image
-from semalign.data.pts import read_pts
 from semalign.detect import Detector, Face
 from semalign.detect.detector import overlap
 from semalign.models.pretrained import resolve
@@ -75,17 +74,12 @@ def main(
 
 
 def open_pictures(folder: Path, detector: Detector) -> Pictures:
-    """A data set of a known layout, or a folder of pictures with .pts beside them."""
-    if annotated := sorted(folder.glob("*.pts")):
-        files, name = [path.with_suffix(".jpg") for path in annotated], folder.name
-        points = np.stack([read_pts(path) for path in annotated])
-    else:
-        dataset = open_dataset(folder, detector.scheme)
-        test = dataset.select(split="test")
-        dataset = test if len(test) else dataset
-        files, name, points = [sample.image for sample in dataset.samples], dataset.name, dataset.points()
-    pictures = [read_image(path) for path in track(files, f"reading {name}")]
-    return Pictures(name, pictures, points, landmark_boxes(points))
+    dataset = open_dataset(folder, detector.scheme)
+    test = dataset.select(split="test")
+    dataset = test if len(test) else dataset
+    points = dataset.points()
+    pictures = [read_image(sample.image) for sample in track(dataset.samples, f"reading {dataset.name}")]
+    return Pictures(dataset.name, pictures, points, landmark_boxes(points))
 
 
 def through_predict(detector: Detector, pictures: Pictures) -> tuple[dict[str, Any], list[Face | None]]:

@@ -35,13 +35,17 @@ Model = Annotated[
         "MODEL", "A model file, such as aligned/model.safetensors of a run, or a shipped model (`semalign models`)."
     ),
 ]
-Data = Annotated[Path, option("--data", "PATH", "Data set: a folder in the layout of 300W, complete or partial.")]
+Data = Annotated[
+    Path,
+    option("--data", "PATH", "Data set: 300W or another known one, complete or partial, or images with .pts files."),
+]
 RecipeData = Annotated[
     Path | None,
     option(
         "--data",
         "PATH",
-        "Data set: a folder in the layout of 300W, complete or partial. A recipe for synthetic faces makes its own.",
+        "Data set: 300W or another known one, complete or partial, or images with .pts files. A recipe for synthetic "
+        "faces makes its own.",
     ),
 ]
 Out = Annotated[Path, option("--out", "DIR", "Folder for everything that is written.")]

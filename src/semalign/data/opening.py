@@ -1,4 +1,4 @@
-"""Opens a data set by what its folder looks like: 300W (and synthetic sets in its layout), AFLW, 300-VW, WFLW or COFW."""
+"""Opens a data set by what its folder looks like: 300W (and synthetic sets like it), AFLW, 300-VW, WFLW, COFW, or one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from semalign.data import aflw, cofw, layout, vw300, w300, wflw
+from semalign.data import aflw, cofw, layout, plain, vw300, w300, wflw
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
@@ -32,6 +32,7 @@ LAYOUTS = (
     Layout("WFLW", wflw.has_wflw, wflw.scan_wflw, f"{wflw.LISTS}"),
     Layout("COFW", cofw.has_cofw, cofw.scan_cofw, cofw.WANTED),
 )
+PLAIN = Layout("a folder of one's own", plain.has_plain, plain.scan_plain, plain.WANTED)  # where it is none of those
 
 
 def open_dataset(root: str | Path, scheme: LandmarkScheme | None = None, *, keep_going: bool = False) -> Dataset:
@@ -66,27 +67,29 @@ def find_layout(given: Path) -> tuple[Layout, Path]:
             raise SemalignError(f"{given}: holds several data sets ({names}); give the folder of one of them.")
         if found:
             return found[0]
-    return LAYOUTS[0], _inside_300w(given)
+    return _part_or_plain(given)
 
 
 def _layouts(folder: Path) -> list[tuple[Layout, Path]]:
     return [(candidate, folder) for candidate in LAYOUTS if candidate.holds(folder)]
 
 
-def _inside_300w(given: Path) -> Path:
-    """The folder itself if it is a part of 300W, whose reader takes that, too.
+def _part_or_plain(given: Path) -> tuple[Layout, Path]:
+    """A part of 300W, whose reader takes that, too; else whatever has annotations.
 
     Raises:
         SemalignError: it is not there or belongs to no known data set.
     """
-    wanted = ", ".join(f"{candidate.wanted} ({candidate.name})" for candidate in LAYOUTS)
+    wanted = ", ".join(f"{candidate.wanted} ({candidate.name})" for candidate in (*LAYOUTS, PLAIN))
     if not os.path.isdir(given):
         what = "is a file, not a folder" if os.path.exists(given) else "there is no such folder"
         raise SemalignError(f"{given}: {what}; give the folder that holds {wanted}.")
     try:
         w300.find_root(given)
     except SemalignError:
+        if PLAIN.holds(given):
+            return PLAIN, given
         raise SemalignError(
             f"{given}: is no data set of a known layout; give the folder that holds {wanted}."
         ) from None
-    return given
+    return LAYOUTS[0], given

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -81,9 +81,9 @@ def scan_300w(root: str | Path, scheme: LandmarkScheme | None = None, keep_going
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
     for part in OFFICIAL:
-        for stem, files in _files(folder / part.folder).items():
+        for stem, files in annotated_files(folder / part.folder).items():
             try:
-                samples.append(_sample(folder, part, stem, files, scheme))
+                samples.append(read_sample(folder, part, stem, files, scheme))
             except SemalignError as error:
                 if not keep_going:
                     raise
@@ -167,7 +167,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise SemalignError(f"{folder}: cannot be read ({error.strerror}); check the folder's permissions.") from error
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
+def annotated_files(folder: Path) -> dict[str, list[Path]]:
     """Images and .pts of a folder by their common stem, in order of the names, without hidden and other files."""
     found: dict[str, list[Path]] = {}
     for entry in _entries(folder):
@@ -177,7 +177,12 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _sample(root: Path, part: Part, stem: str, files: list[Path], scheme: LandmarkScheme) -> Sample:
+def read_sample(root: Path, part: Part, stem: str, files: list[Path], scheme: LandmarkScheme) -> Sample:
+    """The face of an image and its `.pts`, the files of one stem.
+
+    Raises:
+        SemalignError: one of them is missing, there are several, or what `open_300w` refuses.
+    """
     images = [path for path in files if path.suffix.lower() in IMAGE_ENDINGS]
     annotations = [path for path in files if path.suffix.lower() == ".pts"]
     where = root / part.folder / stem
@@ -198,7 +203,8 @@ def _sample(root: Path, part: Part, stem: str, files: list[Path], scheme: Landma
             "replace the file or choose another scheme."
         )
     check_points(points, image_size(image), pts)
-    return Sample(f"{part.folder}/{image.name}", image, points, part.split, part.folder, part.group)
+    name = (PurePosixPath(part.folder) / image.name).as_posix()
+    return Sample(name, image, points, part.split, part.folder, part.group)
 
 
 def _missing(dataset: Dataset) -> tuple[str, ...]:
