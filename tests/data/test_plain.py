@@ -31,7 +31,7 @@ def test_a_flat_folder_is_a_data_set(tmp_path: Path) -> None:
     assert (dataset.name, dataset.scheme.name, dataset.ids()) == ("mine", "ibug68", ("a c.png", "b.png"))
     np.testing.assert_allclose(dataset.points(), [points[1], points[0]], atol=1e-9)
     assert {sample.split for sample in dataset.samples} == {"train"}
-    assert check_dataset(root).ok
+    assert check_dataset(root).counts == {"mine": 2}
 
 
 def test_folders_are_subsets_and_those_called_test_are_for_testing(tmp_path: Path) -> None:

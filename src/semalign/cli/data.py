@@ -15,7 +15,9 @@ Seed = Annotated[int, option("--seed", "S", "Seed; the same seed gives the same 
 
 
 def check(
-    path: Annotated[Path, argument("PATH", "Data set: a folder in the layout of 300W, complete or partial.")],
+    path: Annotated[
+        Path, argument("PATH", "Data set: 300W or another known one, complete or partial, or images with .pts files.")
+    ],
     scheme: Annotated[
         str | None, option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="ibug68")
     ] = None,

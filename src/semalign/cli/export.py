@@ -29,7 +29,7 @@ def export(
     ] = False,
     data: Annotated[
         Path | None,
-        option("--data", "PATH", "Faces for --int8, a folder in the layout of 300W; also compares the file's answers."),
+        option("--data", "PATH", "Faces for --int8, a data set; also compares the file's answers."),
     ] = None,
     count: Annotated[
         int,

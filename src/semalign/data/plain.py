@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from semalign.data.export import exported_version
@@ -26,7 +27,7 @@ def has_plain(folder: Path) -> bool:
 
 
 def scan_plain(root: str | Path, scheme: LandmarkScheme | None = None, keep_going: bool = False) -> Dataset:
-    """The data set in the folder `root`, named after it; subsets are the folders that hold the images.
+    """The data set in the folder `root`, named after it; subsets are the folders inside it.
 
     `scheme` defaults to the shipped one with as many points as the first annotation. Samples are checked as
     `semalign.data.w300.open_300w` does.
@@ -36,6 +37,7 @@ def scan_plain(root: str | Path, scheme: LandmarkScheme | None = None, keep_goin
             `skipped`, the first bad sample.
     """
     root = Path(root)
+    name = root.resolve().name
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
     for folder, _ in _walk(root):
@@ -45,14 +47,15 @@ def scan_plain(root: str | Path, scheme: LandmarkScheme | None = None, keep_goin
         for stem, files in annotated_files(folder).items():
             try:
                 scheme = _scheme_of(files) if scheme is None else scheme
-                samples.append(read_sample(root, part, stem, files, scheme))
+                sample = read_sample(root, part, stem, files, scheme)
+                samples.append(replace(sample, subset=name) if folder == root else sample)
             except SemalignError as error:
                 if not keep_going:
                     raise
                 skipped.append(((inside / files[0].name).as_posix(), str(error)))
     version = exported_version(root)
     notes = () if version is None else (f"The training labels are label version {version}, exported by Semalign.",)
-    return Dataset(root, root.resolve().name, scheme or load_scheme("ibug68"), tuple(samples), notes, tuple(skipped))
+    return Dataset(root, name, scheme or load_scheme("ibug68"), tuple(samples), notes, tuple(skipped))
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
