@@ -6,7 +6,8 @@
 
 For every model of the run: the error on the test faces of the bare network and of the detector, the number of modes that
 cross-validation chose, and the mean offset of the network's predictions on the training faces, which a network trained on
-mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down).
+mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down). And what the same network would
+have with the dialect that as many modes learn from the labels that the run found.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.core.metrics import interocular
+from semalign.core.systematic import learn_dialect
+from semalign.data import LabelStore
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline import SilentProgress, load_recipe
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
@@ -57,7 +60,12 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     model = load_model(folder / "model.safetensors")
     bare, whole = (errors(m, test) for m in (replace(model, dialect=None), model))
     annotations = train.dataset.points()
-    offset = detect(replace(model, dialect=None), train.crops).points - annotations
+    predicted = detect(replace(model, dialect=None), train.crops).points
+    offset = predicted - annotations
+    found = LabelStore(folder.parent / "labels").read()
+    assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
+    modes = 0 if model.dialect is None else model.dialect.modes
+    taught = errors(replace(model, dialect=learn_dialect(predicted, found.points, modes)), test)
     share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
     return {
         "run": folder.parent.name,
@@ -67,6 +75,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
         "modes": "none" if model.dialect is None else model.dialect.modes,
         **{f"{key}, bare": value for key, value in bare.items()},
         **{f"{key}, detector": value for key, value in whole.items()},
+        **{f"{key}, dialect of the found labels": value for key, value in taught.items()},
         "mean offset, right": float(share[..., 0].mean()),
         "mean offset, down": float(share[..., 1].mean()),
         "landmarks offset to the left": int((share[..., 0].mean(axis=0) < 0).sum()),

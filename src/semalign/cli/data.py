@@ -19,7 +19,8 @@ def check(
         Path, argument("PATH", "Data set: 300W or another known one, complete or partial, or images with .pts files.")
     ],
     scheme: Annotated[
-        str | None, option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="ibug68")
+        str | None,
+        option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="the data's own"),
     ] = None,
 ) -> None:
     """Read every image and annotation of a data set and list what is wrong.
