@@ -5,7 +5,8 @@
 Synthetic clips with exact truth in the three categories of `semalign.synthetic.video`, through the tracker of `semalign
 predict`, with its own face detection. For each kind of smoothing: the share of frames whose face is found; the error; the
 jitter, which is the standard deviation of what the error changes by from frame to frame (both in % of the outer-eye distance,
-nme_interocular); and the lag in frames, which is the regression of the error on the true motion of the frame.
+nme_interocular); and the lag in frames, which is the regression of the error, less its mean over the clip, on the true motion
+of the frame.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def measure(detector: Detector, clips: list[Clip], kind: str) -> dict[str, Any]:
         errors.append(np.linalg.norm(apart[seen], axis=2).mean(axis=1))
         both = seen[1:] & seen[:-1]
         changes.append(np.diff(apart, axis=0)[both].ravel())
-        motions.append(np.array([(apart[seen] * velocity[seen]).sum(), (velocity[seen] ** 2).sum()]))
+        varying = apart[seen] - apart[seen].mean(axis=0)
+        motions.append(np.array([(varying * velocity[seen]).sum(), (velocity[seen] ** 2).sum()]))
     seconds = time.perf_counter() - begin
     along, square = np.sum(motions, axis=0)
     return {
