@@ -204,8 +204,8 @@ def test_a_recipe_for_synthetic_faces_trains_without_data(tmp_path: Path) -> Non
     few = (*TINY, "synthesis.count=8", "synthesis.test_count=2", "synthesis.face.size=64")
     settings = [word for setting in few for word in ("--set", setting)]
     model = tmp_path / "out" / "model.safetensors"
-    assert succeed("train", "synthetic-detector", "--out", tmp_path / "out", *settings) == f"model: {model}\n"
-    assert load_model(model).views == 2
+    assert succeed("train", "demo", "--out", tmp_path / "out", *settings) == f"model: {model}\n"
+    assert load_model(model).scheme.count == 68
     result = invoke("train", "300w-detector", "--out", tmp_path / "none")
     assert result.exit_code == 2 and "--data" in result.stderr
 

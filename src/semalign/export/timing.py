@@ -30,6 +30,7 @@ from semalign.training.memory import keep_large_blocks
 
 YARDSTICK = HourglassSettings(input_size=256, heatmap_size=64, stacks=4, width=256, depth=4, block="bottleneck")
 RUNTIMES = ("PyTorch", "onnxruntime", "onnxruntime int8")
+REST = 0.05  # seconds in which the threads of the runtime before end their busy waiting, which takes cores from others
 CALIBRATION = 8  # crops: the time of int8 does not depend on how well it is calibrated
 
 
@@ -136,6 +137,7 @@ def measure(
         turns = settings.warmup + settings.rounds
         for turn in range(turns):
             for contestant, times in zip(entered, seconds, strict=True):
+                time.sleep(REST)
                 begin = clock()
                 contestant.run(contestant.crop)
                 if turn >= settings.warmup:

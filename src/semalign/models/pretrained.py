@@ -10,7 +10,7 @@ from semalign.models.checkpoint import Model, load_model
 from semalign.schemes import LandmarkScheme
 from semalign.schemes.scheme import refuse_unknown
 
-DEFAULT = "300w-compact"  # the model that this name stands for; a file of its own of this name comes first
+DEFAULT = "300w-detector"  # the model that this name stands for; a file of its own of this name comes first
 ENDING = ".safetensors"
 
 
