@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from results import finish
 
 from semalign.core.metrics import interocular
 from semalign.core.systematic import learn_dialect
@@ -40,12 +38,7 @@ def main() -> None:
     train, test = open_faces(options.run, options.data or options.run / "data")
     models = sorted(path.parent for path in options.run.glob("*/model.safetensors"))
     rows = [measure(folder, train, test) for folder in models]
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=150).print(table)
-    name = load_recipe(options.run / "recipe.toml").name
-    Console().print(f"written: {write_results(f'dialect-{name}', rows)}")
+    finish(f"dialect-{load_recipe(options.run / 'recipe.toml').name}", rows, digits=3)
 
 
 def open_faces(run: Path, data: Path) -> tuple[Faces, Faces]:

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from results import finish
 
 from semalign.data import open_dataset
-from semalign.data.crops import CropCache, build_crops
+from semalign.data.crops import build_crops
 from semalign.export import OnnxModel, export_onnx, quantize_onnx
 from semalign.export.runtime import input_squares
 from semalign.models import pretrained
@@ -36,11 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(options.model, options.data, Path(folder))
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=150).print(table)
-    Console().print(f"written: {write_results('export', rows)}")
+    finish("export", rows, digits=3)
 
 
 def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
@@ -54,22 +47,25 @@ def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     plain, int8 = folder / "float32.onnx", folder / "int8.onnx"
     export_onnx(plain, model)
     quantize_onnx(int8, plain, input_squares(seen, np.arange(len(seen)), "uint8"))
-    finders: dict[str, tuple[Callable[[CropCache], np.ndarray], Path]] = {
-        "PyTorch": (lambda _: ours, pretrained.resolve(name)),
-        "ONNX float32": (lambda faces: OnnxModel(plain).predict(faces).points, plain),
-        "ONNX int8": (lambda faces: OnnxModel(int8).predict(faces).points, int8),
-    }
-    common = {"model": pretrained.resolve(name).name, "data": dataset.name, "test faces": len(test)}
-    scale = np.hypot(*crops.image_to_crop[:, :, 0].T)[:, None]
     ours = detect(model, crops).points
-    rows = []
-    for title, (find, path) in finders.items():
-        points = find(crops)
-        moved = np.linalg.norm(points - ours, axis=2) * scale
-        error = quick_nme(points, test.points(), model.scheme)
-        most = {"largest difference, px of the crop": float(moved.max()), "MiB": path.stat().st_size / 2**20}
-        rows.append(common | {"form": title} | error | most)
-    return rows
+    found = (
+        ("PyTorch", pretrained.resolve(name), ours),
+        ("ONNX float32", plain, OnnxModel(plain).predict(crops).points),
+        ("ONNX int8", int8, OnnxModel(int8).predict(crops).points),
+    )
+    scale = np.hypot(*crops.image_to_crop[:, :, 0].T)[:, None]
+    return [
+        {
+            "model": pretrained.resolve(name).name,
+            "data": dataset.name,
+            "test faces": len(test),
+            "form": form,
+            **quick_nme(points, test.points(), model.scheme),
+            "largest difference, px of the crop": float((np.linalg.norm(points - ours, axis=2) * scale).max()),
+            "MiB": path.stat().st_size / 2**20,
+        }
+        for form, path, points in found
+    ]
 
 
 if __name__ == "__main__":

@@ -23,16 +23,15 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from results import write_results
-from rich.console import Console
+from results import finish
 from rich.progress import track
-from rich.table import Table
 
-from semalign.core.metrics import distances, interocular, interpupil, landmark_boxes
+from semalign.core.metrics import distances, interocular, landmark_boxes, nme
 from semalign.data import open_dataset, read_image
 from semalign.detect import Detector, Face
 from semalign.detect.detector import overlap
 from semalign.models.pretrained import resolve
+from semalign.pipeline.stages import quick_nme
 
 SAME = 0.5  # intersection over union of the landmarks' boxes of a face that is taken to be found
 SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the box's side
@@ -62,15 +61,14 @@ def main(
     detector = Detector.from_pretrained(model, "cpu")
     name = {"model": resolve(model).name}
     sets = [open_pictures(folder, detector) for folder in data]
-    path, found = [], {}
-    for pictures in sets:
-        row, found[pictures.name] = through_predict(detector, pictures)
-        path.append(name | row)
-    finish("predict-path", path)
+    given = [from_boxes(detector, pictures, list(pictures.boxes)) for pictures in sets]
+    found = [through_predict(detector, pictures) for pictures in sets]
+    path = [path_row(*one, detector) for one in zip(sets, given, found, strict=True)]
+    finish("predict-path", [name | row for row in path])
     finish("predict-boxes", [name | row for row in sloppy_boxes(detector, sets[0])])
-    finish("predict-confidence", [name | row for row in by_confidence(detector, sets[0])])
+    finish("predict-confidence", [name | row for row in by_confidence(detector, sets[0], given[0])])
     if worst is not None:
-        write_worst(worst, sets[-1], found[sets[-1].name], detector)
+        write_worst(worst, sets[-1], [face for face, _ in found[-1]], detector)
 
 
 def open_pictures(folder: Path, detector: Detector) -> Pictures:
@@ -82,63 +80,72 @@ def open_pictures(folder: Path, detector: Detector) -> Pictures:
     return Pictures(dataset.name, pictures, points, landmark_boxes(points))
 
 
-def through_predict(detector: Detector, pictures: Pictures) -> tuple[dict[str, Any], list[Face | None]]:
-    """The row of one data set, and of each picture the found face, or None."""
-    found: list[Face | None] = []
-    others = 0
+def from_boxes(detector: Detector, pictures: Pictures, boxes: Sequence[np.ndarray]) -> list[Face]:
+    """The face in a box of each picture."""
+    return [face for (face,) in detector.batch(pictures.pictures, [box[None] for box in boxes])]
+
+
+def through_predict(detector: Detector, pictures: Pictures) -> list[tuple[Face | None, int]]:
+    """Of each picture the found face, or None, and how many others."""
+    found = []
     for picture, box in zip(track(pictures.pictures, "predict"), pictures.boxes, strict=True):
         faces = detector(picture)
-        shares = [overlap(face.box, box.tolist()) for face in faces]
-        best = int(np.argmax(shares)) if shares else -1
-        hit = best >= 0 and shares[best] >= SAME
-        found.append(faces[best] if hit else None)
-        others += len(faces) - int(hit)
-    rows = np.array([face is not None for face in found])
-    own = np.stack([face.points for face in found if face is not None])
-    given = np.concatenate(
-        [points_of(detector, p, b[None]) for p, b in zip(pictures.pictures, pictures.boxes, strict=True)]
-    )
+        face = face_at(faces, box)
+        found.append((face, len(faces) - (face is not None)))
+    return found
+
+
+def face_at(faces: Sequence[Face], box: np.ndarray) -> Face | None:
+    """The face whose landmarks' box shares most of the union with this one, if it is enough."""
+    shares = [overlap(face.box, box.tolist()) for face in faces]
+    return faces[int(np.argmax(shares))] if shares and max(shares) >= SAME else None
+
+
+def path_row(
+    pictures: Pictures, given: Sequence[Face], found: Sequence[tuple[Face | None, int]], detector: Detector
+) -> dict[str, Any]:
+    """The row of one data set: faces from the annotated boxes, and those that were found."""
+    hits = [row for row, (face, _) in enumerate(found) if face is not None]
+    own = np.stack([face.points for face, _ in found if face is not None])
+    whole = np.stack([face.points for face in given])
+    cases = {
+        "found": (own, hits),
+        "the same from the annotated box": (whole[hits], hits),
+        "all from the annotated box": (whole, list(range(len(whole)))),
+    }
+    errors = {
+        f"{title}: {key}": value
+        for title, (points, rows) in cases.items()
+        for key, value in quick_nme(points, pictures.points[rows], detector.scheme).items()
+    }
     return {
         "data": pictures.name,
         "faces": len(found),
-        "found, %": 100 * float(rows.mean()),
-        "faces elsewhere, a picture": others / len(found),
-        **errors("found", own, pictures.points[rows], detector),
-        **errors("the same from the annotated box", given[rows], pictures.points[rows], detector),
-        **errors("all from the annotated box", given, pictures.points, detector),
-    }, found
-
-
-def errors(title: str, found: np.ndarray, points: np.ndarray, detector: Detector) -> dict[str, float]:
-    return {
-        f"{title}: nme_interpupil": float(nme_of(found, points, interpupil(points, detector.scheme)).mean()),
-        f"{title}: nme_interocular": float(nme_of(found, points, interocular(points, detector.scheme)).mean()),
+        "found, %": 100 * len(hits) / len(found),
+        "faces elsewhere, a picture": sum(others for _, others in found) / len(found),
+        **errors,
     }
-
-
-def nme_of(found: np.ndarray, points: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """(b,) mean distance of a face's landmarks, % of the unit."""
-    return np.asarray(100 * distances(found, points).mean(axis=1) / unit)
-
-
-def points_of(detector: Detector, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    return np.stack([face.points for face in detector(picture, boxes)])
 
 
 def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
     """Errors from boxes that are shifted or scaled, with one look and with two."""
     unit = interocular(pictures.points, detector.scheme)
     changes = [(shift, 1.0) for shift in SHIFTS] + [(0.0, scale) for scale in SCALES if scale != 1]
+    looking = {
+        f"{looks} look{'s' * (looks > 1)}": Detector(
+            detector.model, "cpu", detector.finder, replace(detector.settings, looks=looks)
+        )
+        for looks in (1, 2)
+    }
     rows = []
     for shift, scale in track(changes, "boxes"):
         row: dict[str, Any] = {"shift": shift, "scale": scale}
-        for looks in (1, 2):
-            looking = Detector(detector.model, "cpu", detector.finder, replace(detector.settings, looks=looks))
-            boxes = [shifted(box, shift, scale, index) for index, box in enumerate(pictures.boxes)]
-            faces = looking.batch(pictures.pictures, [box[None] for box in boxes])
-            error = nme_of(np.stack([of_one.points for (of_one,) in faces]), pictures.points, unit)
-            row |= {f"{looks} look{'s' * (looks > 1)}: nme_interocular": float(error.mean())}
-            row |= {f"{looks} look{'s' * (looks > 1)}: failures beyond 8 %": 100 * float((error > 8).mean())}
+        boxes = [shifted(box, shift, scale, index) for index, box in enumerate(pictures.boxes)]
+        for title, one in looking.items():
+            points = np.stack([face.points for face in from_boxes(one, pictures, boxes)])
+            error = nme(distances(points, pictures.points), unit)
+            row |= {f"{title}: nme_interocular": float(error.mean())}
+            row |= {f"{title}: failures beyond 8 %": 100 * float((error > 8).mean())}
         rows.append(row)
     return rows
 
@@ -151,9 +158,8 @@ def shifted(box: np.ndarray, shift: float, scale: float, index: int) -> np.ndarr
     return np.concatenate([centre - scale * half, centre + scale * half])
 
 
-def by_confidence(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
+def by_confidence(detector: Detector, pictures: Pictures, faces: Sequence[Face]) -> list[dict[str, Any]]:
     """Landmarks in groups of rising confidence, and their errors in % of the outer eyes' distance."""
-    faces = [face for (face,) in detector.batch(pictures.pictures, [box[None] for box in pictures.boxes])]
     unit = interocular(pictures.points, detector.scheme)[:, None]
     apart = (100 * distances(np.stack([face.points for face in faces]), pictures.points) / unit).ravel()
     confidence = np.stack([face.confidence for face in faces]).ravel()
@@ -175,7 +181,7 @@ def write_worst(path: Path, pictures: Pictures, found: Sequence[Face | None], de
     """A sheet of the found faces with the largest errors, landmarks found (coloured by confidence) and annotated (white)."""
     rows = [row for row, face in enumerate(found) if face is not None]
     own = np.stack([face.points for face in found if face is not None])
-    error = nme_of(own, pictures.points[rows], interocular(pictures.points[rows], detector.scheme))
+    error = nme(distances(own, pictures.points[rows]), interocular(pictures.points[rows], detector.scheme))
     tiles = []
     for place in np.argsort(-error)[:WORST]:
         row, face = rows[place], found[rows[place]]
@@ -189,15 +195,6 @@ def write_worst(path: Path, pictures: Pictures, found: Sequence[Face | None], de
         tiles.append(np.zeros_like(tiles[0]))
     sheet = np.concatenate([np.concatenate(tiles[start : start + 5], axis=1) for start in range(0, len(tiles), 5)])
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-
-
-def finish(name: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(*rows[0], title=name)
-    for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    console = Console(width=200)
-    console.print(table)
-    console.print(f"written: {write_results(name, rows)}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from semalign.files import write_text
 
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -36,6 +39,18 @@ def write_results(name: str, rows: Sequence[Mapping[str, Any]], hardware: str | 
     path = FOLDER / f"{name}_{today}.csv"
     write_text(path, text.getvalue())
     return path
+
+
+def finish(name: str, rows: Sequence[Mapping[str, Any]], digits: int = 2) -> None:
+    """Print the rows as a table and write them as `write_results` does."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*columns, title=name)
+    for row in rows:
+        values = (row.get(column, "") for column in columns)
+        table.add_row(*(f"{value:.{digits}f}" if isinstance(value, float) else str(value) for value in values))
+    console = Console(width=200)
+    console.print(table)
+    console.print(f"written: {write_results(name, rows)}")
 
 
 def processor() -> str:

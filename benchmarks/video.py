@@ -17,19 +17,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from results import write_results
-from rich.console import Console
+from predict import face_at
+from results import finish
 from rich.progress import track
-from rich.table import Table
 
 from semalign.core.metrics import interocular, landmark_boxes
 from semalign.detect import Detector, Frame, track_faces
-from semalign.detect.detector import overlap
 from semalign.models.pretrained import resolve
 from semalign.synthetic.video import Clip, category_settings, render_clip
 
 KINDS = ("none", "causal", "centred")
-SAME = 0.5  # intersection over union of the landmarks' boxes of a face that is taken to be found
 
 
 def main() -> None:
@@ -48,12 +45,7 @@ def main() -> None:
             | measure(detector, clips, kind)
             for kind in KINDS
         ]
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    console = Console(width=150)
-    console.print(table)
-    console.print(f"written: {write_results('video', rows)}")
+    finish("video", rows)
 
 
 def measure(detector: Detector, clips: list[Clip], kind: str) -> dict[str, Any]:
@@ -91,9 +83,9 @@ def followed(detector: Detector, clip: Clip, kind: str) -> np.ndarray:
     points = np.full(clip.truth.shape, np.nan)
     boxes = landmark_boxes(clip.truth)
     for frame, faces in track_faces(detector, frames, kind):  # type: ignore[arg-type]
-        shares = [overlap(face.box, boxes[frame.number].tolist()) for face in faces]
-        if shares and max(shares) >= SAME:
-            points[frame.number] = faces[int(np.argmax(shares))].points
+        face = face_at(faces, boxes[frame.number])
+        if face is not None:
+            points[frame.number] = face.points
     return points
 
 

@@ -35,11 +35,11 @@ def export(
         int,
         option("--count", "N", "Training faces of --data to calibrate with and to compare on.", default=True, min=1),
     ] = 64,
-    terms: Annotated[
-        str | None, option("--terms", "TEXT", "Terms of use, written into a file of the format safetensors.")
-    ] = None,
+    terms: Annotated[str | None, option("--terms", "TEXT", "Terms of use, written into the file.")] = None,
 ) -> None:
     """Write a model with its decoding as an ONNX file: RGB crops in, landmark coordinates and confidences out.
+
+    With --format safetensors it is a model file as before, with float16 weights: half as large, the same answers.
 
     Input `images` is (b, 3, s, s), any b. Outputs are `points` (b, n, 2), x and y in pixels of the crop with centres at
     integers from 0, and `confidence` (b, n). Landmark names, the crop's size around a face and the model's terms are in
@@ -65,9 +65,10 @@ def export(
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
     loaded = pretrained.load(model)
+    if terms is not None:
+        loaded = replace(loaded, about={**loaded.about, "terms": terms})
     if kind == "safetensors":
-        about = dict(loaded.about) if terms is None else {**loaded.about, "terms": terms}
-        save_model(out, replace(loaded, about=about), half=True)
+        save_model(out, loaded, half=True)
         typer.echo(f"model: {out}")
         return
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:

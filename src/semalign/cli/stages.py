@@ -163,7 +163,7 @@ def evaluate(
     points), nme_interocular by that of the outer eye corners, nme_box by the side of the face box; errors and failure
     rates are in %, and auc_interocular_8 is the area under the cumulative curve up to 8 %.
 
-    Example:
+    Examples:
         semalign evaluate default --data ~/300w --json default.json
         semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w
     """

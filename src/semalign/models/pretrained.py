@@ -29,15 +29,7 @@ def resolve(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(ENDING) or Path(text).name != text:
         return Path(name_or_path)
-    shipped = available()
-    if text == "default" and text not in shipped:
-        text = DEFAULT
-    if not shipped:
-        raise SemalignError(
-            f"the model {text!r} is unknown: none came with this installation; give the path of a model.safetensors."
-        )
-    refuse_unknown([text], shipped, "model", " (neither shipped nor the path of a .safetensors file)")
-    return shipped[text]
+    return _shipped(text, " (neither shipped nor the path of a .safetensors file)")
 
 
 def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Model:
@@ -51,7 +43,17 @@ def card(name: str) -> str:
     Raises:
         SemalignError: a name that is not shipped.
     """
+    return _shipped(name).with_suffix(".md").read_text(encoding="utf-8")
+
+
+def _shipped(name: str, where: str = "") -> Path:
+    """The file of a shipped model; `where` is for the message about an unknown name."""
     shipped = available()
-    name = DEFAULT if name == "default" and name not in shipped else name
-    refuse_unknown([name], shipped, "model", "")
-    return shipped[name].with_suffix(".md").read_text(encoding="utf-8")
+    if name == "default" and name not in shipped:
+        name = DEFAULT
+    if not shipped:
+        raise SemalignError(
+            f"the model {name!r} is unknown: none came with this installation; give the path of a model.safetensors."
+        )
+    refuse_unknown([name], shipped, "model", where)
+    return shipped[name]

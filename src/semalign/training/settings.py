@@ -71,8 +71,7 @@ class ReadoutSettings:
     views: int = 1  # looks whose mean heatmap is decoded, 1 to 4: 2 adds the mirrored crop; steadier and slower
 
     def __post_init__(self) -> None:
-        if not 1 <= self.views <= 4:
-            raise ValueError("views must be 1 to 4")
+        _check_views(self.views)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,11 @@ class AlternationSettings:
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
 
     def __post_init__(self) -> None:
-        if not 1 <= self.views <= 4:
-            raise ValueError("views must be 1 to 4")
+        _check_views(self.views)
         if self.searches < 0:
             raise ValueError("searches must be at least 0")
+
+
+def _check_views(views: int) -> None:
+    if not 1 <= views <= 4:
+        raise ValueError("views must be 1 to 4")
