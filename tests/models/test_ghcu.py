@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 from worlds import NETWORK
 
+from semalign.core.fusion import Fusion
+from semalign.core.gate import Gate
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.ghcu import (
-    Gate,
     Ghcu,
     GhcuSettings,
     build_ghcu,
@@ -30,6 +31,7 @@ from semalign.schemes import load_scheme
 
 TABLE_1 = [(5, 64, 128), (3, 64, 64), (3, 32, 32), (3, 32, 16), (3, 16, 8), (3, 16, 4)]
 GATE = Gate(low=3.0, distance=0.5, offset=-2.0)
+FUSION = Fusion(torch.rand(2, 68, 68, dtype=torch.float64), low=8.0, distance=0.7, offset=-8.0)
 
 
 def traced(size: int, landmarks: int = 5) -> list[tuple[int, int, int]]:
@@ -121,16 +123,21 @@ def ghcu() -> Ghcu:
     scheme = load_scheme("ibug68")
     network = build_ghcu(GhcuSettings(32), 68, 3)
     network(torch.rand(4, 68, 32, 32))  # moves the running statistics, which belong to the file
-    return Ghcu(network.eval(), scheme, GATE, {"seed": 3})
+    return Ghcu(network.eval(), scheme, GATE, FUSION, {"seed": 3})
 
 
-@pytest.mark.parametrize("gate", [None, GATE])
-def test_a_file_gives_the_same_unit_back(ghcu, gate, tmp_path):
-    save_ghcu(tmp_path / "g.safetensors", replace(ghcu, gate=gate))
+@pytest.mark.parametrize(("gate", "fusion"), [(None, None), (GATE, FUSION)])
+def test_a_file_gives_the_same_unit_back(ghcu, gate, fusion, tmp_path):
+    save_ghcu(tmp_path / "g.safetensors", replace(ghcu, gate=gate, fusion=fusion))
     loaded = load_ghcu(tmp_path / "g.safetensors", ghcu.scheme)
     heatmaps = torch.rand(2, 68, 32, 32)
     assert torch.equal(ghcu.network(heatmaps), loaded.network(heatmaps))
     assert (loaded.scheme, loaded.gate, loaded.about) == (ghcu.scheme, gate, {"seed": 3})
+    if fusion is None:
+        assert loaded.fusion is None
+    else:
+        assert torch.equal(loaded.fusion.covariance, fusion.covariance)
+        assert (loaded.fusion.low, loaded.fusion.distance, loaded.fusion.offset) == (8.0, 0.7, -8.0)
     assert not loaded.network.training
 
 
@@ -145,7 +152,7 @@ def test_other_files_are_refused_in_one_sentence(ghcu, tmp_path):
     with pytest.raises(SemalignError, match=r"'ibug68' \(68 points\).*'aflw19' \(19 points\)"):
         load_ghcu(path, load_scheme("aflw19"))
     for description, message in (
-        ({"kind": "ghcu", "format": 1}, "not a complete"),
+        ({"kind": "ghcu", "format": 2}, "not a complete"),
         ({"kind": "ghcu", "format": 9}, "format 9"),
     ):
         save_file({"a": torch.zeros(1)}, path, metadata={"semalign": json.dumps(description)})

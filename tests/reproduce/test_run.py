@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from contextlib import contextmanager
@@ -29,6 +30,12 @@ def test_an_unknown_table_is_told_what_there_is(tmp_path):
         reproduce(["table2"], tmp_path / "x", size="huge")
     with pytest.raises(SemalignError, match="--data wflw: is no data set of the paper; name one of 300w, aflw, 300vw"):
         reproduce(["table2"], tmp_path / "x", size="tiny", data={"wflw": tmp_path})
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_any_real_data_there_is_nothing_to_make_of_real_data_only(tmp_path):
+    with pytest.raises(SemalignError, match=r"add --data 300vw=PATH\."):
+        reproduce(["table8"], tmp_path / "x", size="tiny", data={"300w": tmp_path}, real_only=True)
     assert not (tmp_path / "x").exists()
 
 
@@ -94,3 +101,19 @@ def test_faces_in_the_layout_of_300w_are_taken_as_real(everything, tmp_path):
     assert "synthetic" not in table
     points = np.load(tmp_path / "out" / "work" / "300w" / "baseline" / "detected.npz")["points"]
     assert points.shape == (4, 68, 2)
+
+
+@pytest.mark.slow
+def test_with_real_data_only_no_synthetic_ones_are_made(everything, tmp_path):
+    data = tmp_path / "faces"
+    shutil.copytree(everything / "data" / "300w", data)
+    for name in ("synthetic.json", "truth.parquet"):
+        (data / name).unlink()
+    out = tmp_path / "out"
+    reproduce(["table6", "table8", "figure5"], out, size="tiny", data={"300w": data}, real_only=True)
+    assert json.loads((out / "asked.json").read_text()) == ["table6"]
+    assert not (out / "data").exists() and {path.name for path in (out / "work").iterdir()} == {"300w"}
+    with (out / "tables" / "table6.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["method"] for line in lines if line["ours"]} == {"300W Full (%)"}
+    assert {line["method"] for line in lines if line["paper"]} == {"300W Full (%)", "AFLW Full (%)"}

@@ -1,4 +1,4 @@
-"""The correction unit's training, its gate and its use, on a very small world."""
+"""The correction unit's training, its calibration and its uses, on a very small world."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ from worlds import NETWORK, Small
 
 from semalign.core.affine import transform_points
 from semalign.core.corruption import CorruptionSettings
-from semalign.core.heatmaps import Decoded, decode_heatmaps, render_gaussians
+from semalign.core.fusion import Fusion
+from semalign.core.gate import Gate
+from semalign.core.heatmaps import decode_heatmaps, render_gaussians
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
-from semalign.models.ghcu import Gate, Ghcu, GhcuSettings, build_ghcu, load_ghcu, to_square
+from semalign.models.ghcu import Ghcu, GhcuSettings, build_ghcu, load_ghcu, to_square
 from semalign.models.hourglass import StackedHourglass
 from semalign.schemes import load_scheme
 from semalign.training.correction import (
     MODEL,
     CorrectionSettings,
     CorrectionTask,
-    calibrate_gate,
+    calibrate,
     correct,
     draw_resolutions,
-    fit_gate,
     lower_resolution,
-    measures,
     predict_corrected,
     split_rows,
     train_ghcu,
-    unconfidence,
 )
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
@@ -77,7 +76,11 @@ def train(small: Small, folder: Path, training: TrainingSettings = TRAINING, see
 
 def same(first: Ghcu, second: Ghcu) -> bool:
     pairs = zip(first.network.state_dict().values(), second.network.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs) and first.gate == second.gate
+    fusions = [
+        (ghcu.fusion.covariance, ghcu.fusion.low, ghcu.fusion.distance) for ghcu in (first, second) if ghcu.fusion
+    ]
+    alike = len(fusions) == 2 and torch.equal(fusions[0][0], fusions[1][0]) and fusions[0][1:] == fusions[1][1:]
+    return alike and all(torch.equal(a, b) for a, b in pairs) and first.gate == second.gate
 
 
 def test_a_batch_holds_every_copy_at_the_units_resolution(small):
@@ -157,74 +160,53 @@ def test_held_out_faces_are_no_training_faces():
     assert [len(part) for part in split_rows(2, 0.9, 0)] == [1, 1]
 
 
-def gate_data(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Peaks with an error of 1 and, where they are low and far from the unit's point, 10; the unit's error is 3."""
-    rng = np.random.default_rng(seed)
-    measured = np.column_stack([rng.uniform(0, 1, 3000), rng.uniform(-5, 0, 3000)])
-    failed = 2 * measured[:, 0] + measured[:, 1] > -0.5
-    return measured, np.where(failed, 10.0, 1.0) + rng.normal(0, 0.3, 3000) - 3.0
-
-
-def test_the_gate_finds_which_landmarks_to_replace():
-    gate = fit_gate(*gate_data(0))
-    assert gate.low / gate.distance == pytest.approx(2.0, rel=0.15)
-    measured, gain = gate_data(1)
-    replaced = unconfidence(gate, torch.from_numpy(measured)[None])[0].numpy() > 0
-    assert float(((gain > 0) == replaced).mean()) > 0.97
-    assert gain[replaced].sum() > 0.97 * gain[gain > 0].sum()
-
-
-@pytest.mark.parametrize(("gain", "share"), [(-1.0, 0.0), (1.0, 1.0)])
-def test_a_unit_that_never_or_always_gains_is_used_never_or_always(gain, share):
-    measured, _ = gate_data(0)
-    gate = fit_gate(measured, np.full(len(measured), gain))
-    replaced = unconfidence(gate, torch.from_numpy(measured)[None]) > 0
-    assert float(replaced.float().mean()) == share
-    assert all(math.isfinite(value) for value in (gate.low, gate.distance, gate.offset))
-
-
-def test_equal_measures_share_their_fate_in_the_gate():
-    measured = np.zeros((4, 2))
-    gate = fit_gate(measured, np.array([5.0, -1.0, -1.0, -1.0]))
-    assert (unconfidence(gate, torch.zeros(1, 4, 2, dtype=torch.float64)) > 0).all()
-
-
-def test_measures_are_the_missing_height_and_the_distance_by_the_faces_size():
-    unit = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [10.0, 40.0]]])  # √(10·40) = 20
-    peaks = unit + torch.tensor([[[0.0, 0.0], [6.0, 8.0], [0.0, 2.0]]])
-    seen = measures(Decoded(peaks, torch.tensor([[1.0, 0.25, 0.9]])), unit)
-    assert torch.allclose(seen[0, :, 0], torch.tensor([0.0, 0.75, 0.1]))
-    assert torch.allclose(seen[0, :, 1].exp(), torch.tensor([1e-3, 0.5, 0.1]), atol=1e-6)
-
-
 def shape(count: int = 68) -> torch.Tensor:
     """(n, 2) points on a circle around the middle of a 32×32 heatmap."""
     turn = torch.arange(count) / count * 2 * math.pi
     return 15.5 + 9 * torch.stack([turn.cos(), turn.sin()], dim=-1)
 
 
-def unit_that_knows(gate: Gate | None) -> Ghcu:
+def unit_that_knows(gate: Gate | None, fusion: Fusion | None = None) -> Ghcu:
     """A unit that always gives `shape`."""
     network = build_ghcu(GhcuSettings(16), 68, 0, to_square(shape()[None], 32)[0]).eval()
     torch.nn.init.zeros_(network.output.weight)
-    return Ghcu(network, load_scheme("ibug68"), gate)
+    return Ghcu(network, load_scheme("ibug68"), gate, fusion)
 
 
-def test_correcting_replaces_all_or_what_the_gate_says():
+def failed_heatmaps() -> torch.Tensor:
+    """Of `shape`; landmark 3 has failed, landmark 5 is low."""
     shown = shape().clone()
     shown[3] += torch.tensor([8.0, -6.0])
     heatmaps = render_gaussians(shown[None], 32, 1.5)
     heatmaps[0, 3] *= 0.3  # failed: low and elsewhere
     heatmaps[0, 5] *= 0.3  # low, but where it should be
+    return heatmaps
+
+
+def test_correcting_replaces_all_or_what_the_gate_says():
+    heatmaps = failed_heatmaps()
     gate = Gate(low=1.0, distance=1.0, offset=1.0)
-    whole = correct(unit_that_knows(None), heatmaps, 1.5, gate=False)
+    whole = correct(unit_that_knows(None), heatmaps, 1.5, "alone")
     assert torch.allclose(whole.points[0], shape(), atol=1e-4) and whole.replaced.all()
-    gated = correct(unit_that_knows(gate), heatmaps, 1.5)
+    gated = correct(unit_that_knows(gate), heatmaps, 1.5, "gated")
     assert gated.replaced.nonzero().tolist() == [[0, 3]]
     assert torch.allclose(gated.points[0, 3], shape()[3], atol=1e-4)
     assert torch.equal(gated.points[0, 4:], decode_heatmaps(heatmaps, 1.5).points[0, 4:])
     assert torch.allclose(gated.confidence[0, 3:6], torch.tensor([0.3, 1.0, 0.3]), atol=0.1)
-    with pytest.raises(SemalignError, match="was not calibrated"):
+    with pytest.raises(SemalignError, match="was not calibrated to be used gated"):
+        correct(unit_that_knows(None), heatmaps, 1.5, "gated")
+
+
+def test_correcting_by_fusion_takes_sure_peaks_and_leaves_lost_ones_to_the_unit_and_their_neighbours():
+    """All peaks lie 0.5 px right of where the unit expects them but one, which has failed; the unit errs as a whole."""
+    heatmaps = failed_heatmaps().roll(1, dims=-1)
+    together = torch.full((2, 68, 68), 0.04**2, dtype=torch.float64) + 1e-8 * torch.eye(68, dtype=torch.float64)
+    fusion = Fusion(together, low=10.0, distance=2.0, offset=-4.0)
+    unit = unit_that_knows(None, fusion)
+    fused = correct(unit, heatmaps, 1.5)
+    assert torch.allclose(fused.points[0], shape() + torch.tensor([1.0, 0.0]), atol=0.1)
+    assert fused.replaced.all()
+    with pytest.raises(SemalignError, match="was not calibrated to be used fused"):
         correct(unit_that_knows(None), heatmaps, 1.5)
 
 
@@ -238,11 +220,15 @@ def test_calibration_opens_the_gate_for_a_blind_network_and_closes_it_for_one_th
     torch.nn.init.zeros_(unit.output.weight)
     for shown, opened in ((points, False), (torch.full_like(points, 40.0), True)):
         chosen = replace(task(small, SETTINGS, still), base=Knowing(shown))
-        gate = calibrate_gate(unit, chosen, labels, 1.5, seed=0)
+        gate, fusion = calibrate(unit, chosen, labels, 1.5, seed=0)
         heatmaps = Knowing(shown)(torch.zeros(1, 3, 64, 64))[-1]
-        replaced = correct(Ghcu(unit, small.dataset.scheme, gate), heatmaps, 1.5).replaced
+        ghcu = Ghcu(unit, small.dataset.scheme, gate, fusion)
+        replaced = correct(ghcu, heatmaps, 1.5, "gated").replaced
         inside = ((points > 1) & (points < 30)).all(-1)
         assert (replaced[0, inside] == opened).all()
+        fused = correct(ghcu, heatmaps, 1.5).points[0, inside]
+        expected = points + 0.5 if opened else points  # a unit that is wrong by half a pixel everywhere
+        assert torch.allclose(fused, expected[inside], atol=0.2)
 
 
 class Rendered(CorrectionTask):
@@ -271,7 +257,7 @@ def test_a_unit_learns_from_corrupted_heatmaps_where_the_points_are(small, tmp_p
 
 def test_a_finished_unit_is_only_read(small, tmp_path):
     ghcu = train(small, tmp_path)
-    assert ghcu.gate is not None and not ghcu.network.training
+    assert ghcu.gate is not None and ghcu.fusion is not None and not ghcu.network.training
     written = (tmp_path / MODEL).stat().st_mtime_ns
     assert same(train(small, tmp_path), ghcu)
     assert (tmp_path / MODEL).stat().st_mtime_ns == written
@@ -309,12 +295,17 @@ def test_predictions_come_back_into_the_images(small):
     base = model(small)
     closed, opened = (Gate(low=0.0, distance=0.0, offset=offset) for offset in (-1.0, 1.0))
     plain = predict(base.network, small.crops, base.sigma)
-    kept = predict_corrected(base, replace(unit_that_knows(closed), scheme=base.scheme), small.crops)
+    kept = predict_corrected(base, replace(unit_that_knows(closed), scheme=base.scheme), small.crops, "gated")
     assert np.allclose(kept.points, plain.points, atol=1e-3)
     assert np.allclose(kept.confidence, plain.confidence)
     told: list[int] = []
     taken = predict_corrected(
-        base, replace(unit_that_knows(opened), scheme=base.scheme), small.crops, batch_size=4, advance=told.append
+        base,
+        replace(unit_that_knows(opened), scheme=base.scheme),
+        small.crops,
+        "gated",
+        batch_size=4,
+        advance=told.append,
     )
     in_input = (shape().double() + 0.5) * 2 - 0.5
     inset = (small.crops.images.shape[1] - NETWORK.input_size) / 2

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from semalign.cli.options import Out, Resume, argument, option
+from semalign.cli.options import Out, Resume, argument, flag, option
 
 Size = Literal["tiny", "small", "compact", "paper"]
 
@@ -28,6 +28,9 @@ def reproduce(
         Size, option("--size", "SIZE", "tiny (a trial), small (two cores), compact or paper (a GPU).", default=True)
     ] = "small",
     seed: Annotated[int, option("--seed", "S", "Seed of everything random.", default=True, min=0)] = 0,
+    real_only: Annotated[
+        bool, flag("--real-only", "Leave out what --data gives no data for, instead of making synthetic ones.")
+    ] = False,
     resume: Resume = False,
 ) -> None:
     """The paper's tables and figures anew: its published figures, and beside them what is measured here.
@@ -44,8 +47,9 @@ def reproduce(
     from semalign.reproduce import reproduce as make
 
     page = make(
-        names or (), out, size=size, seed=seed, data=named_folders(data or ()), resume=resume, progress=RichProgress()
-    )
+        names or (), out, size=size, seed=seed, data=named_folders(data or ()), real_only=real_only, resume=resume,
+        progress=RichProgress(),
+    )  # fmt: skip
     typer.echo(f"report: {page}")
 
 

@@ -9,7 +9,7 @@ from semalign.data.images import read_image
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.opening import open_dataset
 from semalign.data.pts import read_pts, write_pts
-from semalign.data.samples import Dataset, Sample
+from semalign.data.samples import Dataset, Sample, join
 from semalign.data.video import open_video, read_picture
 from semalign.data.vw300 import open_300vw
 from semalign.data.w300 import open_300w
@@ -24,6 +24,7 @@ __all__ = [
     "check_dataset",
     "export_labels",
     "find_near_duplicates",
+    "join",
     "leaky_training_ids",
     "open_300vw",
     "open_300w",

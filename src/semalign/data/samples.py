@@ -71,6 +71,12 @@ class Dataset:
         )
         return replace(self, samples=chosen)
 
+    def grouped(self, group: str) -> Dataset:
+        """The same samples with a group, which also goes before their ids, so that those of two data sets never meet."""
+        samples = tuple(replace(sample, id=f"{group}/{sample.id}", group=group) for sample in self.samples)
+        truth = None if self.truth is None else {f"{group}/{name}": points for name, points in self.truth.items()}
+        return replace(self, samples=samples, truth=truth)
+
     def points(self) -> np.ndarray:
         """The annotations (b, n, 2) float64 in the image frame, as a new array."""
         if not self.samples:
@@ -87,3 +93,31 @@ class Dataset:
         for sample in self.samples:
             counts[sample.subset] = counts.get(sample.subset, 0) + 1
         return counts
+
+
+def join(first: Dataset, second: Dataset) -> Dataset:
+    """The samples of both, one after the other, as 300-VW's protocol trains on its own frames and on 300W.
+
+    The result has the first one's root and name, the notes of both, and a truth if both have one.
+
+    Raises:
+        SemalignError: they have different landmark schemes, or samples of the same id (see `Dataset.grouped`).
+    """
+    if first.scheme != second.scheme:
+        raise SemalignError(
+            f"{first.root} has the landmarks {first.scheme.name!r}, {second.root} has {second.scheme.name!r}; "
+            "only data sets of one scheme can be joined."
+        )
+    both = sorted(set(first.ids()) & set(second.ids()))
+    if both:
+        raise SemalignError(
+            f"{first.root} and {second.root} both have a sample {both[0]!r}; give one of them a group of its own."
+        )
+    truth = None if first.truth is None or second.truth is None else {**first.truth, **second.truth}
+    return replace(
+        first,
+        samples=(*first.samples, *second.samples),
+        notes=(*first.notes, *second.notes),
+        skipped=(*first.skipped, *second.skipped),
+        truth=truth,
+    )

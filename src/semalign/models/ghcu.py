@@ -23,13 +23,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from semalign.core.fusion import Fusion
+from semalign.core.gate import Gate
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_tensors, save_tensors, weights_of
 from semalign.models.norm import BatchNorm
 from semalign.schemes import LandmarkScheme
 
-FORMAT = 1
+FORMAT = 2
 KIND = "ghcu"
+COVARIANCE = "fusion.covariance"
 LARGEST = 256
 FIRST = (5, 64)  # kernel and channels of Conv1
 FOLLOWING = ((3, 64), (3, 32), (3, 32), (3, 16), (3, 16))  # of Conv2 to Conv6
@@ -146,43 +149,38 @@ def from_square(points: Float[Tensor, "b n 2"], size: int) -> Float[Tensor, "b n
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Which landmarks are taken from the unit: those at which a weighted sum of what tells of a failed peak is positive.
-
-    Fitted by `semalign.training.correction.calibrate_gate`.
-    """
-
-    low: float  # weight of 1 - the peak's height
-    distance: float  # weight of the logarithm of the distance between peak and unit, in shares of the face's size
-    offset: float  # added to the sum
-
-
-@dataclass(frozen=True)
 class Ghcu:
     """A trained unit and what it needs.
 
     Attributes:
-        gate: None if it was not calibrated; then its points can only be used all together.
+        gate: None if it was not calibrated.
+        fusion: the same.
         about: where it comes from (base network, data, seed, versions), JSON values only.
     """
 
     network: GhcuNetwork
     scheme: LandmarkScheme
     gate: Gate | None = None
+    fusion: Fusion | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_ghcu(path: Path, ghcu: Ghcu) -> None:
     """Write a unit's file atomically."""
+    tensors, fusion = weights_of(ghcu.network), ghcu.fusion
     description = {
         "format": FORMAT,
         "kind": KIND,
         "settings": asdict(ghcu.network.settings),
         "scheme": ghcu.scheme.to_dict(),
-        "calibration": None if ghcu.gate is None else asdict(ghcu.gate),
+        "gate": None if ghcu.gate is None else asdict(ghcu.gate),
+        "fusion": None,
         "about": dict(ghcu.about),
     }
-    save_tensors(path, weights_of(ghcu.network), description)
+    if fusion is not None:
+        tensors = {**tensors, COVARIANCE: fusion.covariance}
+        description["fusion"] = {"low": fusion.low, "distance": fusion.distance, "offset": fusion.offset}
+    save_tensors(path, tensors, description)
 
 
 def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
@@ -205,9 +203,11 @@ def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
             )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_ghcu(GhcuSettings(**description["settings"]), own.count, seed=0)
+        covariance = tensors.pop(COVARIANCE, None)
         network.load_state_dict(tensors)
-        calibration, about = description["calibration"], description["about"]
-        gate = None if calibration is None else Gate(**calibration)
+        gate = None if description["gate"] is None else Gate(**description["gate"])
+        fusion = None if covariance is None else Fusion(covariance, **description["fusion"])
+        about = description["about"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(
             f"{path}: is not a complete correction unit; train it again or use another file."
@@ -217,4 +217,4 @@ def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
             f"{path}: corrects the landmark scheme {own.name!r} ({own.count} points), but the network has "
             f"{scheme.name!r} ({scheme.count} points); train a unit for that network."
         )
-    return Ghcu(network.eval(), own, gate, about)
+    return Ghcu(network.eval(), own, gate, fusion, about)

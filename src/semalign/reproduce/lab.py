@@ -45,7 +45,7 @@ from semalign.pipeline.summary import versions
 from semalign.reproduce.outcome import Outcome
 from semalign.reproduce.protocols import NAMES, Protocol, make_protocol
 from semalign.reproduce.sizes import Size
-from semalign.training.correction import correct, predict_corrected, train_ghcu
+from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
 from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 from semalign.training.normalisation import righted, rotations_of, train_rotation
 from semalign.training.regression import predict_regressor, train_regressor
@@ -83,10 +83,20 @@ class Lab:
         seed: of data, networks and draws.
         data: folders of real data by name.
         progress: told what goes on.
+        real_only: protocols without real data are to be left out, see `has`.
     """
 
-    def __init__(self, out: Path, size: Size, seed: int, data: Mapping[str, Path], progress: Progress) -> None:
+    def __init__(
+        self,
+        out: Path,
+        size: Size,
+        seed: int,
+        data: Mapping[str, Path],
+        progress: Progress,
+        real_only: bool = False,
+    ) -> None:
         self.out, self.size, self.seed, self.data, self.progress = Path(out), size, seed, data, progress
+        self.real_only = real_only
         self._protocols: dict[str, Protocol] = {}
         self._righted: dict[str, Protocol] = {}
 
@@ -94,6 +104,10 @@ class Lab:
     def alignment(self) -> Alignment:
         """That of 'SA' where nothing is varied."""
         return Alignment(self.size.search.likelihood_weight, self.size.search.template, self.size.alternation.searches)
+
+    def has(self, name: str) -> bool:
+        """Whether a protocol is to be measured."""
+        return not self.real_only or name in self.data
 
     def protocol(self, name: str) -> Protocol:
         """A protocol with its faces."""
@@ -173,15 +187,14 @@ class Lab:
             detector, "detected", lambda: predict(model.network, crops, model.sigma).points, self.describe(detector)
         )
 
-    def corrected(self, detector: Detector, gate: bool = False) -> Outcome:
-        """The landmarks after the correction unit: all of them the unit's, or the unconfident ones alone."""
+    def corrected(self, detector: Detector, use: Use = "alone") -> Outcome:
+        """The landmarks after the correction unit, in one of its uses."""
         crops = self._faces(detector).test.crops
-        name, said = ("gated", "gated GHCU") if gate else ("corrected", "GHCU")
         return self._outcome(
             detector,
-            name,
-            lambda: predict_corrected(self.model(detector), self.unit(detector), crops, gate).points,
-            f"{self.describe(detector)}, {said}",
+            f"corrected-{use}",
+            lambda: predict_corrected(self.model(detector), self.unit(detector), crops, use).points,
+            f"{self.describe(detector)}, GHCU {use}",
         )
 
     def shape_fitted(self, detector: Detector, iterative: bool) -> Outcome:
@@ -361,8 +374,9 @@ class Lab:
         methods: dict[str, Callable[[Tensor], object]] = {
             "iterative fit": lambda maps: self._fit(shapes, maps, model.sigma),
             "projection": lambda maps: _project(shapes, maps, model.sigma),
-            "GHCU": lambda maps: correct(ghcu, maps, model.sigma, gate=False),
-            "gated GHCU": lambda maps: correct(ghcu, maps, model.sigma, gate=True),
+            "GHCU": lambda maps: correct(ghcu, maps, model.sigma, "alone"),
+            "gated GHCU": lambda maps: correct(ghcu, maps, model.sigma, "gated"),
+            "fused GHCU": lambda maps: correct(ghcu, maps, model.sigma, "fused"),
         }
         crops = self._faces(detector).test.crops
         rows = np.linspace(0, len(crops) - 1, self.timed(detector)).round().astype(int)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from semalign.core import metrics
 from semalign.data.crops import face_boxes
 from semalign.data.opening import open_dataset
-from semalign.data.samples import Dataset
+from semalign.data.samples import Dataset, join
 from semalign.data.truth import DESCRIPTION
 from semalign.data.vw300 import OFFICIAL as VIDEO_LISTS
 from semalign.data.vw300 import open_300vw
@@ -201,23 +201,9 @@ def _synthetic_300w(size: Size, seed: int, out: Path, progress: Progress) -> tup
             workers = (os.cpu_count() or 1) if settings.count >= SHARED_OUT else 1
             folders.append(write_dataset(out / "data" / name, settings, counted(advance), workers))
     dataset, harder = (open_dataset(folder) for folder in folders)
-    test = _joined(_grouped(dataset.select(split="test"), "common"), _grouped(harder, "challenging"))
+    test = join(dataset.select(split="test").grouped("common"), harder.grouped("challenging"))
     note = "Challenging faces are turned further, covered and blurred more often than those that were trained on."
     return dataset.select(split="train"), test, (note,)
-
-
-def _grouped(dataset: Dataset, group: str) -> Dataset:
-    """The samples with a group, which also goes into their ids."""
-    samples = tuple(replace(sample, id=f"{group}/{sample.id}", group=group) for sample in dataset.samples)
-    truth = None if dataset.truth is None else {f"{group}/{name}": points for name, points in dataset.truth.items()}
-    return replace(dataset, samples=samples, truth=truth)
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    """The samples of both, which must share a scheme; the truth only if both have one."""
-    both = first.truth is not None and second.truth is not None
-    truth = {**(first.truth or {}), **(second.truth or {})} if both else None
-    return replace(first, samples=(*first.samples, *second.samples), truth=truth)
 
 
 def _faces_aflw(size: Size, seed: int, data: Mapping[str, Path], out: Path, progress: Progress) -> Opened:
@@ -247,7 +233,7 @@ def _faces_300vw(size: Size, seed: int, data: Mapping[str, Path], out: Path, pro
         more = _synthetic_300w(size, seed, out, progress)[0]
     train, test = videos.select(split="train"), videos.select(split="test")
     if more is not None:
-        train = _joined(train, _grouped(more, "300w"))
+        train = join(train, more.grouped("300w"))
     subsets = np.array([sample.subset for sample in test.samples])
     columns = {f"Category {number}": np.flatnonzero(subsets == f"category-{number}") for number in (1, 2, 3)}
     # Which videos of the official lists a synthetic set lacks is nobody's concern.

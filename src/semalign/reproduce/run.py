@@ -31,6 +31,7 @@ from semalign.reproduce.tables import TABLES
 DESCRIPTION, ASKED = "reproduce.json", "asked.json"
 ALL = "all"
 KNOWN = (*TABLES, *FIGURES)
+NEEDED = {"table3": "aflw", "table4": "300vw", "table8": "300vw", "table9": "300vw", "figure5": "300vw"}  # others: 300w
 
 
 def reproduce(
@@ -40,6 +41,7 @@ def reproduce(
     size: str = "small",
     seed: int = 0,
     data: Mapping[str, Path] | None = None,
+    real_only: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -51,6 +53,7 @@ def reproduce(
         size: 'tiny', 'small', 'compact' or 'paper'.
         seed: of synthetic data, networks and draws.
         data: folders of real data: '300w', 'aflw', '300vw'; synthetic data stand in for what is missing.
+        real_only: leave out tables, rows and figures for which no real data is given.
         resume: continue what is in `out`, or add tables and figures to it.
         progress: told what goes on.
 
@@ -58,7 +61,8 @@ def reproduce(
         The page's path.
 
     Raises:
-        SemalignError: an unknown table, size or data set, bad data, or a folder that holds something else.
+        SemalignError: an unknown table, size or data set, bad data, no real data where only such is wanted, or a folder that
+            holds something else.
     """
     begin = time.perf_counter()
     out, data, progress = Path(out), dict(data or {}), progress or SilentProgress()
@@ -66,10 +70,12 @@ def reproduce(
     for name in data:
         if name not in NAMES:
             raise SemalignError(f"--data {name}: is no data set of the paper; name one of {', '.join(NAMES)}.")
+    if real_only:
+        wanted = _with_data(wanted, data)
     settings = load_size(size)
     _claim(out, _description(settings, seed, data), resume)
     wanted = _asked(out, wanted)
-    lab = Lab(out, settings, seed, data, progress)
+    lab = Lab(out, settings, seed, data, progress, real_only)
     tables, figures = [], []
     with progress.stage("tables and figures", len(wanted)) as advance, drawing():
         for name in wanted:
@@ -93,6 +99,21 @@ def resolve(names: Sequence[str]) -> tuple[str, ...]:
         if name not in (*KNOWN, ALL):
             raise SemalignError(f"there is no table or figure {name!r}; choose from {', '.join(KNOWN)} or {ALL}.")
     return KNOWN if ALL in wanted else tuple(name for name in KNOWN if name in wanted)
+
+
+def _with_data(wanted: tuple[str, ...], data: Mapping[str, Path]) -> tuple[str, ...]:
+    """Those of the names whose data set is given.
+
+    Raises:
+        SemalignError: there are none.
+    """
+    kept = tuple(name for name in wanted if NEEDED.get(name, "300w") in data)
+    if not kept:
+        needed = sorted({NEEDED.get(name, "300w") for name in wanted})
+        raise SemalignError(
+            f"only what real data are given for is wanted, and none are; add {' or '.join(f'--data {n}=PATH' for n in needed)}."
+        )
+    return kept
 
 
 def _description(size: Size, seed: int, data: Mapping[str, Path]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from semalign.reproduce.lab import Detector, Lab
 from semalign.reproduce.outcome import Cell, Outcome
 from semalign.reproduce.protocols import FULL
 from semalign.reproduce.published import HGS, NEITHER, NORM, SA, SA_GHCU, SA_NORM, SA_NORM_GHCU, PublishedTable
+from semalign.training.correction import Use
 
 Value = float | None
 
@@ -56,20 +57,25 @@ def table2(lab: Lab) -> Table:
         NORM: lab.detected(norm),
         SA_NORM: lab.detected(sa_norm),
         SA_NORM_GHCU: lab.corrected(sa_norm),
-        f"{SA_GHCU} (gated)": lab.corrected(sa, gate=True),
-        f"{SA_NORM_GHCU} (gated)": lab.corrected(sa_norm, gate=True),
+        **_other_uses(SA_GHCU, lab, sa),
+        **_other_uses(SA_NORM_GHCU, lab, sa_norm),
     }
-    return _methods(2, lab, "300w", outcomes, [(SA, HGS), (SA_GHCU, SA), (NORM, HGS), (SA_NORM, SA)])
+    pairs = [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA), (NORM, HGS), (SA_NORM, SA)]
+    return _methods(2, lab, "300w", outcomes, pairs)
 
 
 def table3(lab: Lab) -> Table:
     """AFLW-Full."""
-    return _methods(3, lab, "aflw", _with_correction(lab, "aflw"), [(SA, HGS), (SA_GHCU, SA)])
+    return _methods(
+        3, lab, "aflw", _with_correction(lab, "aflw"), [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA)]
+    )
 
 
 def table4(lab: Lab) -> Table:
     """300-VW."""
-    return _methods(4, lab, "300vw", _with_correction(lab, "300vw"), [(SA, HGS), (SA_GHCU, SA)])
+    return _methods(
+        4, lab, "300vw", _with_correction(lab, "300vw"), [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA)]
+    )
 
 
 def table5(lab: Lab) -> Table:
@@ -91,11 +97,11 @@ def table6(lab: Lab) -> Table:
     columns = _beyond(paper.columns, str(lab.alignment.template))
     rows, notes = [], []
     for method, name in zip(paper.rows, ("300w", "aflw"), strict=True):
-        outcomes = {
-            column: lab.detected(Detector(name, replace(lab.alignment, template=int(column)))) for column in columns
-        }
+        varied = {column: Detector(name, replace(lab.alignment, template=int(column))) for column in columns}
+        outcomes = {column: lab.detected(detector) for column, detector in varied.items() if lab.has(name)}
         rows.append(_varied(method, paper, columns, outcomes, FULL[name]))
-        notes += [*_source(lab, name), *_best(rows[-1], columns, outcomes, FULL[name], columns[0])]
+        if outcomes:
+            notes += [*_source(lab, name), *_best(rows[-1], columns, outcomes, FULL[name], columns[0])]
     return Table("table6", paper.title, columns, tuple(rows), (*notes, *_same_templates(lab, columns)))
 
 
@@ -122,20 +128,31 @@ def table8(lab: Lab) -> Table:
         "PCA": lab.shape_fitted(sa, iterative=True),
         "GHCU": lab.corrected(sa),
         "PCA (projection)": lab.shape_fitted(sa, iterative=False),
-        "GHCU (gated)": lab.corrected(sa, gate=True),
+        **_other_uses("GHCU", lab, sa),
     }
-    table = _methods(8, lab, "300vw", outcomes, [("PCA", "Baseline"), ("GHCU", "Baseline"), ("GHCU", "PCA")])
+    pairs = [("PCA", "Baseline"), ("GHCU", "Baseline"), ("GHCU (gated)", "Baseline"), ("GHCU (fused)", "Baseline")]
+    pairs += [("GHCU", "PCA"), ("GHCU (fused)", "PCA")]
+    table = _methods(8, lab, "300vw", outcomes, pairs)
     measured = lab.milliseconds(sa)
-    names = {"PCA": "iterative fit", "PCA (projection)": "projection", "GHCU": "GHCU", "GHCU (gated)": "gated GHCU"}
+    names = {
+        "PCA": "iterative fit",
+        "PCA (projection)": "projection",
+        "GHCU": "GHCU",
+        "GHCU (gated)": "gated GHCU",
+        "GHCU (fused)": "fused GHCU",
+    }
     rows = []
     for row in table.rows:
         if row.method in names:
             cell = outcomes[row.method].milliseconds(measured[names[row.method]], lab.timed(sa))
             row = replace(row, ours=(*row.ours[:-1], cell))
         rows.append(row)
-    faster = measured["iterative fit"] / measured["GHCU"]
+    faster, fused = (measured["iterative fit"] / measured[name] for name in ("GHCU", "fused GHCU"))
     published_faster = _ratio(published.TABLES[8], "PCA", "GHCU", -1)
-    note = f"GHCU against the iterative PCA fit: {faster:.1f} times as fast here, {published_faster:.1f} times in the paper."
+    note = (
+        f"GHCU against the iterative PCA fit: {faster:.1f} times as fast here, {published_faster:.1f} times in the paper; "
+        f"fused with the peaks, {fused:.1f} times."
+    )
     return replace(table, rows=tuple(rows), notes=(*table.notes, note))
 
 
@@ -147,10 +164,10 @@ def table9(lab: Lab) -> Table:
         "GHCU alone": lab.corrected(hgs),
         "SA alone": lab.detected(sa),
         NEITHER: lab.detected(hgs),
-        "SA and GHCU (gated)": lab.corrected(sa, gate=True),
-        "GHCU alone (gated)": lab.corrected(hgs, gate=True),
+        **_other_uses("SA and GHCU", lab, sa),
+        **_other_uses("GHCU alone", lab, hgs),
     }
-    pairs = [("SA alone", NEITHER), ("GHCU alone", NEITHER), ("SA and GHCU", NEITHER)]
+    pairs = [("SA alone", NEITHER), ("GHCU alone", NEITHER), ("SA and GHCU", NEITHER), ("SA and GHCU (fused)", NEITHER)]
     return _methods(9, lab, "300vw", outcomes, pairs)
 
 
@@ -167,14 +184,20 @@ TABLES: Mapping[str, Callable[[Lab], Table]] = {
 
 
 def _with_correction(lab: Lab, name: str) -> dict[str, Outcome]:
-    """HGs, SA, and GHCU in both of its uses."""
+    """HGs, SA, and GHCU in all of its uses."""
     hgs, sa = Detector(name), Detector(name, lab.alignment)
     return {
         HGS: lab.detected(hgs),
         SA: lab.detected(sa),
         SA_GHCU: lab.corrected(sa),
-        f"{SA_GHCU} (gated)": lab.corrected(sa, gate=True),
+        **_other_uses(SA_GHCU, lab, sa),
     }
+
+
+def _other_uses(method: str, lab: Lab, detector: Detector) -> dict[str, Outcome]:
+    """GHCU in the uses that the paper does not have, under the method's name."""
+    uses: tuple[Use, ...] = ("gated", "fused")
+    return {f"{method} ({use})": lab.corrected(detector, use) for use in uses}
 
 
 def _methods(number: int, lab: Lab, protocol: str, outcomes: Outcomes, pairs: Sequence[Pair]) -> Table:
@@ -194,12 +217,12 @@ def _methods(number: int, lab: Lab, protocol: str, outcomes: Outcomes, pairs: Se
 
 
 def _varied(method: str, paper: PublishedTable, columns: tuple[str, ...], outcomes: Outcomes, test: str) -> Row:
-    """A row whose columns are different detectors on the same test faces."""
+    """A row whose columns are different detectors on the same test faces; without ours where there is no outcome."""
     values = dict(zip(paper.columns, paper.rows[method], strict=True))
     return Row(
         method,
         tuple(values.get(column) for column in columns),
-        tuple(outcomes[column].cell(test) for column in columns),
+        tuple(outcomes[column].cell(test) if column in outcomes else None for column in columns),
     )
 
 
@@ -223,11 +246,13 @@ def _compared(method: str, other: str, paper: Mapping[str, Value], outcomes: Out
     """The change from one method to another, the paper's and ours, and whether they point the same way."""
     difference = outcomes[method].against(outcomes[other], column)
     mine, base = outcomes[method].cell(column), outcomes[other].cell(column)
-    before, after = paper.get(other), paper.get(method)
-    if difference is None or mine is None or base is None or before is None or after is None:
+    if difference is None or mine is None or base is None:
         return ()
-    said = f"{method} against {other} on {column}: the paper {signed(_change(before, after))}, here "
-    said += f"{signed(_change(base.value, mine.value))} ({_interval(difference)})"
+    here = f"here {signed(_change(base.value, mine.value))} ({_interval(difference)})"
+    before, after = paper.get(other), paper.get(method)
+    if before is None or after is None:  # not in the paper
+        return (f"{method} against {other} on {column}: {here}.",)
+    said = f"{method} against {other} on {column}: the paper {signed(_change(before, after))}, {here}"
     return (f"{said}; {_agreement(after - before, difference)}.",)
 
 

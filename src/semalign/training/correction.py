@@ -5,11 +5,11 @@ corrupted (`semalign.core.corruption`), and the unit regresses the labels ŷ fro
 batch of heatmaps is used several times, turned, shifted and mirrored as a whole and corrupted anew. Nothing is cached, and a
 killed training continues to the same bits as any other.
 
-There are two ways to use a unit. The paper's takes its points as the result. *Gated*, it replaces only those landmarks whose
-peak is unconfident. A peak is the less confident, the lower it is and the farther it lies from where the unit expects it. How
-the two add up is calibrated on held-out faces, by what replacing would have gained there.
+There are three ways to use a unit. The paper's, *alone*, takes its points as the result. *Gated*, it replaces only those
+landmarks whose peak is unconfident (`semalign.core.gate`). *Fused*, its shape and the peaks are weighed against each other by
+how sure each is (`semalign.core.fusion`). Gate and fusion are calibrated on faces that the unit was not trained on.
 
-Shape legend: b images, n landmarks, h heatmap, s side of the input, k copies of the batch, m landmarks of many faces.
+Shape legend: b images, n landmarks, h heatmap, s side of the input, k copies of the batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from torch import Tensor
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.corruption import CorruptionSettings, apply_corruption, draw_corruption
-from semalign.core.heatmaps import Decoded, decode_heatmaps
+from semalign.core.fusion import Fusion, fit_fusion, fuse
+from semalign.core.gate import Gate, fit_gate, measures, unconfidence
+from semalign.core.heatmaps import decode_heatmaps
 from semalign.core.search import REFERENCE
 from semalign.core.warp import warp
 from semalign.core.wing import wing_loss
@@ -37,7 +39,6 @@ from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import (
-    Gate,
     Ghcu,
     GhcuNetwork,
     GhcuSettings,
@@ -57,9 +58,8 @@ from semalign.training.trainer import make_accelerator, train_on
 MODEL = "model.safetensors"
 WING_WIDTH, WING_CURVATURE = 10.0, 2.0  # pixels of a 256×256 heatmap, as the next
 SMOOTH_BELOW = 2.0
-NEAREST = 1e-3  # smallest distance between peak and unit that counts, in shares of the face's size
-RIDGE = 1e-3  # of the gate's regression
-REGRESSION_STEPS = 25
+
+Use = Literal["alone", "gated", "fused"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class CorrectionSettings:
     scale: float = 0.05  # standard deviation of the logarithm
     shift: float = 0.03  # standard deviation, in sides of the heatmap
     loss: Literal["wing", "smooth-l1"] = "wing"
-    held_out: float = 0.1  # share of the training faces on which the gate is calibrated instead
+    held_out: float = 0.1  # share of the training faces on which gate and fusion are calibrated instead
     gate_passes: int = 4  # differently augmented pictures of each of them
 
     def __post_init__(self) -> None:
@@ -248,8 +248,8 @@ def train_ghcu(
     task = CorrectionTask(source, base.network, taught, settings, training.precision)
     unit = _new_unit(base, crops, labels[taught], settings, seed)
     network = train_on(folder, unit, task, labels, training, seed, advance)
-    gate = calibrate_gate(network, replace(task, faces=held_out), labels, base.sigma, seed)
-    ghcu = Ghcu(network, base.scheme, gate, dict(about or {}))
+    gate, fusion = calibrate(network, replace(task, faces=held_out), labels, base.sigma, seed)
+    ghcu = Ghcu(network, base.scheme, gate, fusion, dict(about or {}))
     _save_once(path, ghcu, accelerator)
     return ghcu
 
@@ -282,7 +282,7 @@ def _save_once(path: Path, ghcu: Ghcu, accelerator: Accelerator) -> None:
 
 
 class Corrected(NamedTuple):
-    """Points of the heatmap frame, which of them are the unit's, and the heights of the heatmaps' own peaks."""
+    """Points of the heatmap frame, where they are not the heatmaps' own peaks, and the heights of those."""
 
     points: Float[Tensor, "b n 2"]
     replaced: Bool[Tensor, "b n"]
@@ -290,35 +290,38 @@ class Corrected(NamedTuple):
 
 
 @torch.no_grad()
-def correct(ghcu: Ghcu, heatmaps: Float[Tensor, "b n h h"], sigma: float, gate: bool = True) -> Corrected:
+def correct(ghcu: Ghcu, heatmaps: Float[Tensor, "b n h h"], sigma: float, use: Use = "fused") -> Corrected:
     """Correct the landmarks that a network's heatmaps show.
 
     Args:
         ghcu: on the heatmaps' device, in evaluation mode.
         heatmaps: the network's, float32; their side must be a multiple of the unit's input.
         sigma: σ of the Gaussians that the network was trained on, in heatmap pixels.
-        gate: replace unconfident landmarks only; False takes all from the unit, as the paper does.
+        use: "alone" takes all points from the unit, as the paper does, "gated" those that are unconfident in the heatmaps;
+            "fused" the most probable shape given both (`semalign.core.fusion`).
 
     Raises:
-        SemalignError: the gate is wanted, but was not calibrated.
+        SemalignError: the use needs a calibration that the unit lacks.
     """
     decoded = decode_heatmaps(heatmaps, sigma)
-    points = from_square(ghcu.network(heatmaps), heatmaps.shape[-1])
-    if not gate:
-        return Corrected(points, torch.ones_like(decoded.confidence, dtype=torch.bool), decoded.confidence)
-    if ghcu.gate is None:
-        raise SemalignError(
-            "this correction unit's gate was not calibrated; use it without the gate or train it again."
-        )
-    replaced = unconfidence(ghcu.gate, measures(decoded, points)) > 0
-    return Corrected(torch.where(replaced[..., None], points, decoded.points), replaced, decoded.confidence)
+    unit = from_square(ghcu.network(heatmaps), heatmaps.shape[-1])
+    everywhere = torch.ones_like(decoded.confidence, dtype=torch.bool)
+    if use == "alone":
+        return Corrected(unit, everywhere, decoded.confidence)
+    measured = measures(*decoded, unit)
+    if use == "gated" and ghcu.gate is not None:
+        replaced = unconfidence(ghcu.gate, measured) > 0
+        return Corrected(torch.where(replaced[..., None], unit, decoded.points), replaced, decoded.confidence)
+    if use == "fused" and ghcu.fusion is not None:
+        return Corrected(fuse(ghcu.fusion, unit, decoded.points, measured), everywhere, decoded.confidence)
+    raise SemalignError(f"this correction unit was not calibrated to be used {use}; use it alone or train it again.")
 
 
 def predict_corrected(
     base: Model,
     ghcu: Ghcu,
     crops: CropCache,
-    gate: bool = True,
+    use: Use = "fused",
     batch_size: int = 32,
     precision: str = "fp32",
     views: int = 1,
@@ -327,14 +330,14 @@ def predict_corrected(
     """The corrected landmarks on every crop, and the heights of the heatmaps' peaks; views as for `heatmaps_of`.
 
     Raises:
-        SemalignError: the unit is for other landmarks or other heatmaps than the network's, or has no gate.
+        SemalignError: the unit is for other landmarks or other heatmaps than the network's, or lacks the calibration.
     """
     _refuse_misfit(base, ghcu)
     device = next(base.network.parameters()).device
     ghcu.network.to(device).eval()
     points, confidence = [], []
     for rows, heatmaps in heatmaps_of(base.network, crops, batch_size, precision, views, base.scheme.flip_index):
-        corrected = correct(ghcu, heatmaps, base.sigma, gate)
+        corrected = correct(ghcu, heatmaps, base.sigma, use)
         to_image = heatmap_to_image(base.network, crops, rows)
         points.append(transform_points(corrected.points.cpu().double(), to_image).numpy())
         confidence.append(corrected.confidence.cpu().numpy())
@@ -357,32 +360,18 @@ def _refuse_misfit(base: Model, ghcu: Ghcu) -> None:
         )
 
 
-def measures(decoded: Decoded, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
-    """What tells of a failed peak: 1 - its height, and ln of its distance to the unit's point by the face's size.
-
-    The size is √(w·h) of the box around the unit's points, which are shaped like a face whatever the peaks are.
-    """
-    low, high = points.amin(dim=1), points.amax(dim=1)
-    size = (high - low).prod(dim=-1).clamp(min=1e-6).sqrt()
-    distance = (decoded.points - points).norm(dim=-1) / size[:, None]
-    return torch.stack([1 - decoded.confidence, distance.clamp(min=NEAREST).log()], dim=-1)
-
-
-def unconfidence(gate: Gate, measured: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n"]:
-    """The gate's weighted sum; a landmark is replaced where it is positive."""
-    return measured[..., 0] * gate.low + measured[..., 1] * gate.distance + gate.offset
-
-
 @torch.no_grad()
-def calibrate_gate(
+def calibrate(
     network: GhcuNetwork,
     task: CorrectionTask,
     labels: np.ndarray,
     sigma: float,
     seed: int,
     batch_size: int = 32,
-) -> Gate:
-    """The gate that gains most on the task's faces, seen in harder pictures whose heatmaps are not corrupted further.
+) -> tuple[Gate, Fusion]:
+    """The gate that gains most on the task's faces, and the fusion that fits them.
+
+    They are seen in harder pictures, whose heatmaps are not corrupted further.
 
     Args:
         network: in evaluation mode.
@@ -393,8 +382,7 @@ def calibrate_gate(
         batch_size: pictures at a time.
     """
     device = next(network.parameters()).device
-    seen: list[np.ndarray] = []
-    gains: list[np.ndarray] = []
+    seen: list[tuple[Tensor, ...]] = []
     for index in range(task.settings.gate_passes):
         for start in range(0, len(task), batch_size):
             draw = int(np.random.default_rng([seed, index, start]).integers(2**62))
@@ -402,49 +390,10 @@ def calibrate_gate(
             generator = torch.Generator().manual_seed(draw)
             heatmaps, target = task.seen(rows, labels, generator, slice(0, len(rows)), device)
             decoded = decode_heatmaps(heatmaps, sigma)
-            points = from_square(network(heatmaps), heatmaps.shape[-1])
-            target = target.to(points)
-            gain = (decoded.points - target).norm(dim=-1) - (points - target).norm(dim=-1)
-            known = gain.isfinite()
-            seen.append(measures(decoded, points)[known].double().cpu().numpy())
-            gains.append((gain[known] / heatmaps.shape[-1]).double().cpu().numpy())
-    return fit_gate(np.concatenate(seen), np.concatenate(gains))
-
-
-def fit_gate(measured: Float[np.ndarray, "m 2"], gain: Float[np.ndarray, " m"]) -> Gate:
-    """The gate for given measures and gains (the peak's error minus the unit's, in any one unit).
-
-    Logistic regression of 'the unit is better' on the measures, each landmark weighted by how much is at stake, gives the two
-    weights. Then the offset is the one of all offsets for which the sum of the gains of what is replaced is largest.
-    """
-    mean, spread = measured.mean(axis=0), measured.std(axis=0) + 1e-9
-    design = np.column_stack([(measured - mean) / spread, np.ones(len(measured))])
-    weights = _logistic_regression(design, gain > 0, np.abs(gain) / max(np.abs(gain).mean(), 1e-12))[:2] / spread
-    score = measured @ weights
-    return Gate(float(weights[0]), float(weights[1]), -_best_threshold(score, gain))
-
-
-def _logistic_regression(
-    design: Float[np.ndarray, "m p"], positive: Bool[np.ndarray, " m"], weight: Float[np.ndarray, " m"]
-) -> Float[np.ndarray, " p"]:
-    """Newton's method on the weighted likelihood with a small ridge, which keeps separable data finite."""
-    coefficients = np.zeros(design.shape[1])
-    ridge = RIDGE * weight.sum() * np.eye(design.shape[1])
-    for _ in range(REGRESSION_STEPS):
-        probability = 0.5 * (1 + np.tanh(design @ coefficients / 2))
-        slope = design.T @ (weight * (positive - probability)) - ridge @ coefficients
-        curvature = design.T @ ((weight * probability * (1 - probability))[:, None] * design) + ridge
-        coefficients = coefficients + np.linalg.solve(curvature, slope)
-    return coefficients
-
-
-def _best_threshold(score: Float[np.ndarray, " m"], gain: Float[np.ndarray, " m"]) -> float:
-    """The threshold above which the gains sum up to the most; above all scores if replacing never gains."""
-    order = np.argsort(-score, kind="stable")
-    total = np.concatenate([[0.0], np.cumsum(gain[order])])
-    score = score[order]
-    possible = np.concatenate([[True], score[:-1] > score[1:], [True]])  # equal scores share their fate
-    count = int(np.argmax(np.where(possible, total, -np.inf)))
-    above = score[count - 1] if count else score[0] + 2.0
-    below = score[count] if count < len(score) else score[-1] - 2.0
-    return float((above + below) / 2)
+            unit = from_square(network(heatmaps), heatmaps.shape[-1])
+            seen.append((decoded.points, unit, measures(*decoded, unit), target.to(unit)))
+    peaks, unit, measured, target = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
+    gain = (peaks - target).norm(dim=-1) - (unit - target).norm(dim=-1)
+    known = gain.isfinite()
+    gate = fit_gate(measured[known].double().numpy(), gain[known].double().numpy())
+    return gate, fit_fusion(unit, peaks, measured, target)
