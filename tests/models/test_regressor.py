@@ -106,7 +106,7 @@ def test_files_that_are_no_regressors_are_refused_in_one_sentence(model, tmp_pat
     tensors, description = load_tensors(path)
     tensors.pop("head.weight")
     save_tensors(path, tensors, description)
-    with pytest.raises(SemalignError, match="not a complete regressor"):
+    with pytest.raises(SemalignError, match="not a complete coordinate regressor"):
         load_regressor(path)
 
 

@@ -6,10 +6,10 @@ Nothing in such a file executes when it is loaded.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from semalign.schemes import LandmarkScheme
 
 FORMAT = 1
 KEY = "semalign"
+Built = TypeVar("Built")
 DIALECT = "dialect."  # begins the names of its tensors
 
 
@@ -153,3 +154,31 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise SemalignError(
             f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy."
         ) from error
+
+
+def load_kind(
+    path: Path, what: str, kind: str, version: int, build: Callable[[dict[str, torch.Tensor], dict[str, Any]], Built]
+) -> Built:
+    """Read a file of one kind of network, whose description names kind and format.
+
+    Args:
+        path: the file.
+        what: the kind in words, for messages.
+        kind: the kind in the description.
+        version: the format that can be read.
+        build: makes the network from tensors and description.
+
+    Raises:
+        SemalignError: no such file, one of another kind or format, or a damaged one.
+    """
+    tensors, description = load_tensors(path)
+    if description.get("kind") != kind:
+        raise SemalignError(f"{path}: holds no {what}; use a file that was saved as one.")
+    if description.get("format") != version:
+        raise SemalignError(
+            f"{path}: is a {what} of format {description.get('format')}; this version reads format {version}."
+        )
+    try:
+        return build(tensors, description)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SemalignError(f"{path}: is not a complete {what}; train it again or use another file.") from error

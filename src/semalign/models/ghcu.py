@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from semalign.core.fusion import Fusion
 from semalign.core.gate import Gate
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, save_tensors, weights_of
+from semalign.models.checkpoint import load_kind, save_tensors, weights_of
 from semalign.models.norm import BatchNorm
 from semalign.schemes import LandmarkScheme
 
@@ -193,28 +193,20 @@ def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
     Raises:
         SemalignError: no such file, not a unit's file, a damaged one, or one of another landmark scheme.
     """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != KIND:
-        raise SemalignError(f"{path}: holds no correction unit; use a file that its training wrote.")
-    try:
-        if description["format"] != FORMAT:
-            raise SemalignError(
-                f"{path}: is a correction unit's file of format {description['format']}; this version reads format {FORMAT}."
-            )
+
+    def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> Ghcu:
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_ghcu(GhcuSettings(**description["settings"]), own.count, seed=0)
         covariance = tensors.pop(COVARIANCE, None)
         network.load_state_dict(tensors)
         gate = None if description["gate"] is None else Gate(**description["gate"])
         fusion = None if covariance is None else Fusion(covariance, **description["fusion"])
-        about = description["about"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        return Ghcu(network.eval(), own, gate, fusion, description["about"])
+
+    ghcu = load_kind(path, "correction unit", KIND, FORMAT, build)
+    if scheme is not None and ghcu.scheme != scheme:
         raise SemalignError(
-            f"{path}: is not a complete correction unit; train it again or use another file."
-        ) from error
-    if scheme is not None and own != scheme:
-        raise SemalignError(
-            f"{path}: corrects the landmark scheme {own.name!r} ({own.count} points), but the network has "
+            f"{path}: corrects the landmark scheme {ghcu.scheme.name!r} ({ghcu.scheme.count} points), but the network has "
             f"{scheme.name!r} ({scheme.count} points); train a unit for that network."
         )
-    return Ghcu(network.eval(), own, gate, fusion, about)
+    return ghcu

@@ -15,8 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
-from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, refuse_other_scheme, save_tensors, weights_of
+from semalign.models.checkpoint import load_kind, refuse_other_scheme, save_tensors, weights_of
 from semalign.models.resnet import ResNet, check_shape, in_full_precision, start_near_zero
 from semalign.schemes import LandmarkScheme
 
@@ -124,21 +123,14 @@ def load_regressor(path: Path, scheme: LandmarkScheme | None = None) -> Regresso
     Raises:
         SemalignError: no such file, one of another kind or format, a damaged one, or one of another landmark scheme.
     """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != KIND:
-        raise SemalignError(f"{path}: holds no coordinate regressor; use a file that was saved as one.")
-    if description.get("format") != FORMAT:
-        raise SemalignError(
-            f"{path}: is a regressor of format {description.get('format')}; this version reads format {FORMAT}."
-        )
-    try:
+
+    def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RegressorModel:
         own = LandmarkScheme.from_dict(description["scheme"])
         shape = dict(description["network"])
-        settings = RegressorSettings(**shape | {"blocks": tuple(shape["blocks"])})
-        network = build_regressor(settings, own.count, seed=0)
+        network = build_regressor(RegressorSettings(**shape | {"blocks": tuple(shape["blocks"])}), own.count, seed=0)
         network.load_state_dict(tensors)
-        crop, about = CropSettings(**description["crop"]), description["about"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SemalignError(f"{path}: is not a complete regressor; train it again or use another file.") from error
-    refuse_other_scheme(path, own, scheme)
-    return RegressorModel(network.eval(), own, crop, about)
+        return RegressorModel(network.eval(), own, CropSettings(**description["crop"]), description["about"])
+
+    model = load_kind(path, "coordinate regressor", KIND, FORMAT, build)
+    refuse_other_scheme(path, model.scheme, scheme)
+    return model

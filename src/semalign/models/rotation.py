@@ -20,8 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
-from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_tensors, save_tensors, weights_of
+from semalign.models.checkpoint import load_kind, save_tensors, weights_of
 from semalign.models.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
 
 FORMAT = 1
@@ -112,20 +111,11 @@ def load_rotation(path: Path) -> RotationModel:
     Raises:
         SemalignError: no such file, one of another kind or format, or a damaged one.
     """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != KIND:
-        raise SemalignError(f"{path}: holds no rotation network; use a file that was saved as one.")
-    if description.get("format") != FORMAT:
-        raise SemalignError(
-            f"{path}: is a rotation network of format {description.get('format')}; this version reads format {FORMAT}."
-        )
-    try:
+
+    def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RotationModel:
         shape = dict(description["network"])
         network = build_rotation(RotationSettings(**shape | {"blocks": tuple(shape["blocks"])}), seed=0)
         network.load_state_dict(tensors)
-        crop, about = CropSettings(**description["crop"]), description["about"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SemalignError(
-            f"{path}: is not a complete rotation network; train it again or use another file."
-        ) from error
-    return RotationModel(network.eval(), crop, about)
+        return RotationModel(network.eval(), CropSettings(**description["crop"]), description["about"])
+
+    return load_kind(path, "rotation network", KIND, FORMAT, build)
