@@ -2,6 +2,7 @@
 
 OUT/reproduce.json    size, seed, data and every setting; a folder of others is refused
 OUT/asked.json        tables and figures that were asked for so far, all of which the page shows
+OUT/calls.json        what each call that came to its end showed, and how long it took
 OUT/report.html       the page
 OUT/tables/*.csv      a file for each table
 OUT/data, OUT/crops   synthetic data, caches
@@ -28,7 +29,7 @@ from semalign.reproduce.protocols import NAMES
 from semalign.reproduce.sizes import Size, load_size
 from semalign.reproduce.tables import TABLES
 
-DESCRIPTION, ASKED = "reproduce.json", "asked.json"
+DESCRIPTION, ASKED, CALLS = "reproduce.json", "asked.json", "calls.json"
 ALL = "all"
 KNOWN = (*TABLES, *FIGURES)
 NEEDED = {"table3": "aflw", "table4": "300vw", "table8": "300vw", "table9": "300vw", "figure5": "300vw"}  # others: 300w
@@ -85,7 +86,10 @@ def reproduce(
             else:
                 figures.append(FIGURES[name](lab))
             advance(1, name)
-    return write_page(out, size, seed, tables, figures, time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    calls = _read(out / CALLS) if (out / CALLS).is_file() else []
+    write_json(out / CALLS, [*calls, {"asked": list(wanted), "seconds": round(seconds, 1)}])
+    return write_page(out, size, seed, tables, figures, seconds)
 
 
 def resolve(names: Sequence[str]) -> tuple[str, ...]:
