@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from commands import invoke, succeed
 
 from semalign.data import LabelStore, open_300w, read_pts
 from semalign.models import pretrained
-from semalign.models.checkpoint import load_model
+from semalign.models.checkpoint import load_model, save_model
 from semalign.pipeline import load_recipe, shipped_recipes
+from semalign.schemes import load_scheme
 
 TINY = ["network.width=16", "network.input_size=64", "network.heatmap_size=32", "start.epochs=1", "alignment.epochs=1"]
 
@@ -194,6 +196,13 @@ def test_the_whole_chain(faces: Path, tmp_path: Path) -> None:
     result = succeed("align", model, "--data", faces, "--out", aligned)
     assert result == f"model: {aligned / 'model.safetensors'}\n"
 
+    compared = ("evaluate", aligned / "model.safetensors", "--data", faces, "--against", model)
+    shown = succeed(*compared, "--json", tmp_path / "compared.json")
+    against = json.loads((tmp_path / "compared.json").read_text(encoding="utf-8"))["against"]
+    item = against["subsets"]["all"]["nme_interocular"]
+    assert item["other"] == pytest.approx(error) and against["model"] == "model.safetensors"
+    assert "95 % interval" in shown and f"{item['low']:+.3f} to {item['high']:+.3f}" in shown
+
     succeed("labels", "export", labels, exported, "--data", faces, "--version", "1")
     version = LabelStore(labels).read(1)
     np.testing.assert_allclose(read_pts((exported / version.ids[0]).with_suffix(".pts")), version.points[0], atol=1e-3)
@@ -220,6 +229,10 @@ def test_a_shipped_model_goes_by_its_name_in_every_command(faces: Path, tmp_path
     assert succeed("models", "default").startswith(f"# {pretrained.DEFAULT}\n")
     result = invoke("evaluate", "defualt", "--data", faces)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    other = replace(pretrained.load("default"), scheme=replace(load_scheme("ibug68"), name="mine"))
+    save_model(tmp_path / "other.safetensors", other)
+    result = invoke("evaluate", "default", "--data", faces, "--against", tmp_path / "other.safetensors")
+    assert result.exit_code == 2 and "only models of one scheme can be compared" in result.stderr
 
 
 def test_listing_no_labels_says_what_to_give(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from semalign.core import metrics
 from semalign.data.samples import Dataset, Sample
 from semalign.errors import SemalignError
-from semalign.evaluation import evaluate_predictions
+from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.schemes import LandmarkScheme, load_scheme
 
 IBUG68 = load_scheme("ibug68")
@@ -152,3 +152,31 @@ def test_an_empty_data_set_is_refused(dataset: Dataset) -> None:
     empty = dataset.select(split="train")
     with pytest.raises(SemalignError, match="no samples"):
         evaluate_predictions(np.empty((0, 68, 2)), empty)
+
+
+def test_two_detectors_are_compared_face_by_face(dataset: Dataset) -> None:
+    near = noisy(dataset)
+    far = dataset.points() + 2 * (near - dataset.points())
+    compared = compare_predictions(near, far, dataset)["subsets"]
+    figures, others = (evaluate_predictions(points, dataset)["subsets"] for points in (near, far))
+    assert set(compared) == set(figures)
+    for subset, name in (("all", "nme_interpupil"), ("ibug", "nme_box"), ("full", "nme_interocular")):
+        item = compared[subset][name]
+        assert item["mean"] == pytest.approx(figures[subset][name])
+        assert item["other"] == pytest.approx(others[subset][name])
+        assert item["difference"] == pytest.approx(item["mean"] - item["other"])
+        assert item["low"] <= item["difference"] <= item["high"] < 0
+        assert item["verdict"] == "lower"
+    mouth = compared["all"]["nme_interocular mouth"]
+    assert mouth["mean"] == pytest.approx(figures["all"]["by_region"]["mouth"])
+    assert compare_predictions(far, near, dataset)["subsets"]["all"]["nme_box"]["verdict"] == "higher"
+    same = compare_predictions(near, near, dataset)["subsets"]["all"]["nme_box"]
+    assert (same["difference"], same["low"], same["high"], same["verdict"]) == (0, 0, 0, "undecided")
+    json.dumps(compared, allow_nan=False)
+
+
+def test_a_comparison_without_a_normaliser_is_none(dataset: Dataset) -> None:
+    everywhere_one = np.zeros((len(dataset), 68, 2))
+    truth = dict(zip(dataset.ids(), everywhere_one, strict=True))
+    compared = compare_predictions(noisy(dataset), noisy(dataset), dataset, truth)["subsets"]["all"]
+    assert compared["nme_interocular"] is None

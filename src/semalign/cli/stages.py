@@ -155,6 +155,10 @@ def evaluate(
     split: Annotated[
         Split, option("--split", "SPLIT", "Faces to measure on: test, train or all.", default=True)
     ] = "test",
+    against: Annotated[
+        str | None,
+        option("--against", "MODEL", "Compare with this model face by face: differences with bootstrap intervals."),
+    ] = None,
     keep_going: KeepGoing = False,
 ) -> None:
     """Errors of a model on the test faces, by subset and normalisation.
@@ -165,14 +169,14 @@ def evaluate(
 
     Examples:
         semalign evaluate default --data ~/300w --json default.json
-        semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w
+        semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w --against runs/300w/baseline/model.safetensors
     """
     from semalign import files, pipeline
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
     result = pipeline.evaluate_model(
-        model, data, keep_going=keep_going, labels=labels, split=split, progress=RichProgress()
+        model, data, keep_going=keep_going, labels=labels, split=split, against=against, progress=RichProgress()
     )
     if json_file is not None:
         files.write_json(json_file, result)

@@ -117,9 +117,32 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         values = (subset["by_region"].get(region) for subset in subsets.values())
         table.add_row(f"nme_interocular {region}", *map(_number, values))
     _show(table)
+    if "against" in result:
+        _show_comparison(result["against"])
     data = result["data"]
     _lines(["", f"measured against the {data['reference']}", *(f"note: {note}" for note in data["notes"])])
     print_skipped(data["skipped"])
+
+
+def _show_comparison(against: Mapping[str, Any]) -> None:
+    """The differences on all faces; those on subsets are in the JSON file."""
+    found = {name: item for name, item in against["subsets"]["all"].items() if item}
+    level = f"{100 * next(iter(found.values()))['level']:.0f} % interval" if found else "interval"
+    table = _table(
+        "all faces", "this model", against["model"], "difference", level, "this one is", words=("this one is",)
+    )
+    for name, item in found.items():
+        interval = f"{item['low']:+.3f} to {item['high']:+.3f}"
+        values = (
+            _number(item["mean"]),
+            _number(item["other"]),
+            f"{item['difference']:+.3f}",
+            interval,
+            item["verdict"],
+        )
+        table.add_row(name, *values)
+    _lines([""])
+    _show(table)
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from semalign.evaluation.annotators import annotator_residual
 from semalign.evaluation.bootstrap import Difference, paired_bootstrap
-from semalign.evaluation.detector import evaluate_predictions
+from semalign.evaluation.detector import compare_predictions, evaluate_predictions
 from semalign.evaluation.labels import label_error
 
-__all__ = ["Difference", "annotator_residual", "evaluate_predictions", "label_error", "paired_bootstrap"]
+__all__ = [
+    "Difference",
+    "annotator_residual",
+    "compare_predictions",
+    "evaluate_predictions",
+    "label_error",
+    "paired_bootstrap",
+]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from semalign.core import metrics
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.evaluation.bootstrap import paired_bootstrap
 from semalign.evaluation.labels import mean_or_none
 from semalign.schemes import LandmarkScheme
 
@@ -56,6 +57,72 @@ def evaluate_predictions(
         ValueError: the predictions are not one for each sample.
     """
     faces = _faces(predicted, dataset, truth)
+    return {
+        "subsets": {name: _figures(faces.take(members), dataset.scheme) for name, members in _subsets(dataset).items()}
+    }
+
+
+def compare_predictions(
+    predicted: Float[np.ndarray, "b n 2"],
+    other: Float[np.ndarray, "b n 2"],
+    dataset: Dataset,
+    truth: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Are predictions nearer than others on the same faces? Paired bootstrap over the faces.
+
+    Args:
+        predicted: of one detector, image frame.
+        other: of the one that it is compared with.
+        dataset: the faces.
+        truth: as for `evaluate_predictions`.
+        seed: of the bootstrap.
+
+    Returns:
+        {"subsets": {name: {error: comparison}}}, ready for JSON, with the subsets of `evaluate_predictions`; errors are
+        nme_interpupil, nme_interocular, nme_box and "nme_interocular REGION" for each region. A comparison holds `mean` and
+        `other`, `difference` with its interval from `low` to `high` at `level`, and the `verdict` "lower", "higher" or
+        "undecided"; None where no face has the normaliser.
+
+    Raises:
+        SemalignError: as for `evaluate_predictions`.
+        ValueError: the same.
+    """
+    mine, others = (_faces(points, dataset, truth) for points in (predicted, other))
+    result: dict[str, Any] = {}
+    for name, members in _subsets(dataset).items():
+        pair = [_named_errors(faces.take(members), dataset.scheme) for faces in (mine, others)]
+        result[name] = {key: _comparison(pair[0][key], pair[1][key], seed) for key in pair[0]}
+    return {"subsets": result}
+
+
+def _named_errors(faces: _Faces, scheme: LandmarkScheme) -> dict[str, np.ndarray]:
+    """(b,) of each kind of error that is compared, in %."""
+    distances, normalizers = _normalizers(faces, scheme)
+    errors = {f"nme_{name}": metrics.nme(distances, normalizer) for name, normalizer in normalizers.items()}
+    for name, members in scheme.regions.items():
+        errors[f"nme_interocular {name}"] = metrics.nme(distances[:, list(members)], normalizers["interocular"])
+    return errors
+
+
+def _comparison(errors: np.ndarray, others: np.ndarray, seed: int) -> dict[str, Any] | None:
+    there = np.isfinite(errors) & np.isfinite(others)
+    if not there.any():
+        return None
+    difference = paired_bootstrap(errors[there], others[there], np.random.default_rng(seed))
+    return {
+        "mean": float(errors[there].mean()),
+        "other": float(others[there].mean()),
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "level": difference.level,
+        "verdict": difference.verdict,
+    }
+
+
+def _subsets(dataset: Dataset) -> dict[str, list[int]]:
+    """Rows of the samples by the names of `evaluate_predictions`."""
     rows: dict[str, list[int]] = {}
     for row, sample in enumerate(dataset.samples):
         rows.setdefault(sample.subset, []).append(row)
@@ -69,7 +136,7 @@ def evaluate_predictions(
     for tag in sorted({tag for sample in dataset.samples for tag in sample.tags}):
         rows[tag] = [row for row, sample in enumerate(dataset.samples) if tag in sample.tags]
     rows["all"] = list(range(len(dataset)))
-    return {"subsets": {name: _figures(faces.take(members), dataset.scheme) for name, members in rows.items()}}
+    return rows
 
 
 def _faces(predicted: np.ndarray, dataset: Dataset, truth: Mapping[str, np.ndarray] | None) -> _Faces:
@@ -94,15 +161,8 @@ def _faces(predicted: np.ndarray, dataset: Dataset, truth: Mapping[str, np.ndarr
 
 def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
     """All figures of some faces."""
-    distances = metrics.distances(faces.predicted, faces.reference)
+    distances, normalizers = _normalizers(faces, scheme)
     given = np.isfinite(faces.boxes).all(axis=1)
-    absent = np.full(len(distances), np.nan)
-    boxes = np.where(given[:, None], faces.boxes, metrics.landmark_boxes(faces.reference))
-    normalizers = {
-        "interpupil": metrics.interpupil(faces.reference, scheme) if scheme.pupils[0] else absent,
-        "interocular": metrics.interocular(faces.reference, scheme) if scheme.outer_eyes else absent,
-        "box": metrics.box_size(boxes),
-    }
     errors = {name: metrics.nme(distances, normalizer) for name, normalizer in normalizers.items()}
     eyes = normalizers["interocular"]
     return {
@@ -121,6 +181,18 @@ def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
         },
         "by_landmark": [mean_or_none(metrics.nme(distances[:, [index]], eyes)) for index in range(scheme.count)],
         "cumulative_interocular": _curve(errors["interocular"]),
+    }
+
+
+def _normalizers(faces: _Faces, scheme: LandmarkScheme) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(b, n) distances and (b,) what they are divided by under each normalisation; NaN where a face has no such thing."""
+    given = np.isfinite(faces.boxes).all(axis=1)
+    absent = np.full(len(faces.reference), np.nan)
+    boxes = np.where(given[:, None], faces.boxes, metrics.landmark_boxes(faces.reference))
+    return metrics.distances(faces.predicted, faces.reference), {
+        "interpupil": metrics.interpupil(faces.reference, scheme) if scheme.pupils[0] else absent,
+        "interocular": metrics.interocular(faces.reference, scheme) if scheme.outer_eyes else absent,
+        "box": metrics.box_size(boxes),
     }
 
 

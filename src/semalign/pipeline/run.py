@@ -22,7 +22,7 @@ from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.evaluation import evaluate_predictions
+from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.files import refuse_occupied, write_json, write_text
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
@@ -220,6 +220,7 @@ def evaluate_model(
     keep_going: bool = False,
     labels: Path | None = None,
     split: str = "test",
+    against: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Every figure of a model on a data set's test faces, JSON-ready.
@@ -230,47 +231,71 @@ def evaluate_model(
         keep_going: leave bad samples out and list them.
         labels: a label folder (its last version) to measure against, instead of the truth (synthetic) or the annotations.
         split: 'test', 'train' or 'all'.
+        against: another model for the same landmarks, which `against` of the result compares face by face.
         progress: told what goes on.
+
+    Raises:
+        SemalignError: models or data that cannot be read, no faces in the split, models of different landmark schemes.
     """
     progress = progress or SilentProgress()
     loaded = pretrained.load(model)
+    other = None if against is None else pretrained.load(against)
+    if other is not None and other.scheme != loaded.scheme:
+        raise SemalignError(
+            f"{against}: finds the landmarks {other.scheme.name!r}, {model} finds {loaded.scheme.name!r}; "
+            "only models of one scheme can be compared."
+        )
     dataset = open_dataset(Path(data), loaded.scheme, keep_going=keep_going)
     chosen = dataset if split == "all" else dataset.select(split="test" if split == "test" else "train")
     if not len(chosen):
         raise SemalignError(f"{data}: holds no {split} faces; choose another split or data set.")
-    with _scratch() as folder:
-        faces = cache_crops(
-            chosen, loaded.crop, loaded.network.settings.input_size, folder, keep_going, progress, "crops"
-        )
-        loaded.network.to(make_accelerator().device)
-        with progress.stage("evaluation", len(faces.dataset)) as advance:
-            found = detect(loaded, faces.crops, advance=advance)
+    faces, points = _detected(loaded, chosen, keep_going, progress, "evaluation")
     reference, source = _reference(faces, labels)
+    compared = {}
+    if other is not None:
+        _, others = _detected(other, faces, False, progress, "evaluation of the other model")
+        compared["against"] = {
+            "model": pretrained.resolve(str(against)).name,
+            **compare_predictions(points, others, faces, reference),
+        }
     return {
         "model": pretrained.resolve(model).name,
         "about": dict(loaded.about),
         "data": {
-            "name": faces.dataset.name,
+            "name": faces.name,
             "split": split,
-            "subsets": faces.dataset.subsets(),
+            "subsets": faces.subsets(),
             "notes": list(dataset.notes),
-            "skipped": [list(item) for item in faces.dataset.skipped],
+            "skipped": [list(item) for item in faces.skipped],
             "reference": source,
         },
         "versions": versions(),
         "hardware": hardware(),
-        **evaluate_predictions(found.points, faces.dataset, truth=reference),
+        **evaluate_predictions(points, faces, truth=reference),
+        **compared,
     }
 
 
-def _reference(faces: Faces, labels: Path | None) -> tuple[dict[str, np.ndarray] | None, str]:
+def _detected(
+    model: Model, dataset: Dataset, keep_going: bool, progress: Progress, title: str
+) -> tuple[Dataset, np.ndarray]:
+    """The faces that could be read, and a model's landmarks on them in the image frame."""
+    with _scratch() as folder:
+        size = model.network.settings.input_size
+        faces = cache_crops(dataset, model.crop, size, folder, keep_going, progress, "crops")
+        model.network.to(make_accelerator().device)
+        with progress.stage(title, len(faces.dataset)) as advance:
+            return faces.dataset, detect(model, faces.crops, advance=advance).points
+
+
+def _reference(faces: Dataset, labels: Path | None) -> tuple[dict[str, np.ndarray] | None, str]:
     """What to measure against, by id (None = the annotations), and its name."""
     if labels is None:
-        truth = faces.dataset.truth
+        truth = faces.truth
         return (None if truth is None else dict(truth)), "annotations" if truth is None else "truth"
     version = LabelStore(labels).read()
     known = dict(zip(version.ids, version.points, strict=True))
-    missing = [name for name in faces.dataset.ids() if name not in known]
+    missing = [name for name in faces.ids() if name not in known]
     if missing:
         raise SemalignError(
             f"{labels}: has no label for {missing[0]} and {len(missing) - 1} more; label these faces or use another split."
