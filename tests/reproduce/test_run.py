@@ -85,6 +85,9 @@ def test_only_what_is_needed_is_made_and_a_cut_off_one_goes_on(tmp_path):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert 'id="table7"' in page and 'id="figure6"' in page, "what was asked for before stays on the page"
     assert json.loads((out / "asked.json").read_text()) == ["table7", "figure6"]
+    calls = json.loads((out / "calls.json").read_text())
+    assert [call["asked"] for call in calls] == [["table7"], ["table7", "figure6"]], "the one cut off is not counted"
+    assert all(call["seconds"] > 0 for call in calls)
     assert (out / "tables" / "table7.csv").read_text() == before
 
 
