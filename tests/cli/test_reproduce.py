@@ -24,7 +24,7 @@ def test_every_option_is_handed_on(invoke, monkeypatch):
     monkeypatch.setattr("semalign.reproduce.reproduce", note)
     result = invoke(
         "table5", "figure8", "--out", "x", "--data", "300w=/faces", "--data", "300vw=b=c", "--size", "compact", "--seed", 3,
-        "--resume",
+        "--real-only", "--resume",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout == "report: x/report.html\n"
@@ -35,6 +35,7 @@ def test_every_option_is_handed_on(invoke, monkeypatch):
         "data": {"300w": Path("/faces"), "300vw": Path("b=c")},
         "size": "compact",
         "seed": 3,
+        "real_only": True,
         "resume": True,
     }
 
