@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,18 @@ def test_only_what_is_needed_is_made_and_a_cut_off_one_goes_on(tmp_path):
     assert (out / "tables" / "table7.csv").read_text() == before
 
 
+def taken_as_real(synthetic: Path, copy: Path) -> Path:
+    """Synthetic faces without what says that they are, so that their annotations are all there is to measure against."""
+    shutil.copytree(synthetic, copy)
+    for name in ("synthetic.json", "truth.parquet"):
+        (copy / name).unlink()
+    return copy
+
+
 @pytest.mark.slow
 def test_faces_in_the_layout_of_300w_are_taken_as_real(everything, tmp_path):
     """A real set: no synthetic.json, measured against annotations, and said to be partial."""
-    data = tmp_path / "faces"
-    shutil.copytree(everything / "data" / "300w", data)
-    for name in ("synthetic.json", "truth.parquet"):
-        (data / name).unlink()
+    data = taken_as_real(everything / "data" / "300w", tmp_path / "faces")
     reproduce(["figure7", "table5"], tmp_path / "out", size="tiny", data={"300w": data})
     table = (tmp_path / "out" / "tables" / "table5.csv").read_text(encoding="utf-8")
     assert "HGs" in table and '300W,"Full, 4 faces",partial (4 of 689),annotations' in table
@@ -108,10 +114,7 @@ def test_faces_in_the_layout_of_300w_are_taken_as_real(everything, tmp_path):
 
 @pytest.mark.slow
 def test_with_real_data_only_no_synthetic_ones_are_made(everything, tmp_path):
-    data = tmp_path / "faces"
-    shutil.copytree(everything / "data" / "300w", data)
-    for name in ("synthetic.json", "truth.parquet"):
-        (data / name).unlink()
+    data = taken_as_real(everything / "data" / "300w", tmp_path / "faces")
     out = tmp_path / "out"
     reproduce(["table6", "table8", "figure5"], out, size="tiny", data={"300w": data}, real_only=True)
     assert json.loads((out / "asked.json").read_text()) == ["table6"]

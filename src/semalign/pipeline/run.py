@@ -252,10 +252,10 @@ def evaluate_model(
     faces, points = _detected(loaded, chosen, keep_going, progress, "evaluation")
     reference, source = _reference(faces, labels)
     compared = {}
-    if other is not None:
+    if against is not None and other is not None:
         _, others = _detected(other, faces, False, progress, "evaluation of the other model")
         compared["against"] = {
-            "model": pretrained.resolve(str(against)).name,
+            "model": pretrained.resolve(against).name,
             **compare_predictions(points, others, faces, reference),
         }
     return {
