@@ -7,7 +7,7 @@
 For every model of the run: the error on the test faces of the bare network and of the detector, the number of modes that
 cross-validation chose, and the mean offset of the network's predictions on the training faces, which a network trained on
 mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down). And what the same network would
-have with the dialect that as many modes learn from the labels that the run found.
+have with the dialect that as many modes learn from the labels that the run found, and with a kernel dialect of the annotations.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from results import finish
 
+from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.core.metrics import interocular
 from semalign.core.systematic import learn_dialect
 from semalign.data import LabelStore
@@ -59,6 +60,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
     modes = 0 if model.dialect is None else model.dialect.modes
     taught = errors(replace(model, dialect=learn_dialect(predicted, found.points, modes)), test)
+    kernel = errors(replace(model, dialect=learn_kernel_dialect(predicted, annotations)), test)
     share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
     return {
         "run": folder.parent.name,
@@ -69,6 +71,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
         **{f"{key}, bare": value for key, value in bare.items()},
         **{f"{key}, detector": value for key, value in whole.items()},
         **{f"{key}, dialect of the found labels": value for key, value in taught.items()},
+        **{f"{key}, kernel dialect": value for key, value in kernel.items()},
         "mean offset, right": float(share[..., 0].mean()),
         "mean offset, down": float(share[..., 1].mean()),
         "landmarks offset to the left": int((share[..., 0].mean(axis=0) < 0).sum()),

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.export import Landmarker, OnnxModel, export_onnx, quantize_onnx
@@ -65,6 +67,21 @@ def test_a_model_with_a_mirrored_look_is_exported_with_it(exported: Any, cache: 
     np.testing.assert_array_equal(ours.points, detect(exported.model, cache, views=2).points)
     with pytest.raises(SemalignError, match="views"):
         export_onnx(tmp_path / "four.onnx", replace(model, views=4))
+
+
+@pytest.mark.parametrize("kind", ["linear", "kernel"])
+def test_a_model_is_exported_with_its_dialect(exported: Any, cache: CropCache, tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    bare = detect(exported.model, cache).points
+    shapes = np.concatenate([bare, bare[rng.integers(len(bare), size=60)] + rng.normal(size=(60, 3, 2))])
+    annotated = shapes * 1.02 + 1 + 0.5 * rng.normal(size=shapes.shape)
+    dialect = learn_dialect(shapes, annotated, 2) if kind == "linear" else learn_kernel_dialect(shapes, annotated)
+    model = replace(exported.model, dialect=dialect)
+    export_onnx(tmp_path / "dialect.onnx", model)
+    ours = detect(model, cache).points
+    found = OnnxModel(tmp_path / "dialect.onnx", threads=1).predict(cache, batch_size=4).points
+    np.testing.assert_allclose(found, ours, atol=0.02)  # a pixel of a crop is two of these images
+    assert np.abs(ours - bare).max() > 0.5
 
 
 def test_int8_stays_near_and_is_integer_arithmetic(exported: Any) -> None:

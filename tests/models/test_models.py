@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from worlds import NETWORK
 
+from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
 from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
@@ -128,3 +129,17 @@ def test_a_dialect_comes_back_from_the_file_and_corrects_what_the_network_says(m
     assert np.array_equal(back.corrected(predicted), dialect.corrected(predicted))
     save_model(path, model)
     assert load_model(path).dialect is None
+
+
+def test_a_kernel_dialect_comes_back_and_is_kept_in_half_the_room(model, tmp_path):
+    rng = np.random.default_rng(0)
+    predicted = 40 * rng.normal(size=(model.scheme.count, 2)) + rng.normal(size=(60, model.scheme.count, 2))
+    dialect = learn_kernel_dialect(predicted, predicted + rng.normal(size=predicted.shape))
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_model(whole, replace(model, dialect=dialect))
+    save_model(half, replace(model, dialect=dialect), half=True)
+    back, rough = load_model(whole).dialect, load_model(half).dialect
+    assert isinstance(back, KernelDialect) and isinstance(rough, KernelDialect)
+    assert np.allclose(back.corrected(predicted), dialect.corrected(predicted), rtol=0, atol=1e-9)
+    assert np.abs(rough.corrected(predicted) - dialect.corrected(predicted)).max() < 0.02
+    assert half.stat().st_size < 0.6 * whole.stat().st_size

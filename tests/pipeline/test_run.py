@@ -16,9 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from semalign.core.kernel_dialect import KernelDialect
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
-from semalign.pipeline import Recipe, SilentProgress, load_recipe, run
+from semalign.models.checkpoint import load_model
+from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
 
 TINY = (
     "synthesis.count=14",
@@ -122,6 +124,29 @@ def test_a_run_interrupted_anywhere_resumes_to_the_same_bits(finished, recipe, t
     for index in LabelStore(whole / "labels").versions():
         pair = [LabelStore(folder / "labels").read(index).points for folder in (whole, tmp_path / "cut")]
         assert np.array_equal(*pair)
+
+
+def test_a_recipe_may_ask_for_a_kernel_dialect(finished, tmp_path):
+    model = load_model(
+        train(load_recipe("demo", [*TINY, "dialect.kind='kernel'"]), finished[0] / "data", tmp_path / "x")
+    )
+    start = load_model(finished[0] / "start" / "model.safetensors")
+    assert isinstance(model.dialect, KernelDialect) and len(model.dialect.faces) == 10  # of the training faces
+    assert all(torch.equal(v, start.network.state_dict()[k]) for k, v in model.network.state_dict().items())
+
+
+def test_training_goes_on_from_a_model(finished, tmp_path):
+    start = finished[0] / "start" / "model.safetensors"
+    recipe = load_recipe("demo", [*TINY, "start.epochs=0", "network.width=16", "seed=5"])
+    model = load_model(train(recipe, finished[0] / "data", tmp_path / "on", trained=start))
+    before = load_model(start)
+    assert model.network.settings == before.network.settings and model.sigma == before.sigma
+    assert all(
+        torch.equal(value, model.network.state_dict()[key]) for key, value in before.network.state_dict().items()
+    )
+    assert model.about["from"] == "model.safetensors" and "from" not in before.about
+    further = load_model(train(load_recipe("demo", TINY), finished[0] / "data", tmp_path / "more", trained=start))
+    assert any(not torch.equal(v, further.network.state_dict()[k]) for k, v in before.network.state_dict().items())
 
 
 @pytest.mark.slow

@@ -64,20 +64,27 @@ def train(
     out: Out,
     data: RecipeData = None,
     resume: Resume = False,
+    trained: Annotated[
+        str | None,
+        option("--from", "MODEL", "Start from the weights of this model file or shipped model instead of random ones."),
+    ] = None,
     seed: Seed = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
 ) -> None:
     """Train a detector on the annotations as they are.
 
-    Example:
+    Examples:
         semalign train 300w-compact --data ~/300w --out start --set start.epochs=20
+        semalign train 300w-compact --data ~/own --out own --from default --set start.epochs=10
     """
     from semalign import pipeline
     from semalign.cli.progress import RichProgress
 
     resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
-    model = pipeline.train(resolved, data, out, resume=resume, keep_going=keep_going, progress=RichProgress())
+    model = pipeline.train(
+        resolved, data, out, trained=trained, resume=resume, keep_going=keep_going, progress=RichProgress()
+    )
     typer.echo(f"model: {model}")
 
 

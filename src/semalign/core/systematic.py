@@ -46,7 +46,7 @@ class Dialect:
         shapes = to_complex(predicted)
         centred = shapes - shapes.mean(axis=1, keepdims=True)
         frames = similarity(centred, to_complex(self.mean))
-        scores = _flat(centred / frames) @ self.components - self.centre
+        scores = flat_shapes(centred / frames) @ self.components - self.centre
         features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
         return to_points((features @ to_complex(self.coefficients)) * frames)
 
@@ -71,8 +71,8 @@ def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.nda
         modes: number of components; 0 leaves the mean offset. At most one for every 20 faces is used.
     """
     shapes = to_complex(predicted)
-    aligned, frames, mean = _align(shapes)
-    flat = _flat(aligned)
+    aligned, frames, mean = aligned_shapes(shapes)
+    flat = flat_shapes(aligned)
     middle = flat.mean(axis=0)
     left, values, right = np.linalg.svd(flat - middle, full_matrices=False)
     kept = min(modes, len(shapes) // FACES_PER_MODE, int((values > 1e-9 * max(values[0], 1e-300)).sum()))
@@ -116,7 +116,7 @@ def choose_modes(
     """
     fold = np.random.default_rng(seed).permutation(len(predicted)) % min(folds, len(predicted))
     reference = annotated if judged_by is None else judged_by
-    size = np.abs(_align(to_complex(predicted))[1])
+    size = np.abs(aligned_shapes(to_complex(predicted))[1])
     errors = dict.fromkeys(candidates, 0.0)
     for index in np.unique(fold):
         rest, part = fold != index, fold == index
@@ -129,10 +129,10 @@ def choose_modes(
     return min(errors, key=errors.__getitem__)
 
 
-def _align(
+def aligned_shapes(
     shapes: Complex[np.ndarray, "b n"], iterations: int = 5
 ) -> tuple[Complex[np.ndarray, "b n"], Complex[np.ndarray, "b 1"], Complex[np.ndarray, " n"]]:
-    """Shapes turned, scaled and shifted onto their mean, the turn and scale of each face, and the mean.
+    """Centred shapes turned and scaled onto their mean, the turn and scale of each face, and the mean.
 
     Unlike `shape_model.procrustes` in a fixed number of steps and without setting the mean upright: where shapes have next
     to nothing in common, as an untrained network's, rounding would decide both.
@@ -146,5 +146,6 @@ def _align(
     return centred / frames, frames, mean
 
 
-def _flat(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:
+def flat_shapes(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:
+    """All x, then all y."""
     return np.concatenate([shapes.real, shapes.imag], axis=1)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from semalign.core.heatmaps import Decoded, decode_heatmaps
+from semalign.core.kernel_dialect import KernelDialect
 from semalign.core.systematic import Dialect
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
@@ -39,7 +41,7 @@ class Landmarker(nn.Module):
                 f"a model with {model.views} views of each crop has no form in one graph; 1 or 2 (the mirror image) have."
             )
         self.views, self.flip_index = model.views, list(model.scheme.flip_index)
-        self.correct: nn.Module = nn.Identity() if model.dialect is None else DialectLayer(model.dialect)
+        self.correct: nn.Module = _dialect_layer(model.dialect)
         self.eval()
 
     def forward(self, images: UInt8[Tensor, "b 3 s s"] | Float[Tensor, "b 3 s s"]) -> Decoded:
@@ -65,16 +67,20 @@ class Landmarker(nn.Module):
 
 
 class DialectLayer(nn.Module):
-    """`Dialect.corrected` as tensor arithmetic, complex numbers as their two parts, so that any runtime can carry it out."""
+    """A dialect's `corrected` as tensor arithmetic, complex numbers as their two parts, for any runtime."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect | KernelDialect, axes: np.ndarray) -> None:
         super().__init__()
         mean = torch.from_numpy(dialect.mean)
         self.register_buffer("mean", (mean / mean.square().sum()).float())
-        self.register_buffer("components", torch.from_numpy(dialect.components).float())
+        self.register_buffer("axes", torch.from_numpy(axes).float())
         self.register_buffer("centre", torch.from_numpy(dialect.centre).float())
         self.register_buffer("constant", torch.from_numpy(dialect.coefficients[0]).float())
         self.register_buffer("slopes", torch.from_numpy(dialect.coefficients[1:]).flatten(1).float())
+
+    def features(self, places: Float[Tensor, "b k"]) -> Float[Tensor, "b j"]:
+        """What the slopes weigh."""
+        return places
 
     def forward(self, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
         """The points without what is systematic in them."""
@@ -83,6 +89,26 @@ class DialectLayer(nn.Module):
         real, imaginary = (x * u + y * v).sum(1, keepdim=True), (y * u - x * v).sum(1, keepdim=True)
         square = real.square() + imaginary.square()
         aligned = torch.cat([(x * real + y * imaginary) / square, (y * real - x * imaginary) / square], dim=1)
-        scores = aligned @ self.components - self.centre  # type: ignore[operator]
-        a, b = (self.constant + (scores @ self.slopes).unflatten(1, (-1, 2))).unbind(-1)  # type: ignore[operator]
+        features = self.features(aligned @ self.axes - self.centre)  # type: ignore[operator]
+        a, b = (self.constant + (features @ self.slopes).unflatten(1, (-1, 2))).unbind(-1)  # type: ignore[operator]
         return points - torch.stack([a * real - b * imaginary, a * imaginary + b * real], dim=-1)
+
+
+class KernelDialectLayer(DialectLayer):
+    """The same for the kernel's dialect."""
+
+    def __init__(self, dialect: KernelDialect) -> None:
+        super().__init__(dialect, dialect.axes)
+        self.register_buffer("faces", torch.from_numpy(dialect.faces).float())
+
+    def features(self, places: Float[Tensor, "b k"]) -> Float[Tensor, "b t"]:
+        """The kernel, from differences: the quicker expansion of the square loses float32's digits where faces are alike."""
+        return torch.exp(-(places[:, None] - self.faces).square().sum(-1).sqrt())  # type: ignore[operator]
+
+
+def _dialect_layer(dialect: Dialect | KernelDialect | None) -> nn.Module:
+    if dialect is None:
+        return nn.Identity()
+    return (
+        KernelDialectLayer(dialect) if isinstance(dialect, KernelDialect) else DialectLayer(dialect, dialect.components)
+    )

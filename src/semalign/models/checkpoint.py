@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from semalign.core.kernel_dialect import KernelDialect
 from semalign.core.systematic import Dialect
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
@@ -45,14 +46,15 @@ class Model:
     crop: CropSettings
     sigma: float
     about: Mapping[str, Any] = field(default_factory=dict)
-    dialect: Dialect | None = None
+    dialect: Dialect | KernelDialect | None = None
     views: int = 1
 
 
 def save_model(path: Path, model: Model, half: bool = False) -> None:
     """Write a model file atomically; with `half`, weights of convolutions as float16 and the dialect as float32.
 
-    Such a file has half the size and is computed with in float32 all the same.
+    A kernel dialect's training faces are float16 then, too. Such a file has half the size and is computed with in float32
+    all the same.
     """
     description = {
         "format": FORMAT,
@@ -67,11 +69,17 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
     if half:
         tensors = {name: value.half() if value.ndim > 1 else value for name, value in tensors.items()}
     if model.dialect is not None:
-        tensors |= {
-            DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if half else np.float64))
-            for key, value in vars(model.dialect).items()
-        }
+        tensors |= _dialect_tensors(model.dialect, half)
     save_tensors(path, tensors, description)
+
+
+def _dialect_tensors(dialect: Dialect | KernelDialect, half: bool) -> dict[str, torch.Tensor]:
+    many = isinstance(dialect, KernelDialect)  # a row for each training face
+    types = {key: np.float16 if many and key in ("faces", "coefficients") else np.float32 for key in vars(dialect)}
+    return {
+        DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, types[key] if half else np.float64))
+        for key, value in vars(dialect).items()
+    }
 
 
 def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
@@ -96,10 +104,7 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
             )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
-        parts = {
-            key: tensors.pop(DIALECT + key) for key in [f.name for f in fields(Dialect)] if DIALECT + key in tensors
-        }
-        dialect = Dialect(**{key: value.double().numpy() for key, value in parts.items()}) if parts else None
+        dialect = _take_dialect(tensors)
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
         views = int(description.get("views", 1))
@@ -107,6 +112,15 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
     refuse_other_scheme(path, own, scheme)
     return Model(network.eval(), own, crop, sigma, about, dialect, views)
+
+
+def _take_dialect(tensors: dict[str, torch.Tensor]) -> Dialect | KernelDialect | None:
+    """The dialect of a file, of the kind whose parts it has; its tensors are taken out of the others."""
+    names = [name for name in tensors if name.startswith(DIALECT)]
+    parts = {name.removeprefix(DIALECT): tensors.pop(name).double().numpy() for name in names}
+    if not parts:
+        return None
+    return KernelDialect(**parts) if "faces" in parts else Dialect(**parts)
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:

@@ -123,20 +123,27 @@ def train(
     data: Path | None,
     out: Path,
     *,
+    trained: str | Path | None = None,
     resume: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Train a detector on the annotations with the recipe's `start` settings; returns the model's file.
 
-    Without `data`, a recipe for synthetic faces makes its own.
+    Without `data`, a recipe for synthetic faces makes its own. With `trained`, a shipped model's name or a file, training
+    starts from that model's weights; network, crops and σ are then the model's, everything else is the recipe's.
     """
     out, progress = Path(out), _shown(progress)
+    model = None if trained is None else pretrained.load(trained)
+    if model is not None:
+        recipe = _fitting(recipe, model)
     _claim(out, recipe, resume)
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
-    stages.start(out)
+    if trained is not None:
+        stages.about["from"] = pretrained.resolve(trained).name
+    stages.start(out, model)
     return out / MODEL
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
 from semalign.core.metrics import distances, interocular, interpupil, nme
 from semalign.core.systematic import Dialect, choose_modes, learn_dialect
 from semalign.data.labels import LabelStore
@@ -48,9 +49,12 @@ class Stages:
         """Of the Gaussians, heatmap pixels."""
         return self.recipe.heatmap.pixels(self.recipe.network.heatmap_size)
 
-    def start(self, folder: Path) -> Model:
-        """Train a new network on the annotations until it roughly converges."""
-        network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+    def start(self, folder: Path, trained: Model | None = None) -> Model:
+        """Train a new network, or one that was trained before, on the annotations until it roughly converges."""
+        if trained is None:
+            network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+        else:
+            network = copy.deepcopy(trained.network)
         return self._on_annotations(folder, network, self.recipe.start, self.recipe.seed, "start")
 
     def baseline(self, folder: Path, start: Model, repeat: int = 0) -> Model:
@@ -139,18 +143,25 @@ class Stages:
         trainer.accelerator.wait_for_everyone()
         return model
 
-    def _dialect(self, network: StackedHourglass, labels: np.ndarray, precision: str) -> Dialect | None:
+    def _dialect(self, network: StackedHourglass, labels: np.ndarray, precision: str) -> Dialect | KernelDialect | None:
         """What the finished network's predictions on the training faces differ from their labels systematically."""
         settings, annotations = self.recipe.dialect, self.train.dataset.points()
         usable = np.isfinite(labels).all(axis=(1, 2)) & np.isfinite(annotations).all(axis=(1, 2))
         if not settings.modes or not usable.any():
             return None
-        views, flip = self.recipe.readout.views, self.scheme.flip_index
+        labels, annotations = labels[usable], annotations[usable]
         predicted = predict(
-            network, self.train.crops, self.sigma, precision=precision, views=views, flip_index=flip
+            network,
+            self.train.crops,
+            self.sigma,
+            precision=precision,
+            views=self.recipe.readout.views,
+            flip_index=self.scheme.flip_index,
         ).points[usable]
-        modes = choose_modes(predicted, labels[usable], settings.modes, settings.folds, judged_by=annotations[usable])
-        return learn_dialect(predicted, labels[usable], modes)
+        if settings.kind == "kernel" and len(labels) > 1:
+            return learn_kernel_dialect(predicted, labels, judged_by=annotations)
+        modes = choose_modes(predicted, labels, settings.modes, settings.folds, judged_by=annotations)
+        return learn_dialect(predicted, labels, modes)
 
     def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:
         """Logs the error on the test faces after each epoch: a curve to look at, nothing is chosen by it."""

@@ -1,0 +1,139 @@
+"""The kernel's dialect: against a brute-force oracle, on faces with a bias that is not linear in the pose, and its frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semalign.core import kernel_dialect
+from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.shape_model import to_complex
+from semalign.core.systematic import aligned_shapes, learn_dialect
+
+POINTS, NOISE = 20, 0.05
+
+
+def plane(points: np.ndarray) -> np.ndarray:
+    return np.stack([points.real, points.imag], axis=-1)
+
+
+def make_faces(count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Faces somewhere, turned and scaled, whose predictions take most poses for others, by a wave over the poses."""
+    form, rng = np.random.default_rng(99), np.random.default_rng(seed)
+
+    def shape() -> np.ndarray:
+        return form.normal(size=POINTS) + 1j * form.normal(size=POINTS)
+
+    mean, turned = shape(), 0.3 * shape()
+    pose = rng.normal(size=(count, 1))
+    frame = rng.uniform(20, 60, (count, 1)) * np.exp(1j * rng.normal(0, 0.3, (count, 1)))
+    truth = (mean + pose * turned) * frame + rng.uniform(0, 200, (count, 1))
+    noise = NOISE * (rng.normal(size=truth.shape) + 1j * rng.normal(size=truth.shape))
+    return {
+        "truth": plane(truth),
+        "annotated": plane(truth + noise * frame),
+        "predicted": plane(truth + 0.4 * np.sin(2 * pose) * turned * frame),
+        "size": np.abs(frame),
+    }
+
+
+def error(points: np.ndarray, faces: dict[str, np.ndarray]) -> float:
+    return float((np.linalg.norm(points - faces["truth"], axis=2) / faces["size"]).mean())
+
+
+def test_a_bias_that_is_no_line_in_the_pose_is_taken_off_unseen_faces():
+    seen, unseen = make_faces(500), make_faces(200, seed=1)
+    kernel = learn_kernel_dialect(seen["predicted"], seen["annotated"]).corrected(unseen["predicted"])
+    line = learn_dialect(seen["predicted"], seen["annotated"], modes=5).corrected(unseen["predicted"])
+    assert error(kernel, unseen) < 0.4 * error(unseen["predicted"], unseen)
+    assert error(kernel, unseen) < 0.7 * error(line, unseen)
+
+
+def test_where_there_is_no_bias_next_to_nothing_is_learned():
+    faces, unseen = make_faces(400), make_faces(100, seed=1)
+    dialect = learn_kernel_dialect(faces["truth"], faces["annotated"])
+    noise = np.linalg.norm(unseen["annotated"] - unseen["truth"], axis=2) / unseen["size"]
+    assert error(dialect.corrected(unseen["truth"]), unseen) < 0.25 * noise.mean()
+
+
+def test_the_penalty_is_the_one_that_leaving_out_each_face_in_turn_chooses():
+    faces, penalties = make_faces(40), (0.01, 0.1, 1.0, 10.0)
+    predicted, annotated = to_complex(faces["predicted"]), to_complex(faces["annotated"])
+    whole = learn_kernel_dialect(faces["predicted"], faces["annotated"], (1.0,))
+    frames = aligned_shapes(predicted)[1]
+    offsets = (predicted - annotated) / frames
+    centred = offsets - offsets.mean(axis=0)
+    kernel = np.exp(-np.linalg.norm(whole.faces[:, None] - whole.faces[None], axis=2))
+
+    def left_out(penalty: float) -> float:
+        errors = []
+        for row in range(len(offsets)):
+            rest = np.arange(len(offsets)) != row
+            weights = np.linalg.solve(kernel[np.ix_(rest, rest)] + penalty * np.eye(rest.sum()), centred[rest])
+            errors.append(np.abs(kernel[row, rest] @ weights - centred[row]).mean())
+        return float(np.mean(errors))
+
+    best = min(penalties, key=left_out)
+    chosen = learn_kernel_dialect(faces["predicted"], faces["annotated"], penalties)
+    alone = {p: learn_kernel_dialect(faces["predicted"], faces["annotated"], (p,)) for p in penalties}
+    assert np.array_equal(chosen.coefficients, alone[best].coefficients)
+    assert len({left_out(p) for p in penalties}) == len(penalties)
+    weights = np.linalg.solve(kernel + best * np.eye(len(kernel)), centred)
+    assert np.allclose(to_complex(chosen.coefficients)[1:], weights)
+
+
+def test_labels_that_repeat_the_network_are_judged_by_the_annotations():
+    faces = make_faces(300)
+    found = faces["predicted"] + 1e-3 * np.random.default_rng(0).normal(size=faces["predicted"].shape)
+    penalties = (0.03, 100.0)
+    near = learn_kernel_dialect(found, faces["truth"], penalties)
+    judged = learn_kernel_dialect(faces["truth"], faces["predicted"], penalties, judged_by=faces["annotated"])
+    assert np.abs(judged.coefficients[1:]).sum() < np.abs(near.coefficients[1:]).sum()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    angle=st.floats(-3, 3),
+    scale=st.floats(0.1, 10),
+    shift=st.tuples(st.floats(-500, 500), st.floats(-500, 500)),
+)
+def test_offsets_turn_and_scale_with_the_faces(angle, scale, shift):
+    faces = make_faces(60)
+    dialect = learn_kernel_dialect(faces["predicted"], faces["annotated"])
+    offsets = to_complex(dialect.offsets(faces["predicted"]))
+    turn = scale * np.exp(1j * angle)
+    moved = plane(to_complex(faces["predicted"]) * turn) + shift
+    assert np.allclose(to_complex(dialect.offsets(moved)), offsets * turn, atol=1e-6 * scale)
+
+
+def test_no_more_faces_are_kept_than_fit_in_memory(monkeypatch):
+    monkeypatch.setattr(kernel_dialect, "FACES", 50)
+    faces = make_faces(80)
+    first, again = (learn_kernel_dialect(faces["predicted"], faces["annotated"]) for _ in range(2))
+    assert len(first.faces) == 50 and np.array_equal(first.faces, again.faces)
+
+
+def test_many_faces_are_corrected_as_each_on_its_own(monkeypatch):
+    faces = make_faces(30)
+    dialect = learn_kernel_dialect(faces["predicted"], faces["annotated"])
+    monkeypatch.setattr(kernel_dialect, "CHUNK", 7)
+    apart = np.concatenate([dialect.offsets(faces["predicted"][i : i + 1]) for i in range(30)])
+    assert np.allclose(dialect.offsets(faces["predicted"]), apart, atol=1e-9)
+    assert dialect.offsets(faces["predicted"][:0]).shape == (0, POINTS, 2)
+
+
+def test_faces_that_are_all_alike_teach_their_common_offset():
+    one = make_faces(1)
+    predicted, annotated = (np.repeat(one[name], 5, axis=0) for name in ("predicted", "annotated"))
+    assert np.allclose(learn_kernel_dialect(predicted, annotated).corrected(predicted), annotated, atol=1e-6)
+
+
+def test_bad_arguments_are_refused():
+    faces = make_faces(3)
+    with pytest.raises(ValueError, match="two faces"):
+        learn_kernel_dialect(faces["predicted"][:1], faces["annotated"][:1])
+    for penalties in ((), (0.0, 1.0)):
+        with pytest.raises(ValueError, match="positive"):
+            learn_kernel_dialect(faces["predicted"], faces["annotated"], penalties)
