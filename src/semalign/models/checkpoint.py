@@ -53,7 +53,7 @@ class Model:
 def save_model(path: Path, model: Model, half: bool = False) -> None:
     """Write a model file atomically; with `half`, weights of convolutions as float16 and the dialect as float32.
 
-    A kernel dialect's training faces are float16 then, too. Such a file has half the size and is computed with in float32
+    A kernel dialect, which is large, is float16 then, too. Such a file has half the size and is computed with in float32
     all the same.
     """
     description = {
@@ -74,8 +74,8 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
 
 
 def _dialect_tensors(dialect: Dialect | KernelDialect, half: bool) -> dict[str, torch.Tensor]:
-    many = isinstance(dialect, KernelDialect)  # a row for each training face
-    types = {key: np.float16 if many and key in ("faces", "coefficients") else np.float32 for key in vars(dialect)}
+    many = isinstance(dialect, KernelDialect)  # numbers: as many as training faces have coordinates
+    types = {key: np.float16 if many and key in ("axes", "faces", "coefficients") else np.float32 for key in vars(dialect)}
     return {
         DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, types[key] if half else np.float64))
         for key, value in vars(dialect).items()
