@@ -75,7 +75,9 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
 
 def _dialect_tensors(dialect: Dialect | KernelDialect, half: bool) -> dict[str, torch.Tensor]:
     many = isinstance(dialect, KernelDialect)  # numbers: as many as training faces have coordinates
-    types = {key: np.float16 if many and key in ("axes", "faces", "coefficients") else np.float32 for key in vars(dialect)}
+    types = {
+        key: np.float16 if many and key in ("axes", "faces", "coefficients") else np.float32 for key in vars(dialect)
+    }
     return {
         DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, types[key] if half else np.float64))
         for key, value in vars(dialect).items()
