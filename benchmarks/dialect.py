@@ -22,7 +22,7 @@ from results import finish
 
 from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.core.metrics import interocular
-from semalign.core.systematic import learn_dialect
+from semalign.core.systematic import Dialect, learn_dialect
 from semalign.data import LabelStore
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline import SilentProgress, load_recipe
@@ -58,7 +58,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     offset = predicted - annotations
     found = LabelStore(folder.parent / "labels").read()
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
-    modes = 0 if model.dialect is None else model.dialect.modes
+    modes = model.dialect.modes if isinstance(model.dialect, Dialect) else 0
     taught = errors(replace(model, dialect=learn_dialect(predicted, found.points, modes)), test)
     kernel = errors(replace(model, dialect=learn_kernel_dialect(predicted, annotations)), test)
     share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
@@ -67,7 +67,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
         "model": folder.name,
         "train faces": len(train.dataset),
         "test faces": len(test.dataset),
-        "modes": "none" if model.dialect is None else model.dialect.modes,
+        "modes": "none" if model.dialect is None else modes if isinstance(model.dialect, Dialect) else "kernel",
         **{f"{key}, bare": value for key, value in bare.items()},
         **{f"{key}, detector": value for key, value in whole.items()},
         **{f"{key}, dialect of the found labels": value for key, value in taught.items()},

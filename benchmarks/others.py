@@ -51,6 +51,7 @@ def main(
     rows = [row for row, name in enumerate(known) if name in kinds["mediapipe"]]
     meshes = np.stack([kinds["mediapipe"][known[row]] for row in rows])
     translate = learn_translation(meshes, train.points()[rows])
+    seen = [name for name in names if name in kinds["mediapipe"]]
     ours = {}
     for name, sample, box in zip(names, track(test.samples, "semalign"), landmark_boxes(test.points()), strict=True):
         face = face_at(detector(read_image(sample.image)), box)
@@ -59,9 +60,9 @@ def main(
     found = {
         f"semalign, {resolve(model).stem}": ours,
         "dlib, 68 points": {name: kinds["dlib"][name] for name in names if name in kinds["dlib"]},
-        "MediaPipe, translated": {
-            name: translate(kinds["mediapipe"][name][None])[0] for name in names if name in kinds["mediapipe"]
-        },
+        "MediaPipe, translated": dict(
+            zip(seen, translate(np.stack([kinds["mediapipe"][n] for n in seen])), strict=True)
+        ),
     }
     common = [row for row, name in enumerate(names) if all(name in faces for faces in found.values())]
     finish(

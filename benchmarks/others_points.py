@@ -10,7 +10,6 @@ points counts. dlib has its 68 points, MediaPipe (FaceMesh with iris refinement)
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -30,19 +29,17 @@ def main() -> None:
     finder = dlib.get_frontal_face_detector()
     predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
     found: dict[str, dict[str, np.ndarray]] = {"mediapipe": {}, "dlib": {}}
-    times: dict[str, list[float]] = {"mediapipe": [], "dlib": [], "dlib, landmarks alone": []}
     for path in sorted(file for file in root.rglob("*") if file.suffix in (".jpg", ".png")):
         name = path.relative_to(root).as_posix()
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         middle = annotated(path.with_suffix(".pts")).mean(axis=0)
-        keep(found["mediapipe"], name, middle, in_mediapipe(mesh, image, times["mediapipe"]))
+        keep(found["mediapipe"], name, middle, in_mediapipe(mesh, image))
         if "testset" in name:
-            keep(found["dlib"], name, middle, in_dlib(finder, predictor, image, times))
+            keep(found["dlib"], name, middle, in_dlib(finder, predictor, image))
     np.savez(
         out,
         **{f"{key}: names": np.array(list(value)) for key, value in found.items()},
         **{f"{key}: points": np.stack(list(value.values())) for key, value in found.items()},
-        **{f"{key}: ms": 1000 * float(np.median(value)) for key, value in times.items()},
     )
 
 
@@ -57,14 +54,12 @@ def keep(kept: dict[str, np.ndarray], name: str, middle: np.ndarray, faces: list
         kept[name] = min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - middle)))
 
 
-def in_mediapipe(mesh: object, image: np.ndarray, times: list[float]) -> list[np.ndarray]:
+def in_mediapipe(mesh: object, image: np.ndarray) -> list[np.ndarray]:
     """Points (478, 3) in pixels; with black borders where no face is found without."""
     for share in PADDING:
         width = int(share * max(image.shape[:2]))
         padded = cv2.copyMakeBorder(image, width, width, width, width, cv2.BORDER_CONSTANT)
-        begin = time.perf_counter()
         result = mesh.process(padded)
-        times.append(time.perf_counter() - begin)
         if result.multi_face_landmarks:
             sizes = np.array([padded.shape[1], padded.shape[0], padded.shape[1]])
             shift = np.array([width + 0.5, width + 0.5, 0])
@@ -73,17 +68,9 @@ def in_mediapipe(mesh: object, image: np.ndarray, times: list[float]) -> list[np
     return []
 
 
-def in_dlib(finder: object, predictor: object, image: np.ndarray, times: dict[str, list[float]]) -> list[np.ndarray]:
+def in_dlib(finder: object, predictor: object, image: np.ndarray) -> list[np.ndarray]:
     """Points (68, 2) in pixels."""
-    begin = time.perf_counter()
-    boxes = finder(image, 1)
-    faces = []
-    for box in boxes:
-        before = time.perf_counter()
-        faces.append(np.array([[p.x, p.y] for p in predictor(image, box).parts()], float))
-        times["dlib, landmarks alone"].append(time.perf_counter() - before)
-    times["dlib"].append(time.perf_counter() - begin)
-    return faces
+    return [np.array([[p.x, p.y] for p in predictor(image, box).parts()], float) for box in finder(image, 1)]
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from semalign.core.shape_model import similarity, to_complex, to_points
-from semalign.core.systematic import aligned_shapes, flat_shapes
+from semalign.core.shape_model import to_complex, to_points
+from semalign.core.systematic import aligned_shapes, flat_shapes, shape_scores
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 NARROWNESS = 0.5  # of the kernel: what a face's root mean square distance to the mean shape counts as
@@ -45,13 +45,14 @@ class KernelDialect:
 
     def offsets(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """Prediction minus annotation, as is usual for such shapes, in the frames of the points (any similar one)."""
-        shapes = to_complex(predicted)
-        centred = shapes - shapes.mean(axis=1, keepdims=True)
-        frames = similarity(centred, to_complex(self.mean))
-        places = flat_shapes(centred / frames) @ self.axes - self.centre
-        weights = to_complex(self.coefficients)
-        parts = [_nearness(places[i : i + CHUNK], self.faces) @ weights[1:] for i in range(0, len(places), CHUNK)]
-        return to_points((weights[0] + np.concatenate(parts)) * frames) if parts else np.zeros_like(predicted)
+        places, frames = shape_scores(predicted, self.mean, self.axes, self.centre)
+        constant, weights = self.coefficients[0], self.coefficients[1:].reshape(len(self.faces), -1)
+        found = np.empty(predicted.shape)
+        for start in range(0, len(places), CHUNK):
+            rows = slice(start, start + CHUNK)
+            offsets = constant + (_nearness(places[rows], self.faces) @ weights).reshape(-1, *constant.shape)
+            found[rows] = to_points(to_complex(offsets) * frames[rows])
+        return found
 
     def corrected(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """The predictions without what is systematic."""
@@ -88,25 +89,26 @@ def learn_kernel_dialect(
     shapes = to_complex(predicted)
     aligned, frames, mean = aligned_shapes(shapes)
     flat = flat_shapes(aligned)
-    axes = _axes(flat - flat.mean(axis=0))
-    places = (flat - flat.mean(axis=0)) @ axes
+    middle = flat.mean(axis=0)
+    axes = _axes(flat - middle)
+    places = (flat - middle) @ axes
     values, vectors = np.linalg.eigh(_nearness(places, places))
     difference = (shapes - to_complex(annotated)) / frames
     constant = difference.mean(axis=0)
-    rotated = vectors.T @ (difference - constant)
+    centred = difference - constant
+    rotated = vectors.T @ centred
     wanted = (shapes - to_complex(reference)) / frames - constant
 
     def left_out(penalty: float) -> float:
         shrunk = values / (values + penalty)
         fitted = vectors @ (shrunk[:, None] * rotated)
-        residuals = (difference - constant - fitted) / (1 - vectors**2 @ shrunk)[:, None]
-        return float(np.abs(wanted - (difference - constant - residuals)).mean())
+        residuals = (centred - fitted) / (1 - vectors**2 @ shrunk)[:, None]
+        return float(np.abs(wanted - (centred - residuals)).mean())
 
     penalty = min(penalties, key=left_out)
     weights = vectors @ (rotated / (values + penalty)[:, None])
-    return KernelDialect(
-        to_points(mean), axes, flat.mean(axis=0) @ axes, places, to_points(np.concatenate([constant[None], weights]))
-    )
+    coefficients = np.concatenate([constant[None], weights])
+    return KernelDialect(to_points(mean), axes, middle @ axes, places, to_points(coefficients))
 
 
 def _axes(deviations: Float[np.ndarray, "t m"]) -> Float[np.ndarray, "m k"]:

@@ -43,10 +43,7 @@ class Dialect:
 
     def offsets(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """Prediction minus annotation, as is usual for such shapes, in the frames of the points (any similar one)."""
-        shapes = to_complex(predicted)
-        centred = shapes - shapes.mean(axis=1, keepdims=True)
-        frames = similarity(centred, to_complex(self.mean))
-        scores = flat_shapes(centred / frames) @ self.components - self.centre
+        scores, frames = shape_scores(predicted, self.mean, self.components, self.centre)
         features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
         return to_points((features @ to_complex(self.coefficients)) * frames)
 
@@ -144,6 +141,19 @@ def aligned_shapes(
         mean /= np.sqrt((np.abs(mean) ** 2).mean())
     frames = similarity(centred, mean)
     return centred / frames, frames, mean
+
+
+def shape_scores(
+    predicted: Float[np.ndarray, "b n 2"],
+    mean: Float[np.ndarray, "n 2"],
+    axes: Float[np.ndarray, "m k"],
+    centre: Float[np.ndarray, " k"],
+) -> tuple[Float[np.ndarray, "b k"], Complex[np.ndarray, "b 1"]]:
+    """Each shape's scores on axes of the shape space, from `centre`, once it is moved onto the mean; and its turn and scale."""
+    shapes = to_complex(predicted)
+    centred = shapes - shapes.mean(axis=1, keepdims=True)
+    frames = similarity(centred, to_complex(mean))
+    return flat_shapes(centred / frames) @ axes - centre, frames
 
 
 def flat_shapes(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:

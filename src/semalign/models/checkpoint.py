@@ -74,12 +74,12 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
 
 
 def _dialect_tensors(dialect: Dialect | KernelDialect, half: bool) -> dict[str, torch.Tensor]:
-    many = isinstance(dialect, KernelDialect)  # numbers: as many as training faces have coordinates
-    types = {
-        key: np.float16 if many and key in ("axes", "faces", "coefficients") else np.float32 for key in vars(dialect)
-    }
+    kind: type[np.floating] = np.float64
+    if half:
+        kind = np.float16 if isinstance(dialect, KernelDialect) else np.float32
+    exact = ("mean", "centre")  # small, and every offset depends on them
     return {
-        DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, types[key] if half else np.float64))
+        DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if key in exact and half else kind))
         for key, value in vars(dialect).items()
     }
 

@@ -142,7 +142,7 @@ def train(
         data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
     if trained is not None:
-        stages.about["from"] = pretrained.resolve(trained).name
+        stages = replace(stages, about=stages.about | {"from": pretrained.resolve(trained).name})
     stages.start(out, model)
     return out / MODEL
 
