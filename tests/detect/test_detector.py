@@ -19,6 +19,8 @@ from semalign.data.crops import CropSettings
 from semalign.detect import Detector, DetectorSettings, Face
 from semalign.detect.detector import as_boxes, as_picture, boxes_of_points, overlap
 from semalign.errors import SemalignError
+from semalign.export import export_onnx
+from semalign.models import pretrained
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
@@ -209,6 +211,37 @@ def test_a_saved_detector_gives_the_same(model_file: Path, tmp_path: Path):
     first, second = detector(picture, [[20, 20, 60, 60]]), again(picture, [[20, 20, 60, 60]])
     assert len(first) == 1 and again.scheme == load_scheme("ibug68")
     assert np.allclose(first[0].points, second[0].points, atol=1e-3)
+
+
+@pytest.fixture
+def exported(dots, tmp_path: Path) -> Path:
+    """The model that sees dots, as `semalign export` writes it."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra onnx is not installed")
+    export_onnx(tmp_path / "dots.onnx", dots.model())
+    return tmp_path / "dots.onnx"
+
+
+def test_an_exported_model_finds_what_the_model_finds(dots, exported: Path):
+    faces = [dots.points(60, 60, 50), dots.points(140, 90, 70)]
+    picture, boxes = dots.picture(faces), [dots.box(points) for points in faces]
+    detector = Detector.from_pretrained(exported)
+    ours, theirs = dots.detector()(picture, boxes), detector(picture, boxes)
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.allclose(one.points, other.points, atol=0.02) and one.scheme == other.scheme
+        assert np.allclose(one.confidence, other.confidence, atol=1e-3)
+    assert detector.device == torch.device("cpu")
+
+
+def test_what_an_exported_model_cannot_do_is_refused(exported: Path, tmp_path: Path):
+    with pytest.raises(SemalignError, match="views"):
+        Detector.from_pretrained(exported, settings=DetectorSettings(views=2))
+    with pytest.raises(SemalignError, match="already"):
+        Detector.from_pretrained(exported).save(tmp_path / "copy.onnx")
+    with pytest.raises(SemalignError, match="no such model file"):
+        Detector.from_pretrained(tmp_path / "none.onnx")
+    with pytest.raises(SemalignError, match="exported model"):
+        pretrained.load(exported)
 
 
 def test_half_precision_files_are_computed_in_single(model_file: Path, tmp_path: Path):

@@ -31,10 +31,11 @@ def serve(
     import webbrowser
 
     from semalign.detect import Detector
+    from semalign.models import pretrained
     from semalign.serve import Service, open_server
 
-    detector = Detector.from_pretrained(model)
-    server = open_server(Service(detector, detector.model, model), host, port)
+    loaded = pretrained.load(model)
+    server = open_server(Service(Detector(loaded), loaded, model), host, port)
     typer.echo(f"{server.url} (Ctrl-C ends)")
     if browse:
         webbrowser.open(server.url)

@@ -22,10 +22,10 @@ from semalign.data.images import read_image
 from semalign.detect.faces import CascadeFinder, FaceFinder
 from semalign.detect.result import Face
 from semalign.errors import SemalignError
-from semalign.models import pretrained
+from semalign.export import OnnxModel, landmarks, open_model
 from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import Predictions, detect
+from semalign.training.inference import Predictions
 
 Image = str | Path | np.ndarray
 Boxes = Sequence[Sequence[float]] | np.ndarray
@@ -50,22 +50,30 @@ class Detector:
     """Finds faces and their landmarks. Nothing in it changes by use: threads may share one.
 
     Args:
-        model: the network, which is moved to the device, and what it needs.
+        model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.
         device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one.
         finder: finds faces where no boxes are given; default: OpenCV's cascades.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | OnnxModel,
         device: str | torch.device | None = None,
         finder: FaceFinder | None = None,
         settings: DetectorSettings | None = None,
     ) -> None:
-        self.device = _device(device)
-        self.model = replace(model, network=model.network.eval().to(self.device))
-        self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
         self.settings = settings or DetectorSettings()
+        self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
+        self.model: Model | OnnxModel
+        if isinstance(model, OnnxModel):
+            self.device, self.model = _cpu(device), model
+            if self.settings.views is not None:
+                raise SemalignError(
+                    "an exported model has its views in its graph; leave them out, or use the model file."
+                )
+        else:
+            self.device = _device(device)
+            self.model = replace(model, network=model.network.eval().to(self.device))
 
     @classmethod
     def from_pretrained(
@@ -77,10 +85,12 @@ class Detector:
     ) -> Detector:
         """A detector with a model that came with the package, by its name, or with a model file, by its path.
 
+        A file that `semalign export` wrote (.onnx) is computed with onnxruntime, on the CPU.
+
         Raises:
             SemalignError: an unknown name, a file that is no model, a device that is not there.
         """
-        return cls(pretrained.load(name_or_path), device, finder, settings)
+        return cls(open_model(name_or_path), device, finder, settings)
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -88,7 +98,13 @@ class Detector:
         return self.model.scheme
 
     def save(self, path: str | Path) -> None:
-        """Write the model file, which `from_pretrained` reads again; atomic."""
+        """Write the model file, which `from_pretrained` reads again; atomic.
+
+        Raises:
+            SemalignError: the model is an exported one, which is a file already; or it cannot be written.
+        """
+        if isinstance(self.model, OnnxModel):
+            raise SemalignError("an exported model is a file already; copy that.")
         save_model(Path(path), self.model)
 
     def __call__(self, image: Image, boxes: Boxes | None = None) -> list[Face]:
@@ -154,13 +170,14 @@ class Detector:
 
     def _predict(self, pictures: Sequence[np.ndarray], owners: np.ndarray, boxes: np.ndarray) -> Predictions:
         """Landmarks of the face in each box of its picture."""
-        settings, size = self.settings, self.model.network.settings.input_size
-        views = self.model.views if settings.views is None else settings.views
+        settings, size = self.settings, self.model.input_size
+        own = self.model.views if isinstance(self.model, Model) else 1
+        views = own if settings.views is None else settings.views
         crop = self.model.crop if views > 2 else replace(self.model.crop, margin=1.0)
         maps, pixels = crop_maps(boxes, crop, size)
         images = np.stack([cut(pictures[owner], matrix, pixels) for owner, matrix in zip(owners, maps, strict=True)])
         cache = CropCache(tuple(map(str, range(len(boxes)))), images, maps, size)
-        return detect(self.model, cache, settings.batch_size, views=views)
+        return landmarks(self.model, cache, settings.batch_size, settings.views)
 
 
 def boxes_of_points(seen: Predictions, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
@@ -227,6 +244,13 @@ def as_boxes(boxes: Boxes) -> Float[np.ndarray, "k 4"]:
     if wrong.any():
         raise SemalignError(f"{array[wrong][0].tolist()} is no box; give x0 < x1 and y0 < y1 in pixels.")
     return array
+
+
+def _cpu(name: str | torch.device | None) -> torch.device:
+    """Where an exported model is computed."""
+    if name is not None and _device(name).type != "cpu":
+        raise SemalignError(f"an exported model is computed on the CPU, not on {str(name)!r}; leave the device out.")
+    return torch.device("cpu")
 
 
 def _device(name: str | torch.device | None) -> torch.device:

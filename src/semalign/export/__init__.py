@@ -2,6 +2,6 @@
 
 from semalign.export.landmarker import Landmarker
 from semalign.export.onnx import export_onnx, quantize_onnx
-from semalign.export.runtime import CropPoints, OnnxModel
+from semalign.export.runtime import CropPoints, OnnxModel, landmarks, open_model
 
-__all__ = ["CropPoints", "Landmarker", "OnnxModel", "export_onnx", "quantize_onnx"]
+__all__ = ["CropPoints", "Landmarker", "OnnxModel", "export_onnx", "landmarks", "open_model", "quantize_onnx"]

@@ -5,6 +5,7 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from semalign.data.crops import CropCache, CropSettings
 from semalign.errors import SemalignError
 from semalign.export.landmarker import Pixels
 from semalign.export.onnx import INPUT, INSTALL, OUTPUTS, parse_description
+from semalign.models import pretrained
+from semalign.models.checkpoint import Model
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import Predictions
+from semalign.training.inference import Predictions, detect
 
 
 class CropPoints(NamedTuple):
@@ -71,16 +74,45 @@ class OnnxModel:
             )
         return CropPoints(*self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)}))
 
-    def predict(self, crops: CropCache, batch_size: int = 32) -> Predictions:
-        """The landmarks on every crop in the image frames, as `semalign.training.inference.predict` gives them."""
+    def predict(
+        self, crops: CropCache, batch_size: int = 32, advance: Callable[[int], None] | None = None
+    ) -> Predictions:
+        """The landmarks on every crop in the image frames, as `semalign.training.inference.detect` gives them."""
         parts = []
         for start in range(0, len(crops), batch_size):
             rows = np.arange(start, min(start + batch_size, len(crops)))
             parts.append(self(input_squares(crops, rows, self.pixels)))
+            if advance is not None:
+                advance(len(rows))
         points = torch.from_numpy(np.concatenate([part.points for part in parts]).astype(np.float64))
         to_input = compose(crops.crop_to_input[None], torch.from_numpy(crops.image_to_crop))
         confidence = np.concatenate([part.confidence for part in parts]).astype(np.float64)
         return Predictions(transform_points(points, invert(to_input)).numpy(), confidence)
+
+
+def open_model(name_or_path: str | Path) -> Model | OnnxModel:
+    """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
+    path = pretrained.resolve(name_or_path)
+    return OnnxModel(path) if path.suffix == pretrained.EXPORTED else pretrained.load(name_or_path)
+
+
+def landmarks(
+    model: Model | OnnxModel,
+    crops: CropCache,
+    batch_size: int = 32,
+    views: int | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Predictions:
+    """What either kind of model finds on every crop, in the image frames; views as for `semalign.training.inference.detect`.
+
+    Raises:
+        SemalignError: views for an exported model, whose graph has its own.
+    """
+    if not isinstance(model, OnnxModel):
+        return detect(model, crops, batch_size, views=views, advance=advance)
+    if views is not None:
+        raise SemalignError("an exported model has its views in its graph; leave views out, or use the model file.")
+    return model.predict(crops, batch_size, advance)
 
 
 def input_squares(

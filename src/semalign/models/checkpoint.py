@@ -49,6 +49,11 @@ class Model:
     dialect: Dialect | KernelDialect | None = None
     views: int = 1
 
+    @property
+    def input_size(self) -> int:
+        """Side of the square that the network sees, pixels."""
+        return self.network.settings.input_size
+
 
 def save_model(path: Path, model: Model, half: bool = False) -> None:
     """Write a model file atomically; with `half`, weights of convolutions as float16 and the dialect as float32.

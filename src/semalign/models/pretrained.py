@@ -12,6 +12,7 @@ from semalign.schemes.scheme import refuse_unknown
 
 DEFAULT = "300w-detector"  # the model that this name stands for; a file of its own of this name comes first
 ENDING = ".safetensors"
+EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
 
 
 def available() -> dict[str, Path]:
@@ -21,20 +22,25 @@ def available() -> dict[str, Path]:
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """The model file that a shipped name or a path stands for: what ends in .safetensors or names a folder is a path.
+    """The model file that a shipped name or a path stands for: what ends in .safetensors or .onnx or names a folder is a path.
 
     Raises:
         SemalignError: a name that is not shipped. Whether the file of a path is there is seen when it is loaded.
     """
     text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith(ENDING) or Path(text).name != text:
+    if isinstance(name_or_path, Path) or text.endswith((ENDING, EXPORTED)) or Path(text).name != text:
         return Path(name_or_path)
     return _shipped(text, " (neither shipped nor the path of a .safetensors file)")
 
 
 def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Model:
     """A shipped model by its name, or the model of a file; raises as `resolve` and `semalign.models.checkpoint.load_model`."""
-    return load_model(resolve(name_or_path), scheme)
+    path = resolve(name_or_path)
+    if path.suffix == EXPORTED:
+        raise SemalignError(
+            f"{path}: is an exported model, which finds landmarks and does nothing else; give the model file it was made from."
+        )
+    return load_model(path, scheme)
 
 
 def card(name: str) -> str:

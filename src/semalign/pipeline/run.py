@@ -23,6 +23,7 @@ from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation import compare_predictions, evaluate_predictions
+from semalign.export import OnnxModel, landmarks, open_model
 from semalign.files import refuse_occupied, write_json, write_text
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
@@ -233,7 +234,7 @@ def evaluate_model(
     """Every figure of a model on a data set's test faces, JSON-ready.
 
     Args:
-        model: its file, or the name of a shipped one.
+        model: its file (an exported one, too), or the name of a shipped one.
         data: the data set's folder, complete or partial.
         keep_going: leave bad samples out and list them.
         labels: a label folder (its last version) to measure against, instead of the truth (synthetic) or the annotations.
@@ -245,8 +246,8 @@ def evaluate_model(
         SemalignError: models or data that cannot be read, no faces in the split, models of different landmark schemes.
     """
     progress = progress or SilentProgress()
-    loaded = pretrained.load(model)
-    other = None if against is None else pretrained.load(against)
+    loaded = open_model(model)
+    other = None if against is None else open_model(against)
     if other is not None and other.scheme != loaded.scheme:
         raise SemalignError(
             f"{against}: finds the landmarks {other.scheme.name!r}, {model} finds {loaded.scheme.name!r}; "
@@ -284,15 +285,15 @@ def evaluate_model(
 
 
 def _detected(
-    model: Model, dataset: Dataset, keep_going: bool, progress: Progress, title: str
+    model: Model | OnnxModel, dataset: Dataset, keep_going: bool, progress: Progress, title: str
 ) -> tuple[Dataset, np.ndarray]:
     """The faces that could be read, and a model's landmarks on them in the image frame."""
     with _scratch() as folder:
-        size = model.network.settings.input_size
-        faces = cache_crops(dataset, model.crop, size, folder, keep_going, progress, "crops")
-        model.network.to(make_accelerator().device)
+        faces = cache_crops(dataset, model.crop, model.input_size, folder, keep_going, progress, "crops")
+        if isinstance(model, Model):
+            model.network.to(make_accelerator().device)
         with progress.stage(title, len(faces.dataset)) as advance:
-            return faces.dataset, detect(model, faces.crops, advance=advance).points
+            return faces.dataset, landmarks(model, faces.crops, advance=advance).points
 
 
 def _reference(faces: Dataset, labels: Path | None) -> tuple[dict[str, np.ndarray] | None, str]:
