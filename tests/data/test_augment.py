@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semalign.core.affine import transform_points
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
-from semalign.data.augment import AugmentationSettings, apply_augmentation, draw_augmentation, flip_points
+from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
 
 STILL = AugmentationSettings(
     rotation=0.0, scale=0.0, shift=0.0, flip=0.0, brightness=0.0, contrast=0.0, colour=0.0, grey=0.0, blur=0.0, occlusion=0.0
@@ -27,7 +27,7 @@ def test_a_drawn_dot_is_found_where_its_coordinate_goes(seed, x, y):
     points = torch.tensor([[[x, y]]], dtype=torch.float64)
     crops = render_gaussians(points.float(), CROP, 2.0).expand(1, 3, CROP, CROP).contiguous()
     drawn = draw_augmentation(MOVING, 1, CROP, INPUT, generator(seed))
-    expected = transform_points(points, drawn.crop_to_input)[0, 0]
+    expected = augmented_points(points, drawn, torch.tensor([0]))[0, 0]
     if not bool(((expected > 6) & (expected < INPUT - 7)).all()):
         return  # turned out of the picture
     zoom = float(drawn.crop_to_input[0, 0, :2].norm())
@@ -47,8 +47,7 @@ def test_a_mirrored_face_swaps_left_and_right():
     settings = AugmentationSettings(**(STILL.__dict__ | {"flip": 1.0}))
     drawn = draw_augmentation(settings, 1, CROP, INPUT, generator(0))
     points = torch.tensor([[[30.0, 40.0], [60.0, 40.0]]], dtype=torch.float64)
-    mapped = transform_points(points, drawn.crop_to_input)
-    swapped = flip_points(mapped, drawn.flipped, torch.tensor([1, 0]))
+    swapped = augmented_points(points, drawn, torch.tensor([1, 0]))
     inset = (CROP - INPUT) / 2
     assert swapped[0, 0].tolist() == [INPUT - 1 - (60.0 - inset), 40.0 - inset]
     crops = torch.rand(1, 3, CROP, CROP)
@@ -56,9 +55,41 @@ def test_a_mirrored_face_swaps_left_and_right():
     assert torch.allclose(apply_augmentation(crops, drawn, INPUT), plain.flip(3), atol=1e-5)
 
 
+@given(seed=st.integers(0, 2**31), bend=st.floats(0.0, 0.03), stretch=st.floats(0.0, 0.2))
+@settings(max_examples=30)
+def test_a_bent_picture_shows_each_point_of_a_ramp_where_it_went(seed, bend, stretch):
+    """Pictures whose colours are their own coordinates: at a moved point they show where it came from."""
+    moving = AugmentationSettings(**(STILL.__dict__ | {"bend": bend, "stretch": stretch, "rotation": 20.0}))
+    drawn = draw_augmentation(moving, 1, CROP, INPUT, generator(seed))
+    ramp = torch.arange(CROP, dtype=torch.float32) / CROP
+    crops = torch.stack([ramp.expand(CROP, CROP), ramp[:, None].expand(CROP, CROP), torch.zeros(CROP, CROP)])[None]
+    points = 36 + 24 * torch.rand(1, 20, 2, generator=generator(seed + 1)).double()
+    moved = augmented_points(points, drawn, torch.arange(20))
+    inside = ((moved > 1) & (moved < INPUT - 2)).all(-1)[0]
+    shown = apply_augmentation(crops, drawn, INPUT)[:, :2]
+    grid = ((2 * moved + 1) / INPUT - 1)[:, None].float()
+    read = F.grid_sample(shown, grid, align_corners=False)[0, :, 0].T * CROP
+    assert float((read - points[0])[inside].abs().max()) < 0.1
+
+
+def test_bending_changes_a_shape_and_stretching_alone_keeps_its_area():
+    square = torch.tensor([[[40.0, 40.0], [56.0, 40.0], [56.0, 56.0], [40.0, 56.0]]], dtype=torch.float64)
+
+    def area(settings):
+        drawn = draw_augmentation(AugmentationSettings(**(STILL.__dict__ | settings)), 1, CROP, INPUT, generator(5))
+        x, y = augmented_points(square, drawn, torch.arange(4))[0].unbind(-1)
+        sides = torch.stack([x, y], -1).diff(dim=0, append=torch.stack([x, y], -1)[:1]).norm(dim=1)
+        return float((x * y.roll(-1) - y * x.roll(-1)).sum() / 2), sides
+
+    stretched, sides = area({"stretch": 0.2})
+    assert abs(stretched - 256) < 1e-6 and float(sides.std()) > 0.1
+    bent, _ = area({"bend": 0.03})
+    assert abs(bent - 256) > 1.0
+
+
 def test_a_processs_rows_are_those_of_the_whole_batch():
     crops = torch.rand(6, 3, CROP, CROP)
-    drawn = draw_augmentation(AugmentationSettings(), 6, CROP, INPUT, generator(3))
+    drawn = draw_augmentation(AugmentationSettings(stretch=0.1, bend=0.02), 6, CROP, INPUT, generator(3))
     whole = apply_augmentation(crops, drawn, INPUT)
     parts = [apply_augmentation(crops[a : a + 3], drawn.rows(a, a + 3), INPUT) for a in (0, 3)]
     assert torch.allclose(torch.cat(parts), whole, atol=1e-6)

@@ -14,11 +14,15 @@ from semalign.core.affine import invert
 
 
 def warp(
-    images: Num[Tensor, "b c hs ws"], source_to_target: Float[Tensor, "#b 2 3"], size: int
+    images: Num[Tensor, "b c hs ws"],
+    source_to_target: Float[Tensor, "#b 2 3"],
+    size: int,
+    displacement: Float[Tensor, "b {size} {size} 2"] | None = None,
 ) -> Float[Tensor, "b c {size} {size}"]:
     """The images resampled (bilinear, zeros outside) into a size×size target frame, in float32 (float64 stays).
 
-    What lies at source point p is found at target point `transform_points(p, source_to_target)`. There is no low-pass
+    What lies at source point p is found at target point `transform_points(p, source_to_target)`. With a displacement
+    (target pixels) the target pixel q shows what would be at q + displacement(q) without it. There is no low-pass
     filter: a map that shrinks by much more than two skips source pixels.
 
     Raises:
@@ -29,6 +33,8 @@ def warp(
     maps = invert(source_to_target.double()).to(images)[:, None, None]  # (b, 1, 1, 2, 3), target to source
     steps = torch.arange(size, dtype=images.dtype, device=images.device)
     x, y = steps[:, None], steps[:, None, None]
+    if displacement is not None:
+        x, y = x + displacement[..., :1], y + displacement[..., 1:]
     source = x * maps[..., 0] + y * maps[..., 1] + maps[..., 2]  # (b, size, size, 2)
     extent = torch.tensor([width, height], dtype=images.dtype, device=images.device)
     grid = ((2 * source + 1) / extent - 1).expand(len(images), -1, -1, -1)

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from semalign.core.affine import compose
+from semalign.core.affine import compose, transform_points
 from semalign.core.warp import warp
+
+WAVES = 3  # of a bend
+WAVE_NUMBER = 0.7  # standard deviation of a wave's cycles an input side, along x and along y
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class AugmentationSettings:
     rotation: float = 15.0  # degrees, standard deviation
     scale: float = 0.10  # standard deviation of the logarithm of the box's scale
     shift: float = 0.03  # standard deviation, in sides of the input square
+    stretch: float = 0.0  # standard deviation of the logarithm of the ratio between two directions at right angles
+    bend: float = 0.0  # standard deviation of a smooth displacement, in sides of the input square
     flip: float = 0.5  # probability of a mirror image
     brightness: float = 0.15  # standard deviation of an offset, 1 = white
     contrast: float = 0.20  # standard deviation of the logarithm of a factor
@@ -41,6 +46,9 @@ class Augmentation(NamedTuple):
     """What is done to each picture of a batch."""
 
     crop_to_input: Float[Tensor, "b 2 3"]  # float64
+    bend: Float[
+        Tensor, "b w 5"
+    ]  # waves: what they add to x and y at most, cycles a pixel along x and y, phase; float64
     flipped: Bool[Tensor, " b"]
     gain: Float[Tensor, "b 3"]
     offset: Float[Tensor, " b"]
@@ -88,7 +96,13 @@ def draw_augmentation(
     corner = uniform(batch, 2) * (input_size - side)
     shown = chance(settings.occlusion)[:, None]
     occluder = torch.where(shown, torch.cat([corner, corner + side], 1), torch.zeros(batch, 4))
-    return Augmentation(maps, flipped, gain, offset, grey, blur, occluder, uniform(batch, 3))
+    colour = uniform(batch, 3)
+    direction, ratio = math.pi * uniform(batch).double(), normal(batch).clamp(-2.5, 2.5) * settings.stretch
+    maps = compose(_stretch(direction, ratio, input_size), maps)
+    height = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * settings.bend * input_size * math.sqrt(2 / WAVES)
+    cycles = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * WAVE_NUMBER / input_size
+    bend = torch.cat([height, cycles, 2 * math.pi * uniform(batch, WAVES, 1).double()], dim=2)
+    return Augmentation(maps, bend, flipped, gain, offset, grey, blur, occluder, colour)
 
 
 def _turn(angle: Tensor, zoom: Tensor, shift: Tensor, crop_size: int, input_size: int) -> Float[Tensor, "b 2 3"]:
@@ -100,12 +114,51 @@ def _turn(angle: Tensor, zoom: Tensor, shift: Tensor, crop_size: int, input_size
     return torch.cat([linear, offset], dim=2)
 
 
+def _stretch(direction: Tensor, ratio: Tensor, input_size: int) -> Float[Tensor, "b 2 3"]:
+    """Longer by half the ratio's exponential along a direction, shorter by as much across it, about the input's middle."""
+    cosine, sine = torch.cos(direction), torch.sin(direction)
+    turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
+    linear = turn @ torch.diag_embed(torch.exp(torch.stack([ratio, -ratio], -1) / 2)) @ turn.mT
+    middle = torch.full((len(ratio), 2, 1), (input_size - 1) / 2, dtype=ratio.dtype)
+    return torch.cat([linear, middle - linear @ middle], dim=2)
+
+
+def moved_pictures(
+    pictures: Float[Tensor, "b c hs ws"], augmentation: Augmentation, size: int
+) -> Float[Tensor, "b c {size} {size}"]:
+    """The geometry alone: pictures (or heatmaps) of the crop frames in a size×size input."""
+    to_input = augmentation.crop_to_input.to(pictures.device)
+    if not bool(augmentation.bend[..., :2].any()):
+        return warp(pictures, to_input, size)
+    steps = torch.arange(size, dtype=torch.float32, device=pictures.device)
+    pixels = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).view(1, -1, 2)
+    displacement = _displacement(pixels.expand(len(pictures), -1, -1), augmentation.bend)
+    return warp(pictures, to_input, size, displacement.view(-1, size, size, 2))
+
+
+def augmented_points(
+    points: Float[Tensor, "b n 2"], augmentation: Augmentation, flip_index: Tensor
+) -> Float[Tensor, "b n 2"]:
+    """Where points of the crop frames lie in the network's input (float64), left and right exchanged in mirrored pictures."""
+    straight = transform_points(points, augmentation.crop_to_input)
+    bent = straight
+    for _ in range(8):  # the picture at q shows what was at q + displacement(q), so q is a fixed point
+        bent = straight - _displacement(bent, augmentation.bend)
+    return torch.where(augmentation.flipped[:, None, None], bent[:, flip_index], bent)
+
+
+def _displacement(points: Float[Tensor, "b n 2"], bend: Float[Tensor, "b w 5"]) -> Float[Tensor, "b n 2"]:
+    """What the waves add to each point, pixels of the input."""
+    height, cycles, phase = bend.to(points).split([2, 2, 1], dim=2)
+    return torch.cos(2 * math.pi * points @ cycles.mT + phase.mT) @ height
+
+
 def apply_augmentation(
     crops: Float[Tensor, "b 3 s s"], augmentation: Augmentation, input_size: int
 ) -> Float[Tensor, "b 3 {input_size} {input_size}"]:
     """The network's input: crops in [0, 1] warped and changed; values stay in [0, 1]."""
     device = crops.device
-    images = warp(crops, augmentation.crop_to_input.to(device), input_size)
+    images = moved_pictures(crops, augmentation, input_size)
     images = _blur(images, augmentation.blur.to(device))
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     gain, offset = augmentation.gain.to(device)[:, :, None, None], augmentation.offset.to(device)[:, None, None, None]
@@ -113,13 +166,6 @@ def apply_augmentation(
     luma = images.mean(dim=1, keepdim=True)
     images = torch.where(augmentation.grey.to(device)[:, None, None, None], luma, images)
     return _occlude(images, augmentation.occluder.to(device), augmentation.occluder_colour.to(device)).clamp_(0.0, 1.0)
-
-
-def flip_points(
-    points: Float[Tensor, "b n 2"], flipped: Bool[Tensor, " b"], flip_index: Tensor
-) -> Float[Tensor, "b n 2"]:
-    """Swap the points' places left for right in the flipped pictures (their coordinates are mirrored by the map)."""
-    return torch.where(flipped[:, None, None], points[:, flip_index], points)
 
 
 def _blur(images: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:

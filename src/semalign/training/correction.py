@@ -32,9 +32,8 @@ from semalign.core.fusion import Fusion, fit_fusion, fuse
 from semalign.core.gate import Gate, fit_gate, measures, unconfidence
 from semalign.core.heatmaps import decode_heatmaps
 from semalign.core.search import REFERENCE
-from semalign.core.warp import warp
 from semalign.core.wing import wing_loss
-from semalign.data.augment import AugmentationSettings, draw_augmentation, flip_points
+from semalign.data.augment import AugmentationSettings, augmented_points, draw_augmentation, moved_pictures
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
@@ -166,10 +165,10 @@ class CorrectionTask:
         size = heatmaps.shape[-1]
         drawn = draw_augmentation(self.settings.motion, batch, size, size, generator).rows(share.start, share.stop)
         flip = torch.tensor(self.source.scheme.flip_index)
-        moved = warp(heatmaps, drawn.crop_to_input.to(heatmaps.device), size)
+        moved = moved_pictures(heatmaps, drawn, size)
         flipped = drawn.flipped.to(heatmaps.device)
         moved[flipped] = moved[flipped][:, flip.to(heatmaps.device)]
-        return moved, flip_points(transform_points(points, drawn.crop_to_input), drawn.flipped, flip)
+        return moved, augmented_points(points, drawn, flip)
 
     def loss(self, outputs: Float[Tensor, "b n 2"], targets: Float[Tensor, "b n 2"]) -> Float[Tensor, ""]:
         """In pixels of a 256×256 heatmap, the mean over the coordinates that there are."""

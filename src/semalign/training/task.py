@@ -18,7 +18,7 @@ from torch import Tensor
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
-from semalign.data.augment import AugmentationSettings, apply_augmentation, draw_augmentation, flip_points
+from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
 from semalign.data.crops import CropCache
 from semalign.models.hourglass import HourglassSettings
 from semalign.schemes import LandmarkScheme
@@ -73,8 +73,7 @@ class PictureSource:
         drawn = draw_augmentation(self.augmentation, len(rows), crop_size, self.input_size, generator)
         drawn, rows = drawn.rows(share.start, share.stop), rows[share]
         images = apply_augmentation(self.crops.batch(rows).to(device), drawn, self.input_size)
-        points = transform_points(torch.from_numpy(labels[rows]), drawn.crop_to_input)
-        points = flip_points(points, drawn.flipped, torch.tensor(self.scheme.flip_index))
+        points = augmented_points(torch.from_numpy(labels[rows]), drawn, torch.tensor(self.scheme.flip_index))
         return Pictures(images.to(memory_format=torch.channels_last), points)
 
 
