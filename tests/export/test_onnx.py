@@ -110,9 +110,11 @@ def test_the_file_says_what_it_is_and_nothing_of_where_it_was_made(exported: Any
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
-def test_float_crops_and_other_heads(exported: Any, tmp_path: Path, upsampling: str) -> None:
-    settings = replace(exported.model.network.settings, upsampling=upsampling)
+@pytest.mark.parametrize(
+    "other", [{"upsampling": "bilinear"}, {"upsampling": "transposed"}, {"resampling": "smooth"}], ids=str
+)
+def test_float_crops_and_other_networks(exported: Any, tmp_path: Path, other: dict[str, Any]) -> None:
+    settings = replace(exported.model.network.settings, **other)
     model = replace(exported.model, network=build_hourglass(settings, 3, seed=5).eval())
     export_onnx(tmp_path / "m.onnx", model, "float32")
     images = exported.images.astype(np.float32) / 255

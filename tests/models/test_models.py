@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from worlds import NETWORK
 
@@ -16,7 +17,13 @@ from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
-from semalign.models.hourglass import PRESETS, HourglassSettings, build_hourglass, count_parameters
+from semalign.models.hourglass import (
+    PRESETS,
+    HourglassSettings,
+    SmoothHalving,
+    build_hourglass,
+    count_parameters,
+)
 from semalign.schemes import load_scheme
 
 
@@ -45,6 +52,41 @@ def test_presets_are_the_papers_and_a_compact_one():
     paper = PRESETS["standard"]
     assert (paper.stacks, paper.input_size, paper.heatmap_size) == (4, 256, 256)
     assert count_parameters(build_hourglass(PRESETS["compact"], 68, 0)) < 4_000_000
+
+
+def test_smooth_halving_is_a_binomial_mean_of_four_pixels_each_way():
+    image = torch.rand(1, 2, 8, 6)
+    halved = SmoothHalving(2)(image)
+    assert halved.shape == (1, 2, 4, 3)
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    expected = (image[0, 1, 1:5, 1:5] * taps[:, None] * taps).sum()
+    assert float(halved[0, 1, 1, 1]) == pytest.approx(float(expected), abs=1e-6)
+    assert torch.allclose(SmoothHalving(1)(torch.full((1, 1, 4, 4), 0.7)), torch.full((1, 1, 2, 2), 0.7))
+
+
+def test_a_smooth_network_minds_less_where_a_picture_lies_on_its_grid():
+    """Moved by a pixel of the trunk (4 of the input), the heatmaps move along; how far from exactly, relative to themselves."""
+    blob = F.interpolate(
+        torch.rand(8, 3, 12, 12, generator=torch.Generator().manual_seed(0)), (96, 96), mode="bilinear"
+    )
+
+    def change(resampling):
+        network = build_hourglass(replace(NETWORK, resampling=resampling), 5, seed=0).eval()
+        with torch.no_grad():
+            here, there = network(blob[..., :64, :64])[0], network(blob[..., 4:68, 4:68])[0]
+        inner, step = slice(8, -8), here.shape[-1] // 16
+        moved = here.roll((-step, -step), (2, 3))[..., inner, inner]
+        return float((there[..., inner, inner] - moved).std() / moved.std())
+
+    assert change("smooth") < 0.75 * change("plain")
+
+
+def test_resampling_has_no_weights():
+    plain = build_hourglass(NETWORK, 5, seed=0)
+    smooth = build_hourglass(replace(NETWORK, resampling="smooth"), 5, seed=1)
+    smooth.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    assert not torch.equal(smooth.eval()(image)[-1], plain.eval()(image)[-1])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ def test_training_goes_on_from_a_model(finished, tmp_path):
         torch.equal(value, model.network.state_dict()[key]) for key, value in before.network.state_dict().items()
     )
     assert model.about["from"] == "model.safetensors" and "from" not in before.about
+    smooth = load_recipe("demo", [*TINY, "start.epochs=0", "network.resampling='smooth'"])
+    model = load_model(train(smooth, finished[0] / "data", tmp_path / "smooth", trained=start))
+    assert model.network.settings == replace(before.network.settings, resampling="smooth")
+    assert all(torch.equal(v, model.network.state_dict()[k]) for k, v in before.network.state_dict().items())
+    again = load_model(
+        train(recipe, finished[0] / "data", tmp_path / "again", trained=tmp_path / "smooth" / "model.safetensors")
+    )
+    assert again.network.settings.resampling == "smooth"  # a network that learnt to see smoothly stays so
     further = load_model(train(load_recipe("demo", TINY), finished[0] / "data", tmp_path / "more", trained=start))
     assert any(not torch.equal(v, further.network.state_dict()[k]) for k, v in before.network.state_dict().items())
 

@@ -31,6 +31,9 @@ class HourglassSettings:
     growth: float = 1.0  # channels of a scale, in those of the scale above it
     block: Literal["basic", "bottleneck"] = "basic"
     upsampling: Literal["shuffle", "bilinear", "transposed"] = "shuffle"
+    resampling: Literal["plain", "smooth"] = (
+        "plain"  # between scales; 'smooth' hardly minds where a face lies on the grid
+    )
 
     def __post_init__(self) -> None:
         trunk, factor = self.input_size // 4, self.heatmap_size // max(self.input_size // 4, 1)
@@ -84,20 +87,42 @@ class Residual(nn.Module):
         return F.relu(self.skip(x) + self.body(x), inplace=True)
 
 
+class SmoothHalving(nn.Module):
+    """Every second pixel of the picture seen through a binomial filter (R. Zhang, ICML 2019): it has no weights.
+
+    A maximum of two keeps whichever pixel happens to lie on the grid, so that a face moved by a pixel gives other landmarks.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        kernel = (taps[:, None] * taps).expand(channels, 1, 4, 4).contiguous()
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Half of x's height and width."""
+        kernel: Tensor = self.kernel  # type: ignore[assignment]
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel.to(x.dtype), stride=2, groups=len(kernel))
+
+
 class Hourglass(nn.Module):
     """One hourglass: halved and brought back for every scale below the first, with a skip branch at each."""
 
-    def __init__(self, widths: tuple[int, ...], kind: str) -> None:
+    def __init__(self, widths: tuple[int, ...], kind: str, resampling: str) -> None:
         super().__init__()
         width, below = widths[:2]
+        self.smooth = resampling == "smooth"
+        self.halve: nn.Module = SmoothHalving(width) if self.smooth else nn.MaxPool2d(2)
         self.skip = Residual(width, width, kind)
         self.down = Residual(width, below, kind)
-        self.inner = Hourglass(widths[1:], kind) if len(widths) > 2 else Residual(below, below, kind)
+        self.inner = Hourglass(widths[1:], kind, resampling) if len(widths) > 2 else Residual(below, below, kind)
         self.up = Residual(below, width, kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
-        low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        low = self.up(self.inner(self.down(self.halve(x))))
+        if self.smooth:
+            return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
 
 
@@ -146,7 +171,9 @@ class StackedHourglass(nn.Module):
             nn.ReLU(inplace=True),
             Residual(width, width, kind),
         )
-        self.hourglasses = nn.ModuleList(Hourglass(settings.widths, kind) for _ in range(settings.stacks))
+        self.hourglasses = nn.ModuleList(
+            Hourglass(settings.widths, kind, settings.resampling) for _ in range(settings.stacks)
+        )
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 1, bias=False), BatchNorm(width), nn.ReLU(inplace=True))
             for _ in range(settings.stacks)

@@ -370,13 +370,15 @@ def _crops(recipe: Recipe, dataset: Dataset, out: Path, keep_going: bool, progre
 
 
 def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
-    """The recipe, or the model's own, with what the model fixes put in."""
+    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth."""
     if recipe is None:
         name = str(model.about.get("recipe_text", ""))
         if not name:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
         recipe = parse_recipe(name, "the model's own recipe")
     network = model.network.settings
+    if recipe.network.resampling == "smooth":  # it has no weights
+        network = replace(network, resampling="smooth")
     heatmap = replace(recipe.heatmap, sigma=model.sigma * REFERENCE / network.heatmap_size)
     return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
 

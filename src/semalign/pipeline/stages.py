@@ -54,17 +54,17 @@ class Stages:
         if trained is None:
             network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
         else:
-            network = copy.deepcopy(trained.network)
+            network = self._network_of(trained)
         return self._on_annotations(folder, network, self.recipe.start, self.recipe.seed, "start")
 
     def baseline(self, folder: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, train on the annotations for as long as the alignment does."""
-        network = copy.deepcopy(start.network)
+        network = self._network_of(start)
         return self._on_annotations(folder, network, self.recipe.alignment, self._later_seed(repeat), "baseline")
 
     def aligned(self, folder: Path, labels: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, search labels and train on them in turn (Sec. 4.4); label versions go to `labels`."""
-        trainer = self._trainer(folder, copy.deepcopy(start.network), self.recipe.alignment, self._later_seed(repeat))
+        trainer = self._trainer(folder, self._network_of(start), self.recipe.alignment, self._later_seed(repeat))
         store = LabelStore(labels)
         if trainer.accelerator.is_main_process:
             store.start(self.train.dataset, {"source": "annotations"})
@@ -91,6 +91,12 @@ class Stages:
             return self.train.crops.to_crop(version.points), record
 
         return self._fit(folder, trainer, labels_of_epoch, lambda: store.read().points, "aligned")
+
+    def _network_of(self, model: Model) -> StackedHourglass:
+        """A copy of a model's network, resampling as the recipe has it."""
+        network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+        network.load_state_dict(model.network.state_dict())
+        return network
 
     def _on_annotations(
         self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int, title: str

@@ -1,0 +1,83 @@
+"""How much a detector minds where a face lies on its grid.
+
+    python benchmarks/resampling.py MODEL [MODEL ...] --data 300w [--split test]
+
+Each model reads every face's crop as it is and moved by some pixels of the input, in one look without its dialect. Given are
+the root mean square distance between the two answers for the same face, in pixels of the input, the error of the first, and that of
+their mean: what the mean gains is noise that one look has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from results import finish
+
+from semalign.core.affine import compose
+from semalign.core.metrics import distances, interpupil, nme
+from semalign.data.crops import CropCache, build_crops
+from semalign.data.opening import open_dataset
+from semalign.models import pretrained
+from semalign.models.checkpoint import Model
+from semalign.training.inference import predict
+
+MOVES = ((1, 0), (2, 2), (4, 4), (-4, 4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    options = parser.parse_args()
+    finish("resampling", [row for name in options.models for row in measure(name, options.data, options.split)])
+
+
+def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
+    """A row for each move."""
+    model = pretrained.load(name)
+    dataset = open_dataset(data, model.scheme).select(split=split)
+    points = dataset.points()
+    unit = interpupil(points, model.scheme)
+    with tempfile.TemporaryDirectory() as folder:
+        crops = build_crops(Path(folder), dataset.samples, model.crop, model.input_size)
+        plain = look(model, crops, (0, 0))
+        scale = np.sqrt(np.abs(np.linalg.det(crops.image_to_crop[:, :, :2])))[:, None]
+        rows = []
+        for move in MOVES:
+            moved = look(model, crops, move)
+            apart = distances(moved, plain) * scale
+            rows.append(
+                {
+                    "model": pretrained.resolve(name).name,
+                    "resampling": model.network.settings.resampling,
+                    "data": dataset.name,
+                    "split": split,
+                    "faces": len(dataset),
+                    "moved by": f"{move[0]} {move[1]}",
+                    "rms apart, px of the input": float(np.sqrt((apart**2).mean())),
+                    "nme_interpupil": float(nme(distances(plain, points), unit).mean()),
+                    "nme_interpupil of the mean": float(nme(distances((plain + moved) / 2, points), unit).mean()),
+                }
+            )
+    return rows
+
+
+def look(model: Model, crops: CropCache, move: tuple[int, int]) -> np.ndarray:
+    """The network's landmarks where the crops' contents are moved by whole pixels; in the image frames."""
+    shift = torch.tensor([[1.0, 0.0, move[0]], [0.0, 1.0, move[1]]], dtype=torch.float64)
+    moved = replace(
+        crops,
+        images=np.roll(crops.images, move, (2, 1)),
+        image_to_crop=compose(shift[None], torch.from_numpy(crops.image_to_crop)).numpy(),
+    )
+    return predict(model.network, moved, model.sigma).points
+
+
+if __name__ == "__main__":
+    main()
