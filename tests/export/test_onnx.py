@@ -16,9 +16,11 @@ from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.export import Landmarker, OnnxModel, export_onnx, quantize_onnx
+from semalign.export.landmarker import MirroredHead
 from semalign.export.runtime import input_squares
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import build_hourglass
+from semalign.schemes import LandmarkScheme
 from semalign.training.inference import detect, predict
 
 onnx = pytest.importorskip("onnx")
@@ -67,6 +69,36 @@ def test_a_model_with_a_mirrored_look_is_exported_with_it(exported: Any, cache: 
     np.testing.assert_array_equal(ours.points, detect(exported.model, cache, views=2).points)
     with pytest.raises(SemalignError, match="views"):
         export_onnx(tmp_path / "four.onnx", replace(model, views=4))
+
+
+@pytest.mark.parametrize("upsampling", ["shuffle", "bilinear", "transposed"])
+def test_the_mean_of_both_looks_is_taken_before_the_heatmaps_are_large(exported: Any, upsampling: str) -> None:
+    settings = replace(exported.model.network.settings, upsampling=upsampling)
+    network = build_hourglass(settings, 3, seed=5).eval()
+    scheme = LandmarkScheme("paired", ("left", "right", "middle"), pairs=((0, 1),))
+    images = torch.from_numpy(exported.images).float() / 255
+    head = MirroredHead(network, scheme.flip_index)
+    with torch.no_grad():
+        found = head(network.last_features(images)[1], network.last_features(images.flip(-1))[1])
+        expected = (network(images)[-1] + network(images.flip(-1))[-1].flip(-1)[:, [1, 0, 2]]) / 2
+    assert float(expected.std()) > 1e-4
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_int8_with_two_looks_keeps_the_last_head_in_float32(exported: Any, tmp_path: Path) -> None:
+    export_onnx(tmp_path / "two.onnx", replace(exported.model, views=2))
+    quantize_onnx(tmp_path / "two8.onnx", tmp_path / "two.onnx", exported.images)
+    nodes = onnx.load(tmp_path / "two8.onnx").graph.node
+    types = {tensor.name: tensor.data_type for tensor in onnx.load(tmp_path / "two8.onnx").graph.initializer}
+    produced = {name: node for node in nodes for name in node.output}
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    quantised = [produced.get(node.input[1]) is not None for node in convolutions]
+    assert quantised == [True] * (len(convolutions) - 1) + [False]
+    assert types[convolutions[-1].input[1]] == onnx.TensorProto.FLOAT
+    points, _ = in_pytorch(replace(exported.model, views=2), exported.images)
+    assert (
+        np.linalg.norm(OnnxModel(tmp_path / "two8.onnx", threads=1)(exported.images).points - points, axis=2).max() < 2
+    )
 
 
 @pytest.mark.parametrize("kind", ["linear", "kernel"])

@@ -5,6 +5,7 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from semalign.core.kernel_dialect import KernelDialect
 from semalign.core.systematic import Dialect
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
+from semalign.models.hourglass import HeatmapHead, StackedHourglass
 
 Pixels = Literal["uint8", "float32"]
 PIXELS: tuple[Pixels, ...] = get_args(Pixels)
@@ -40,7 +42,7 @@ class Landmarker(nn.Module):
             raise SemalignError(
                 f"a model with {model.views} views of each crop has no form in one graph; 1 or 2 (the mirror image) have."
             )
-        self.views, self.flip_index = model.views, list(model.scheme.flip_index)
+        self.both = None if model.views == 1 else MirroredHead(model.network, model.scheme.flip_index)
         self.correct: nn.Module = _dialect_layer(model.dialect)
         self.eval()
 
@@ -55,15 +57,44 @@ class Landmarker(nn.Module):
 
     def _heatmaps(self, images: Tensor) -> Tensor:
         """As `semalign.training.views.mean_heatmaps`, where mirroring is exact."""
-        if self.views == 1:
+        if self.both is None:
             return self.network(images)[-1]
-        both = self.network(torch.cat([images, images.flip(-1)]))[-1]
-        plain, mirrored = both[: images.shape[0]], both[images.shape[0] :]  # `len` would fix the number of crops
-        return (plain + mirrored.flip(-1)[:, self.flip_index]) / 2
+        _, features = self.network.last_features(torch.cat([images, images.flip(-1)]))
+        count = images.shape[0]  # `len` would fix the number of crops
+        return self.both(features[:count], features[count:])
 
     def example(self, batch: int = 2) -> Tensor:
         """Black crops of the right shape and type."""
         return torch.zeros(batch, 3, self.input_size, self.input_size, dtype=DTYPES[self.pixels])
+
+
+class MirroredHead(nn.Module):
+    """The mean of a crop's heatmaps and its mirror image's, from the features of both, in one convolution.
+
+    A head is a convolution of single pixels and an enlargement, so that the mean can be taken before the heatmaps are
+    large: the mirrored features are turned back and meet the head's weights with left and right exchanged.
+    """
+
+    def __init__(self, network: StackedHourglass, flip_index: Sequence[int]) -> None:
+        super().__init__()
+        self.head: HeatmapHead = network.heads[-1]  # type: ignore[assignment]
+        if isinstance(self.head.predict, nn.ConvTranspose2d):
+            self.flip_index, self.mean = list(flip_index), None
+            return
+        predict: nn.Conv2d = self.head.predict  # type: ignore[assignment]
+        side = self.head.factor if self.head.upsampling == "shuffle" else 1
+        channels = torch.arange(predict.out_channels).view(-1, side, side)[list(flip_index)].flip(-1).flatten()
+        bias: Tensor = predict.bias  # type: ignore[assignment]
+        self.mean = nn.Conv2d(2 * predict.in_channels, predict.out_channels, 1)
+        with torch.no_grad():
+            self.mean.weight.copy_(torch.cat([predict.weight, predict.weight[channels]], 1) / 2)
+            self.mean.bias.copy_((bias + bias[channels]) / 2)  # type: ignore[union-attr]
+
+    def forward(self, plain: Float[Tensor, "b c t t"], mirrored: Float[Tensor, "b c t t"]) -> Float[Tensor, "b n h w"]:
+        """The mean heatmaps in the plain crop's frame."""
+        if self.mean is None:
+            return (self.head(plain) + self.head(mirrored).flip(-1)[:, self.flip_index]) / 2
+        return self.head.enlarged(self.mean(torch.cat([plain, mirrored.flip(-1)], 1)))
 
 
 class DialectLayer(nn.Module):
@@ -103,7 +134,8 @@ class KernelDialectLayer(DialectLayer):
 
     def features(self, places: Float[Tensor, "b k"]) -> Float[Tensor, "b t"]:
         """The kernel, from differences: the quicker expansion of the square loses float32's digits where faces are alike."""
-        return torch.exp(-(places[:, None] - self.faces).square().sum(-1).sqrt())  # type: ignore[operator]
+        apart = places[:, None] - self.faces  # type: ignore[operator]
+        return torch.exp(-(apart * apart).sum(-1).sqrt())
 
 
 def _dialect_layer(dialect: Dialect | KernelDialect | None) -> nn.Module:

@@ -27,9 +27,7 @@ from semalign.models.checkpoint import Model
 FORMAT = 1
 KEY = "semalign"
 INPUT, OUTPUTS = "images", ("points", "confidence")
-NETWORK = "network/"  # begins the names of the network's nodes; the decoding's begin otherwise
 INSTALL = "install it with: pip install 'semalign[onnx]'"
-_SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes a node's modules
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
 
 
@@ -167,13 +165,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _tidy(graph: Any) -> None:
-    """Name nodes by whether they are of the network or of the decoding, and drop the exporter's notes.
-
-    The notes hold the paths of the source files on the machine that exported.
-    """
+    """Drop the exporter's notes, which hold the paths of the source files on the machine that exported."""
     for node in graph.graph.node:
-        scopes = {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "")
-        node.name = (NETWORK if "'network'" in scopes else "decoding/") + node.name
         del node.metadata_props[:]
         node.doc_string = ""
     for values in (graph.graph.input, graph.graph.output, graph.graph.value_info):
@@ -237,7 +230,7 @@ def _quantize(source: Path, prepared: Path, quantized: Path, images: np.ndarray)
 
 
 def _quantized_nodes(graph: Any) -> list[str]:
-    """Names of the network's nodes up to the last features; the last head draws the heatmaps in float32."""
-    nodes = [node for node in graph.graph.node if node.name.startswith(NETWORK) and node.op_type in _QUANTIZED]
-    last = max(index for index, node in enumerate(nodes) if node.op_type in ("Conv", "ConvTranspose"))
-    return [node.name for node in nodes[:last]]
+    """Names of the nodes up to the last features; the last head, the graph's last convolution, draws them in float32."""
+    nodes = list(graph.graph.node)
+    head = max(index for index, node in enumerate(nodes) if node.op_type in ("Conv", "ConvTranspose"))
+    return [node.name for node in nodes[:head] if node.op_type in _QUANTIZED]

@@ -142,7 +142,10 @@ class HeatmapHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, n, factor·h, factor·w) heatmaps, unbounded."""
-        maps = self.predict(features)
+        return self.enlarged(self.predict(features))
+
+    def enlarged(self, maps: Tensor) -> Tensor:
+        """The maps that the convolution gives, at the heatmaps' resolution."""
         if self.factor == 1 or self.upsampling == "transposed":
             return maps
         if self.upsampling == "shuffle":
@@ -188,16 +191,22 @@ class StackedHourglass(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h w"]]:
         """Heatmaps of every stack, first to last."""
+        earlier, features = self.last_features(images)
+        return [*earlier, self.heads[-1](features)]
+
+    def last_features(
+        self, images: Float[Tensor, "b 3 s s"]
+    ) -> tuple[list[Float[Tensor, "b n h w"]], Float[Tensor, "b c t t"]]:
+        """Heatmaps of the stacks before the last, and what the last head makes its heatmaps of (t: the trunk's side)."""
         trunk = self.stem((images - 0.5) * 4)
-        outputs = []
-        for index, hourglass in enumerate(self.hourglasses):
-            features = self.features[index](hourglass(trunk))
+        earlier = []
+        for index, merge in enumerate(self.merge_features):
+            features = self.features[index](self.hourglasses[index](trunk))
             heatmaps = self.heads[index](features)
-            outputs.append(heatmaps)
-            if index < len(self.merge_features):
-                folded = F.pixel_unshuffle(heatmaps, self.settings.upsampling_factor)
-                trunk = trunk + self.merge_features[index](features) + self.merge_heatmaps[index](folded)
-        return outputs
+            earlier.append(heatmaps)
+            folded = F.pixel_unshuffle(heatmaps, self.settings.upsampling_factor)
+            trunk = trunk + merge(features) + self.merge_heatmaps[index](folded)
+        return earlier, self.features[-1](self.hourglasses[-1](trunk))
 
 
 def count_parameters(model: nn.Module) -> int:
