@@ -97,11 +97,14 @@ def draw_augmentation(
     shown = chance(settings.occlusion)[:, None]
     occluder = torch.where(shown, torch.cat([corner, corner + side], 1), torch.zeros(batch, 4))
     colour = uniform(batch, 3)
-    direction, ratio = math.pi * uniform(batch).double(), normal(batch).clamp(-2.5, 2.5) * settings.stretch
-    maps = compose(_stretch(direction, ratio, input_size), maps)
-    height = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * settings.bend * input_size * math.sqrt(2 / WAVES)
-    cycles = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * WAVE_NUMBER / input_size
-    bend = torch.cat([height, cycles, 2 * math.pi * uniform(batch, WAVES, 1).double()], dim=2)
+    if settings.stretch:
+        direction, ratio = math.pi * uniform(batch).double(), normal(batch).clamp(-2.5, 2.5) * settings.stretch
+        maps = compose(_stretch(direction, ratio, input_size), maps)
+    bend = torch.zeros(batch, WAVES, 5, dtype=torch.float64)
+    if settings.bend:
+        height = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * settings.bend * input_size * math.sqrt(2 / WAVES)
+        cycles = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * WAVE_NUMBER / input_size
+        bend = torch.cat([height, cycles, 2 * math.pi * uniform(batch, WAVES, 1).double()], dim=2)
     return Augmentation(maps, bend, flipped, gain, offset, grey, blur, occluder, colour)
 
 
