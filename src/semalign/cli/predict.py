@@ -36,7 +36,13 @@ def predict(
         ),
     ] = None,
     model: Annotated[
-        str, option("--model", "MODEL", "A model that ships with Semalign, or a model file.", default=True)
+        str,
+        option(
+            "--model",
+            "MODEL",
+            "A model that ships with Semalign, or a model file, exported ones (.onnx) too.",
+            default=True,
+        ),
     ] = "default",
     boxes: Annotated[
         Path | None,
