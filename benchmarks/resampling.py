@@ -19,11 +19,12 @@ import torch
 from results import finish
 
 from semalign.core.affine import compose
-from semalign.core.metrics import distances, interpupil, nme
+from semalign.core.metrics import distances
 from semalign.data.crops import CropCache, build_crops
 from semalign.data.opening import open_dataset
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.pipeline.stages import quick_nme
 from semalign.training.inference import predict
 
 MOVES = ((1, 0), (2, 2), (4, 4), (-4, 4))
@@ -43,7 +44,6 @@ def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
     model = pretrained.load(name)
     dataset = open_dataset(data, model.scheme).select(split=split)
     points = dataset.points()
-    unit = interpupil(points, model.scheme)
     with tempfile.TemporaryDirectory() as folder:
         crops = build_crops(Path(folder), dataset.samples, model.crop, model.input_size)
         plain = look(model, crops, (0, 0))
@@ -61,8 +61,10 @@ def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
                     "faces": len(dataset),
                     "moved by": f"{move[0]} {move[1]}",
                     "rms apart, px of the input": float(np.sqrt((apart**2).mean())),
-                    "nme_interpupil": float(nme(distances(plain, points), unit).mean()),
-                    "nme_interpupil of the mean": float(nme(distances((plain + moved) / 2, points), unit).mean()),
+                    "nme_interpupil": quick_nme(plain, points, model.scheme)["nme_interpupil"],
+                    "nme_interpupil of the mean": quick_nme((plain + moved) / 2, points, model.scheme)[
+                        "nme_interpupil"
+                    ],
                 }
             )
     return rows

@@ -46,9 +46,7 @@ class Augmentation(NamedTuple):
     """What is done to each picture of a batch."""
 
     crop_to_input: Float[Tensor, "b 2 3"]  # float64
-    bend: Float[
-        Tensor, "b w 5"
-    ]  # waves: what they add to x and y at most, cycles a pixel along x and y, phase; float64
+    bend: Float[Tensor, "b w 5"]  # waves, float64: most added to x and y, cycles a pixel along x and y, phase
     flipped: Bool[Tensor, " b"]
     gain: Float[Tensor, "b 3"]
     offset: Float[Tensor, " b"]
@@ -100,7 +98,7 @@ def draw_augmentation(
     if settings.stretch:
         direction, ratio = math.pi * uniform(batch).double(), normal(batch).clamp(-2.5, 2.5) * settings.stretch
         maps = compose(_stretch(direction, ratio, input_size), maps)
-    bend = torch.zeros(batch, WAVES, 5, dtype=torch.float64)
+    bend = torch.empty(batch, 0, 5, dtype=torch.float64)
     if settings.bend:
         height = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * settings.bend * input_size * math.sqrt(2 / WAVES)
         cycles = normal(batch, WAVES, 2).clamp(-2.5, 2.5) * WAVE_NUMBER / input_size
@@ -110,8 +108,7 @@ def draw_augmentation(
 
 def _turn(angle: Tensor, zoom: Tensor, shift: Tensor, crop_size: int, input_size: int) -> Float[Tensor, "b 2 3"]:
     """crop_to_input of a turn and a zoom about the crop's middle, followed by a shift."""
-    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
-    linear = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
+    linear = _similarity(zoom * torch.cos(angle), zoom * torch.sin(angle))
     middle = torch.full((len(angle), 2, 1), (crop_size - 1) / 2, dtype=angle.dtype)
     offset = (input_size - 1) / 2 + shift[..., None] - linear @ middle
     return torch.cat([linear, offset], dim=2)
@@ -119,11 +116,14 @@ def _turn(angle: Tensor, zoom: Tensor, shift: Tensor, crop_size: int, input_size
 
 def _stretch(direction: Tensor, ratio: Tensor, input_size: int) -> Float[Tensor, "b 2 3"]:
     """Longer by half the ratio's exponential along a direction, shorter by as much across it, about the input's middle."""
-    cosine, sine = torch.cos(direction), torch.sin(direction)
-    turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
+    turn = _similarity(torch.cos(direction), torch.sin(direction))
     linear = turn @ torch.diag_embed(torch.exp(torch.stack([ratio, -ratio], -1) / 2)) @ turn.mT
     middle = torch.full((len(ratio), 2, 1), (input_size - 1) / 2, dtype=ratio.dtype)
     return torch.cat([linear, middle - linear @ middle], dim=2)
+
+
+def _similarity(cosine: Tensor, sine: Tensor) -> Float[Tensor, "b 2 2"]:
+    return torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
 
 
 def moved_pictures(
@@ -131,7 +131,7 @@ def moved_pictures(
 ) -> Float[Tensor, "b c {size} {size}"]:
     """The geometry alone: pictures (or heatmaps) of the crop frames in a size×size input."""
     to_input = augmentation.crop_to_input.to(pictures.device)
-    if not bool(augmentation.bend[..., :2].any()):
+    if not augmentation.bend.shape[1]:
         return warp(pictures, to_input, size)
     steps = torch.arange(size, dtype=torch.float32, device=pictures.device)
     pixels = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).view(1, -1, 2)
@@ -145,8 +145,9 @@ def augmented_points(
     """Where points of the crop frames lie in the network's input (float64), left and right exchanged in mirrored pictures."""
     straight = transform_points(points, augmentation.crop_to_input)
     bent = straight
-    for _ in range(8):  # the picture at q shows what was at q + displacement(q), so q is a fixed point
-        bent = straight - _displacement(bent, augmentation.bend)
+    if augmentation.bend.shape[1]:
+        for _ in range(8):  # the picture at q shows what was at q + displacement(q), so q is a fixed point
+            bent = straight - _displacement(bent, augmentation.bend)
     return torch.where(augmentation.flipped[:, None, None], bent[:, flip_index], bent)
 
 

@@ -22,7 +22,7 @@ from semalign.data.images import read_image
 from semalign.detect.faces import CascadeFinder, FaceFinder
 from semalign.detect.result import Face
 from semalign.errors import SemalignError
-from semalign.export import OnnxModel, landmarks, open_model
+from semalign.export import OnnxModel, landmarks, open_model, refuse_views
 from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
 from semalign.training.inference import Predictions
@@ -64,13 +64,10 @@ class Detector:
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
+        refuse_views(model, self.settings.views)
         self.model: Model | OnnxModel
         if isinstance(model, OnnxModel):
             self.device, self.model = _cpu(device), model
-            if self.settings.views is not None:
-                raise SemalignError(
-                    "an exported model has its views in its graph; leave them out, or use the model file."
-                )
         else:
             self.device = _device(device)
             self.model = replace(model, network=model.network.eval().to(self.device))

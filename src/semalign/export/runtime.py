@@ -108,11 +108,16 @@ def landmarks(
     Raises:
         SemalignError: views for an exported model, whose graph has its own.
     """
-    if not isinstance(model, OnnxModel):
-        return detect(model, crops, batch_size, views=views, advance=advance)
-    if views is not None:
-        raise SemalignError("an exported model has its views in its graph; leave views out, or use the model file.")
-    return model.predict(crops, batch_size, advance)
+    refuse_views(model, views)
+    if isinstance(model, OnnxModel):
+        return model.predict(crops, batch_size, advance)
+    return detect(model, crops, batch_size, views=views, advance=advance)
+
+
+def refuse_views(model: Model | OnnxModel, views: int | None) -> None:
+    """Raises a SemalignError where views are wanted of an exported model."""
+    if isinstance(model, OnnxModel) and views is not None:
+        raise SemalignError("an exported model has its views in its graph; leave them out, or use the model file.")
 
 
 def input_squares(

@@ -102,7 +102,7 @@ class SmoothHalving(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Half of x's height and width."""
         kernel: Tensor = self.kernel  # type: ignore[assignment]
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel.to(x.dtype), stride=2, groups=len(kernel))
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=len(kernel))
 
 
 class Hourglass(nn.Module):
@@ -111,8 +111,12 @@ class Hourglass(nn.Module):
     def __init__(self, widths: tuple[int, ...], kind: str, resampling: str) -> None:
         super().__init__()
         width, below = widths[:2]
-        self.smooth = resampling == "smooth"
-        self.halve: nn.Module = SmoothHalving(width) if self.smooth else nn.MaxPool2d(2)
+        if resampling == "smooth":
+            self.halve: nn.Module = SmoothHalving(width)
+            self.enlarge = nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False)
+        else:
+            self.halve = nn.MaxPool2d(2)
+            self.enlarge = nn.Upsample(scale_factor=2.0, mode="nearest")
         self.skip = Residual(width, width, kind)
         self.down = Residual(width, below, kind)
         self.inner = Hourglass(widths[1:], kind, resampling) if len(widths) > 2 else Residual(below, below, kind)
@@ -121,9 +125,8 @@ class Hourglass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
         low = self.up(self.inner(self.down(self.halve(x))))
-        if self.smooth:
-            return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
+        result: Tensor = self.skip(x) + self.enlarge(low)
+        return result
 
 
 class HeatmapHead(nn.Module):
