@@ -10,7 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import find_near_duplicates, leaky_training_ids, open_300w, read_image, write_pts
+from semalign.data import (
+    find_near_duplicates,
+    independent_folds,
+    leaky_training_ids,
+    open_300w,
+    read_image,
+    write_pts,
+)
 from semalign.data.duplicates import KNOWN_DUPLICATES_300W, _image_to_thumbnail, _thumbnail
 from semalign.data.samples import Dataset
 
@@ -123,3 +130,25 @@ def test_real_data(shared_data: Path) -> None:
     }
     assert across == {(f"{test}.jpg", f"{train}.jpg") for test, train in KNOWN_DUPLICATES_300W}
     assert set(leaky_training_ids(lfpw)) == {f"{train}.jpg" for _, train in KNOWN_DUPLICATES_300W}
+
+
+def test_folds_are_even_and_keep_what_is_alike_together(dataset: Dataset) -> None:
+    changed = add_copy(dataset, 2, "afw/copy.jpg")
+    apart = 0
+    for seed in range(12):
+        folds = independent_folds(changed, 3, seed)
+        assert sorted(set(folds)) == [0, 1, 2] and np.bincount(folds).max() <= 4
+        fold = dict(zip(changed.ids(), folds, strict=True))
+        assert fold["afw/copy.jpg"] == fold["helen/trainset/face_2.png"]
+        apart += fold["helen/trainset/face_2.png"] != fold["helen/trainset/face_3.png"]
+    assert apart  # and only those
+    assert np.array_equal(independent_folds(changed, 3, 4), independent_folds(changed, 3, 4))
+    assert len(independent_folds(dataset.select(subsets=[]), 3, 0)) == 0
+
+
+def test_samples_of_one_file_share_a_fold(dataset: Dataset) -> None:
+    frames = tuple(
+        replace(sample, id=f"{sample.id}/{number}", frame=number) for sample in dataset.samples for number in range(3)
+    )
+    folds = independent_folds(replace(dataset, samples=frames), 4, 0).reshape(-1, 3)
+    assert (folds == folds[:, :1]).all() and len(set(folds[:, 0])) == 4

@@ -17,11 +17,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from semalign.core.kernel_dialect import KernelDialect
+from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
+from semalign.data.crops import CropCache
+from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
+from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
+from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline.stages import Stages
+from semalign.training.inference import predict
 
 TINY = (
     "synthesis.count=14",
@@ -134,6 +140,78 @@ def test_a_recipe_may_ask_for_a_kernel_dialect(finished, tmp_path):
     start = load_model(finished[0] / "start" / "model.safetensors")
     assert isinstance(model.dialect, KernelDialect) and len(model.dialect.faces) == 10  # of the training faces
     assert all(torch.equal(v, start.network.state_dict()[k]) for k, v in model.network.state_dict().items())
+
+
+FINISHED = (*TINY, "finish={epochs=2, learning_rate=1e-4, augmentation=0.1}")
+
+
+def test_detectors_finish_and_a_run_does_not_start_from_finished_ones(finished, tmp_path):
+    whole, data = finished[0], finished[0] / "data"
+    start = load_model(whole / "start" / "model.safetensors").network.state_dict()
+    model = load_model(train(load_recipe("demo", FINISHED), data, tmp_path / "x")).network.state_dict()
+    assert any(not torch.equal(value, model[key]) for key, value in start.items())
+    log = [json.loads(line) for line in (tmp_path / "x" / "finish" / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in log] == [1, 2] and log[-1]["learning_rate"] < 1e-4
+    run(load_recipe("demo", [*FINISHED, "repeats=1"]), data, tmp_path / "run")
+    same = {name: _same(whole / name, tmp_path / "run" / name) for name in ("start", "baseline", "aligned")}
+    assert same == {"start": True, "baseline": False, "aligned": False}
+
+
+def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(finished, tmp_path):
+    data = finished[0] / "data"
+    asked = load_recipe("demo", [*FINISHED, "dialect={kind='kernel', held_out=3}"])
+    model = load_model(train(asked, data, tmp_path / "x"))
+    assert _same(tmp_path / "x", _trained(load_recipe("demo", FINISHED), data, tmp_path / "own"))
+    dataset, crops = _training_faces(asked, data, tmp_path)
+    folds = independent_folds(dataset, 3, asked.seed)
+    predicted = np.empty((len(dataset), 68, 2))
+    for index in range(3):  # each network is what training on the others' folder gives
+        part, rest = (
+            np.flatnonzero(folds == index),
+            [n for n, f in zip(dataset.ids(), folds, strict=True) if f == index],
+        )
+        stages = Stages(load_recipe("demo", FINISHED), *_without(dataset, crops, rest), SilentProgress(), {})
+        network = stages.detector(tmp_path / f"alone-{index}").network
+        predicted[part] = predict(network, crops.take(part), model.sigma).points
+    expected = learn_kernel_dialect(predicted, dataset.points())
+    assert np.allclose(model.dialect.corrected(predicted), expected.corrected(predicted), atol=1e-9)
+    stages = Stages(asked, Faces(dataset, crops), Faces(dataset.select(subsets=[]), crops), SilentProgress(), {})
+    with pytest.raises(SemalignError, match=r"dialect.held_out: 10 training faces do not make 11 parts; choose fewer"):
+        replace(stages, recipe=load_recipe("demo", [*TINY, "dialect.held_out=11"])).detector(tmp_path / "many")
+
+
+@pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2", "without part 2 of 2, finish"])
+def test_a_training_interrupted_after_its_start_resumes_to_the_same_bits(finished, tmp_path, stage):
+    asked = load_recipe("demo", [*FINISHED, "dialect.held_out=2"])
+    whole = train(asked, finished[0] / "data", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, finished[0] / "data", tmp_path / "cut", progress=Interrupting(stage, 2))
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    seen = load_file(train(asked, finished[0] / "data", tmp_path / "cut", resume=True))
+    assert all(torch.equal(value, seen[key]) for key, value in load_file(whole).items())
+
+
+def _trained(recipe: Recipe, data: Path, out: Path) -> Path:
+    return train(recipe, data, out).parent
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two stages' networks are the same to the bit."""
+    a, b = (load_model(folder / "model.safetensors").network.state_dict() for folder in (one, other))
+    return all(torch.equal(value, b[key]) for key, value in a.items())
+
+
+def _training_faces(recipe: Recipe, data: Path, folder: Path) -> tuple[Dataset, CropCache]:
+    dataset, _, _ = split_faces(recipe, data, False)
+    faces = cache_crops(
+        dataset, recipe.crop, recipe.network.input_size, folder / "crops", False, SilentProgress(), "crops"
+    )
+    return dataset, faces.crops
+
+
+def _without(dataset: Dataset, crops: CropCache, left_out: list[str]) -> tuple[Faces, Faces]:
+    rows = np.array([index for index, name in enumerate(dataset.ids()) if name not in left_out])
+    return Faces(dataset.select(exclude=left_out), crops.take(rows)), Faces(dataset.select(subsets=[]), crops)
 
 
 def test_training_goes_on_from_a_model(finished, tmp_path):

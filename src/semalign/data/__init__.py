@@ -3,7 +3,7 @@
 from semalign.data.aflw import open_aflw
 from semalign.data.check import CheckReport, check_dataset
 from semalign.data.cofw import open_cofw
-from semalign.data.duplicates import find_near_duplicates, leaky_training_ids
+from semalign.data.duplicates import find_near_duplicates, independent_folds, leaky_training_ids
 from semalign.data.export import export_labels
 from semalign.data.images import read_image
 from semalign.data.labels import LabelStore, LabelVersion
@@ -24,6 +24,7 @@ __all__ = [
     "check_dataset",
     "export_labels",
     "find_near_duplicates",
+    "independent_folds",
     "join",
     "leaky_training_ids",
     "open_300vw",

@@ -7,7 +7,7 @@ processes then see exactly the pictures that one would.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -40,6 +40,11 @@ class AugmentationSettings:
     blur_sigma: float = 1.5  # largest blur, pixels of the input
     occlusion: float = 0.35  # probability of something in front of the face
     occlusion_size: float = 0.35  # largest side of it, in sides of the input square
+
+    def weakened(self, share: float) -> AugmentationSettings:
+        """Standard deviations and probabilities times `share`; mirror images are as many, what occurs is as large."""
+        kept = ("flip", "blur_sigma", "occlusion_size")
+        return replace(self, **{key: value * share for key, value in vars(self).items() if key not in kept})
 
 
 class Augmentation(NamedTuple):

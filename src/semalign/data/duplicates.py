@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -65,6 +65,26 @@ def find_near_duplicates(dataset: Dataset, progress: Progress | None = None) -> 
         SemalignError: an image that cannot be read.
     """
     return _near_duplicates(dataset, across=False, progress=progress)
+
+
+def independent_folds(dataset: Dataset, count: int, seed: int, progress: Progress | None = None) -> np.ndarray:
+    """The fold, from 0 to `count` - 1, of each sample (b,), drawn at random but for those that are no news to each other.
+
+    Samples of one file (frames of a video, several faces of a picture) share a fold, and images of one photograph or
+    moment (`find_near_duplicates`; synthetic faces are all different, frames of videos are not compared).
+
+    Raises:
+        SemalignError: an image that cannot be read.
+    """
+    first_of_file: dict[Path, int] = {}
+    groups = np.array([first_of_file.setdefault(s.image, index) for index, s in enumerate(dataset.samples)], dtype=int)
+    if dataset.name != "synthetic" and all(sample.frame is None for sample in dataset.samples):
+        row = {name: index for index, name in enumerate(dataset.ids())}
+        for first, second, _ in find_near_duplicates(dataset, progress):
+            groups[groups == groups[row[second]]] = groups[row[first]]
+    names, groups = np.unique(groups, return_inverse=True)
+    folds: np.ndarray = (np.random.default_rng(seed).permutation(len(names)) % count)[groups]
+    return folds
 
 
 def _near_duplicates(dataset: Dataset, across: bool, progress: Progress | None) -> list[tuple[str, str, float]]:

@@ -22,6 +22,7 @@ from semalign.synthetic.settings import SynthesisSettings
 from semalign.training.settings import (
     AlternationSettings,
     DialectSettings,
+    FinishSettings,
     HeatmapSettings,
     ReadoutSettings,
     TrainingSettings,
@@ -57,6 +58,7 @@ class Recipe:
     search: SearchSettings = field(default_factory=SearchSettings)
     alternation: AlternationSettings = field(default_factory=AlternationSettings)
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
+    finish: FinishSettings = field(default_factory=FinishSettings)  # of detectors: all but a run's *start*
     dialect: DialectSettings = field(default_factory=DialectSettings)
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 

@@ -83,6 +83,7 @@ def run(
         folder = synthesize_if_wanted(recipe, data, out, progress)
         faces, held_out, notes = _open(recipe, folder, out, keep_going, progress)
     stages = Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
+    _say_of_dialect(recipe, progress)
     with clock("start"):
         start = stages.start(out / "start")
     models: list[tuple[Model, Model]] = []
@@ -129,7 +130,7 @@ def train(
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a detector on the annotations with the recipe's `start` settings; returns the model's file.
+    """Train a detector on the annotations with the recipe's `start` and `finish`; returns the model's file.
 
     Without `data`, a recipe for synthetic faces makes its own. With `trained`, a shipped model's name or a file, training
     starts from that model's weights; network, crops and σ are then the model's, everything else is the recipe's.
@@ -144,7 +145,7 @@ def train(
     stages = _stages(recipe, data, out, keep_going, progress)
     if trained is not None:
         stages = replace(stages, about=stages.about | {"from": pretrained.resolve(trained).name})
-    stages.start(out, model)
+    stages.detector(out, model)
     return out / MODEL
 
 
@@ -169,6 +170,7 @@ def align(
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
     _claim(out, recipe, resume)
     stages = _stages(recipe, data, out, keep_going, progress)
+    _say_of_dialect(recipe, progress)
     stages.aligned(out, out / "labels", start)
     return out / MODEL
 
@@ -357,6 +359,12 @@ def _open(
     faces = _crops(recipe, train_set, out, keep_going, progress, "crops of the training faces")
     held_out = _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
     return faces, held_out, notes
+
+
+def _say_of_dialect(recipe: Recipe, progress: Progress) -> None:
+    """For what aligns labels, where the recipe is one for `train`."""
+    if recipe.dialect.held_out:
+        progress.say("dialect.held_out is of 'semalign train' alone: here dialects are learned on the training faces.")
 
 
 def _say_skipped(faces: Faces, held_out: Faces, progress: Progress) -> None:

@@ -13,7 +13,10 @@ import numpy as np
 from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
 from semalign.core.metrics import distances, interocular, interpupil, nme
 from semalign.core.systematic import Dialect, choose_modes, learn_dialect
+from semalign.data.crops import CropCache
+from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
+from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.pipeline.prepare import Faces
@@ -23,10 +26,12 @@ from semalign.schemes import LandmarkScheme
 from semalign.training.alternation import Alternation
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import heatmap_task
+from semalign.training.task import PartOfTask, Task, heatmap_task
 from semalign.training.trainer import Record, Trainer, make_accelerator
 
 MODEL = "model.safetensors"
+FINISH_SEED = 1  # is added to a training's seed for the draws of its finish
+LabelsOfEpoch = Callable[[int], tuple[np.ndarray, Record]]  # of an epoch, in the crop frames, and what to log of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +54,27 @@ class Stages:
         """Of the Gaussians, heatmap pixels."""
         return self.recipe.heatmap.pixels(self.recipe.network.heatmap_size)
 
-    def start(self, folder: Path, trained: Model | None = None) -> Model:
-        """Train a new network, or one that was trained before, on the annotations until it roughly converges."""
-        if trained is None:
-            network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
-        else:
-            network = self._network_of(trained)
-        return self._on_annotations(folder, network, self.recipe.start, self.recipe.seed, "start")
+    def detector(self, folder: Path, trained: Model | None = None) -> Model:
+        """What `semalign train` makes: a new network, or one that was trained before, trained on the annotations.
+
+        Where the recipe asks for a dialect from held-out faces, further networks are trained for it in the same way.
+        """
+        trainer = self._starting(folder, trained)
+        labels = self.train.dataset.points()
+        found = (lambda: self._held_out(folder, trained)) if self.recipe.dialect.held_out else None
+        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "start", predictions=found)
+
+    def start(self, folder: Path) -> Model:
+        """A new network, trained on the annotations until it roughly converges: where the others start from."""
+        labels = self.train.dataset.points()
+        trainer = self._starting(folder, None)
+        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "start", finish=False)
 
     def baseline(self, folder: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, train on the annotations for as long as the alignment does."""
-        network = self._network_of(start)
-        return self._on_annotations(folder, network, self.recipe.alignment, self._later_seed(repeat), "baseline")
+        labels = self.train.dataset.points()
+        trainer = self._trainer(folder, self._network_of(start), self.recipe.alignment, self._later_seed(repeat))
+        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "baseline")
 
     def aligned(self, folder: Path, labels: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, search labels and train on them in turn (Sec. 4.4); label versions go to `labels`."""
@@ -92,78 +106,149 @@ class Stages:
 
         return self._fit(folder, trainer, labels_of_epoch, lambda: store.read().points, "aligned")
 
+    def _starting(
+        self, folder: Path, trained: Model | None, part: np.ndarray | None = None
+    ) -> Trainer[StackedHourglass]:
+        """The training of a new network, or of a copy of one that was trained before, on the faces of a part."""
+        recipe = self.recipe
+        if trained is None:
+            network = build_hourglass(recipe.network, self.scheme.count, recipe.seed)
+        else:
+            network = self._network_of(trained)
+        return self._trainer(folder, network, recipe.start, recipe.seed, part=part)
+
     def _network_of(self, model: Model) -> StackedHourglass:
         """A copy of a model's network, resampling as the recipe has it."""
         network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
         network.load_state_dict(model.network.state_dict())
         return network
 
-    def _on_annotations(
-        self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int, title: str
-    ) -> Model:
-        annotations = self.train.dataset.points()
-        in_crops = self.train.crops.to_crop(annotations)
-        trainer = self._trainer(folder, network, training, seed)
-        return self._fit(folder, trainer, lambda epoch: (in_crops, {}), lambda: annotations, title)
+    def _constant(self, labels: np.ndarray) -> LabelsOfEpoch:
+        """The same labels (image frame) in every epoch."""
+        in_crops = self.train.crops.to_crop(labels)
+        return lambda epoch: (in_crops, {})
 
     def _trainer(
-        self, folder: Path, network: StackedHourglass, training: TrainingSettings, seed: int
+        self,
+        folder: Path,
+        network: StackedHourglass,
+        training: TrainingSettings,
+        seed: int,
+        augmentation: float = 1.0,
+        part: np.ndarray | None = None,
     ) -> Trainer[StackedHourglass]:
+        """A training on the faces of a part (None = all), with a share of the recipe's augmentation."""
         recipe = self.recipe
-        return Trainer(
-            folder,
-            network,
-            make_accelerator(),
-            heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, recipe.augmentation),
-            training,
-            seed,
-        )
+        weakened = recipe.augmentation.weakened(augmentation)
+        task: Task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
+        if part is not None:
+            task = PartOfTask(task, part)
+        return Trainer(folder, network, make_accelerator(), task, training, seed)
 
     def _fit(
         self,
         folder: Path,
         trainer: Trainer[StackedHourglass],
-        labels_of_epoch: Callable[[int], tuple[np.ndarray, Record]],
+        labels_of_epoch: LabelsOfEpoch,
         last_labels: Callable[[], np.ndarray],
         title: str,
+        finish: bool = True,
+        predictions: Callable[[], np.ndarray] | None = None,
     ) -> Model:
+        """Train, finish, learn the dialect, and leave the model's file behind; nothing where it is there.
+
+        Args:
+            folder: of the stage.
+            trainer: of its first part.
+            labels_of_epoch: that the trainer asks for.
+            last_labels: those of its end (image frame), which the finish and the dialect are for.
+            title: of the stage.
+            finish: whether it ends as the recipe's `finish` says.
+            predictions: for the dialect (b, n, 2); default: the network's own on its training faces.
+        """
         path = folder / MODEL
         if path.is_file():
             model = load_model(path, self.scheme)
             model.network.to(trainer.accelerator.device)
             return model
-        trainer.resume()
-        left = (trainer.training.epochs - trainer.epoch) * trainer.steps_per_epoch
-        with self.progress.stage(title, left) as advance:
-            trainer.fit(labels_of_epoch, self._nme_of(trainer, title), advance)
-        with trainer.averaged_weights() as averaged:
-            network = copy.deepcopy(averaged)
-        dialect, about = (
-            self._dialect(network, last_labels(), trainer.training.precision),
-            self.about | {"stage": title},
-        )
-        views = self.recipe.readout.views
+        network = self._trained(trainer, labels_of_epoch, title)
+        if finish:
+            network = self._finished(folder, network, last_labels(), trainer, title)
+        dialect = None
+        if self.recipe.dialect.modes:
+            found = predictions() if predictions else self._predictions(network, self.train.crops, trainer)
+            dialect = self._dialect(found, last_labels())
+        views, about = self.recipe.readout.views, self.about | {"stage": title}
         model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect, views)
         if trainer.accelerator.is_main_process:
             save_model(path, model)
         trainer.accelerator.wait_for_everyone()
         return model
 
-    def _dialect(self, network: StackedHourglass, labels: np.ndarray, precision: str) -> Dialect | KernelDialect | None:
-        """What the finished network's predictions on the training faces differ from their labels systematically."""
+    def _trained(
+        self, trainer: Trainer[StackedHourglass], labels_of_epoch: LabelsOfEpoch, title: str, watched: bool = True
+    ) -> StackedHourglass:
+        """Train from wherever the trainer's folder stands; the network with its averaged weights."""
+        trainer.resume()
+        left = (trainer.training.epochs - trainer.epoch) * trainer.steps_per_epoch
+        with self.progress.stage(title, left) as advance:
+            trainer.fit(labels_of_epoch, self._nme_of(trainer, title) if watched else None, advance)
+        with trainer.averaged_weights() as averaged:
+            return copy.deepcopy(averaged)
+
+    def _finished(
+        self,
+        folder: Path,
+        network: StackedHourglass,
+        labels: np.ndarray,
+        before: Trainer[StackedHourglass],
+        title: str,
+        part: np.ndarray | None = None,
+    ) -> StackedHourglass:
+        """The network after the recipe's `finish`, which has a folder in that of its training."""
+        finish = self.recipe.finish
+        if not finish.epochs:
+            return network
+        training, seed = finish.training(before.training), before.seed + FINISH_SEED
+        trainer = self._trainer(folder / "finish", network, training, seed, finish.augmentation, part)
+        return self._trained(trainer, self._constant(labels), f"{title}, finish", watched=part is None)
+
+    def _held_out(self, folder: Path, trained: Model | None) -> np.ndarray:
+        """Predictions (b, n, 2) for every training face by a network that was trained as the detector, but without it.
+
+        Faces of one photograph or moment are left out together.
+        """
+        networks, labels = self.recipe.dialect.held_out, self.train.dataset.points()
+        folds = independent_folds(self.train.dataset, networks, self.recipe.seed)
+        found = np.full_like(labels, np.nan)
+        for index in range(networks):
+            part, held_out = np.flatnonzero(folds != index), np.flatnonzero(folds == index)
+            if not len(part) or not len(held_out):
+                raise SemalignError(
+                    f"dialect.held_out: {len(labels)} training faces do not make {networks} parts; choose fewer, or 0."
+                )
+            name, title = f"held-out-{index + 1}", f"without part {index + 1} of {networks}"
+            trainer = self._starting(folder / name, trained, part)
+            network = self._trained(trainer, self._constant(labels), title, watched=False)
+            network = self._finished(folder / name, network, labels, trainer, title, part)
+            found[held_out] = self._predictions(network, self.train.crops.take(held_out), trainer)
+        return found
+
+    def _predictions(
+        self, network: StackedHourglass, crops: CropCache, trainer: Trainer[StackedHourglass]
+    ) -> np.ndarray:
+        """The bare network's landmarks (b, n, 2), with the looks of the detector, in the precision of its training."""
+        precision, views = trainer.training.precision, self.recipe.readout.views
+        flip = self.scheme.flip_index
+        return predict(network, crops, self.sigma, precision=precision, views=views, flip_index=flip).points
+
+    def _dialect(self, predicted: np.ndarray, labels: np.ndarray) -> Dialect | KernelDialect | None:
+        """What predictions for the training faces differ from their labels systematically."""
         settings, annotations = self.recipe.dialect, self.train.dataset.points()
         usable = np.isfinite(labels).all(axis=(1, 2)) & np.isfinite(annotations).all(axis=(1, 2))
-        if not settings.modes or not usable.any():
+        if not usable.any():
             return None
-        labels, annotations = labels[usable], annotations[usable]
-        predicted = predict(
-            network,
-            self.train.crops,
-            self.sigma,
-            precision=precision,
-            views=self.recipe.readout.views,
-            flip_index=self.scheme.flip_index,
-        ).points[usable]
+        predicted, labels, annotations = predicted[usable], labels[usable], annotations[usable]
         if settings.kind == "kernel" and len(labels) > 1:
             return learn_kernel_dialect(predicted, labels, judged_by=annotations)
         modes = choose_modes(predicted, labels, settings.modes, settings.folds, judged_by=annotations)

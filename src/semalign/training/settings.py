@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from semalign.core.search import REFERENCE
@@ -50,6 +50,24 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class FinishSettings:
+    """The last part of a detector's training, on faces nearly as they are; what is not set here is as in the part before."""
+
+    epochs: int = 0  # 0 = none
+    learning_rate: float = 1e-3  # falls from here along a cosine
+    augmentation: float = 0.2  # share that is left of the recipe's augmentation, of deviations and probabilities
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.augmentation < 0:
+            raise ValueError("epochs and augmentation must be at least 0")
+
+    def training(self, before: TrainingSettings) -> TrainingSettings:
+        """The settings of this part, after a training with other ones."""
+        cosine = replace(before, schedule="cosine", milestones=(), divisors=())
+        return replace(cosine, epochs=self.epochs, learning_rate=self.learning_rate)
+
+
+@dataclass(frozen=True)
 class DialectSettings:
     """What a finished detector's predictions differ from its labels as a function of the shape, and is taken off them."""
 
@@ -63,6 +81,11 @@ class DialectSettings:
         80,
     )  # shape components to choose from by cross-validation ('linear'); () = not corrected
     folds: int = 5
+    held_out: int = 0  # of 'train': learned from so many further networks, on faces that they were not trained on
+
+    def __post_init__(self) -> None:
+        if self.held_out < 0 or self.held_out == 1:
+            raise ValueError("held_out must be 0, or 2 and more")
 
 
 @dataclass(frozen=True)
