@@ -18,14 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
-from semalign.data.crops import CropCache
 from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
-from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
-from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline.prepare import cache_crops, split_faces
 from semalign.pipeline.stages import Stages
 from semalign.training.inference import predict
 
@@ -158,29 +156,30 @@ def test_detectors_finish_and_a_run_does_not_start_from_finished_ones(finished, 
 
 
 def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(finished, tmp_path):
-    data = finished[0] / "data"
+    data, bare = finished[0] / "data", load_recipe("demo", [*FINISHED, "dialect.modes=[]"])
     asked = load_recipe("demo", [*FINISHED, "dialect={kind='kernel', held_out=3}"])
     model = load_model(train(asked, data, tmp_path / "x"))
-    assert _same(tmp_path / "x", _trained(load_recipe("demo", FINISHED), data, tmp_path / "own"))
-    dataset, crops = _training_faces(asked, data, tmp_path)
-    folds = independent_folds(dataset, 3, asked.seed)
+    train(bare, data, tmp_path / "own")
+    assert _same(tmp_path / "x", tmp_path / "own")
+    dataset, _, _ = split_faces(asked, data, False)
+    size = asked.network.input_size
+    faces = cache_crops(dataset, asked.crop, size, tmp_path / "crops", False, SilentProgress(), "crops")
+    nobody, folds = faces.take(np.arange(0)), independent_folds(dataset, 3, asked.seed)
     predicted = np.empty((len(dataset), 68, 2))
-    for index in range(3):  # each network is what training on the others' folder gives
-        part, rest = (
-            np.flatnonzero(folds == index),
-            [n for n, f in zip(dataset.ids(), folds, strict=True) if f == index],
-        )
-        stages = Stages(load_recipe("demo", FINISHED), *_without(dataset, crops, rest), SilentProgress(), {})
+    for index in range(3):  # each network is what the other faces alone make of it
+        stages = Stages(bare, faces.take(np.flatnonzero(folds != index)), nobody, SilentProgress(), {})
         network = stages.detector(tmp_path / f"alone-{index}").network
-        predicted[part] = predict(network, crops.take(part), model.sigma).points
+        assert _same(tmp_path / f"alone-{index}", tmp_path / "x" / f"held-out-{index + 1}")
+        rows = np.flatnonzero(folds == index)
+        predicted[rows] = predict(network, faces.crops.take(rows), model.sigma).points
     expected = learn_kernel_dialect(predicted, dataset.points())
     assert np.allclose(model.dialect.corrected(predicted), expected.corrected(predicted), atol=1e-9)
-    stages = Stages(asked, Faces(dataset, crops), Faces(dataset.select(subsets=[]), crops), SilentProgress(), {})
-    with pytest.raises(SemalignError, match=r"dialect.held_out: 10 training faces do not make 11 parts; choose fewer"):
-        replace(stages, recipe=load_recipe("demo", [*TINY, "dialect.held_out=11"])).detector(tmp_path / "many")
+    many = load_recipe("demo", [*TINY, "dialect.held_out=11"])
+    with pytest.raises(SemalignError, match="held_out: 10 training faces do not make 11 independent parts; choose few"):
+        train(many, data, tmp_path / "many")
 
 
-@pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2", "without part 2 of 2, finish"])
+@pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2: start", "without part 2 of 2: start, finish"])
 def test_a_training_interrupted_after_its_start_resumes_to_the_same_bits(finished, tmp_path, stage):
     asked = load_recipe("demo", [*FINISHED, "dialect.held_out=2"])
     whole = train(asked, finished[0] / "data", tmp_path / "whole")
@@ -191,27 +190,10 @@ def test_a_training_interrupted_after_its_start_resumes_to_the_same_bits(finishe
     assert all(torch.equal(value, seen[key]) for key, value in load_file(whole).items())
 
 
-def _trained(recipe: Recipe, data: Path, out: Path) -> Path:
-    return train(recipe, data, out).parent
-
-
 def _same(one: Path, other: Path) -> bool:
     """Whether two stages' networks are the same to the bit."""
     a, b = (load_model(folder / "model.safetensors").network.state_dict() for folder in (one, other))
     return all(torch.equal(value, b[key]) for key, value in a.items())
-
-
-def _training_faces(recipe: Recipe, data: Path, folder: Path) -> tuple[Dataset, CropCache]:
-    dataset, _, _ = split_faces(recipe, data, False)
-    faces = cache_crops(
-        dataset, recipe.crop, recipe.network.input_size, folder / "crops", False, SilentProgress(), "crops"
-    )
-    return dataset, faces.crops
-
-
-def _without(dataset: Dataset, crops: CropCache, left_out: list[str]) -> tuple[Faces, Faces]:
-    rows = np.array([index for index, name in enumerate(dataset.ids()) if name not in left_out])
-    return Faces(dataset.select(exclude=left_out), crops.take(rows)), Faces(dataset.select(subsets=[]), crops)
 
 
 def test_training_goes_on_from_a_model(finished, tmp_path):

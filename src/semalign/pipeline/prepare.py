@@ -38,6 +38,12 @@ class Faces:
         """What predictions are measured against: the truth where it is known, else the annotations."""
         return self.dataset.points() if self.truth is None else self.truth
 
+    def take(self, rows: np.ndarray) -> Faces:
+        """Some of the faces, in the data set's order, with copies of their crops."""
+        rows = np.sort(rows)
+        kept = {self.crops.ids[row] for row in rows}
+        return Faces(self.dataset.select(exclude=set(self.dataset.ids()) - kept), self.crops.take(rows))
+
 
 def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress: Progress) -> Path:
     """The data set's folder: the given one, or a synthetic one made in `out` from the recipe."""

@@ -31,6 +31,21 @@ class SilentProgress:
         """Nothing."""
 
 
+class PrefixedProgress:
+    """Progress whose stages say what they belong to."""
+
+    def __init__(self, progress: Progress, prefix: str) -> None:
+        self.progress, self.prefix = progress, prefix
+
+    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
+        """A stage under a longer title."""
+        return self.progress.stage(f"{self.prefix}{title}", total)
+
+    def say(self, text: str) -> None:
+        """As it is."""
+        self.progress.say(text)
+
+
 def counted(advance: Advance) -> Callable[[int, int], None]:
     """For functions that report (done so far, all): a callback that advances a stage by the difference."""
     seen = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.progress import Progress
+from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.schemes import LandmarkScheme
 from semalign.training.alternation import Alternation
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import PartOfTask, Task, heatmap_task
+from semalign.training.task import heatmap_task
 from semalign.training.trainer import Record, Trainer, make_accelerator
 
 MODEL = "model.safetensors"
@@ -106,16 +106,14 @@ class Stages:
 
         return self._fit(folder, trainer, labels_of_epoch, lambda: store.read().points, "aligned")
 
-    def _starting(
-        self, folder: Path, trained: Model | None, part: np.ndarray | None = None
-    ) -> Trainer[StackedHourglass]:
-        """The training of a new network, or of a copy of one that was trained before, on the faces of a part."""
+    def _starting(self, folder: Path, trained: Model | None) -> Trainer[StackedHourglass]:
+        """The training of a new network, or of a copy of one that was trained before."""
         recipe = self.recipe
         if trained is None:
             network = build_hourglass(recipe.network, self.scheme.count, recipe.seed)
         else:
             network = self._network_of(trained)
-        return self._trainer(folder, network, recipe.start, recipe.seed, part=part)
+        return self._trainer(folder, network, recipe.start, recipe.seed)
 
     def _network_of(self, model: Model) -> StackedHourglass:
         """A copy of a model's network, resampling as the recipe has it."""
@@ -135,14 +133,11 @@ class Stages:
         training: TrainingSettings,
         seed: int,
         augmentation: float = 1.0,
-        part: np.ndarray | None = None,
     ) -> Trainer[StackedHourglass]:
-        """A training on the faces of a part (None = all), with a share of the recipe's augmentation."""
+        """A training with a share of the recipe's augmentation."""
         recipe = self.recipe
         weakened = recipe.augmentation.weakened(augmentation)
-        task: Task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
-        if part is not None:
-            task = PartOfTask(task, part)
+        task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
         return Trainer(folder, network, make_accelerator(), task, training, seed)
 
     def _fit(
@@ -176,7 +171,8 @@ class Stages:
             network = self._finished(folder, network, last_labels(), trainer, title)
         dialect = None
         if self.recipe.dialect.modes:
-            found = predictions() if predictions else self._predictions(network, self.train.crops, trainer)
+            precision = trainer.training.precision
+            found = predictions() if predictions else self._predictions(network, self.train.crops, precision)
             dialect = self._dialect(found, last_labels())
         views, about = self.recipe.readout.views, self.about | {"stage": title}
         model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect, views)
@@ -186,13 +182,13 @@ class Stages:
         return model
 
     def _trained(
-        self, trainer: Trainer[StackedHourglass], labels_of_epoch: LabelsOfEpoch, title: str, watched: bool = True
+        self, trainer: Trainer[StackedHourglass], labels_of_epoch: LabelsOfEpoch, title: str
     ) -> StackedHourglass:
         """Train from wherever the trainer's folder stands; the network with its averaged weights."""
         trainer.resume()
         left = (trainer.training.epochs - trainer.epoch) * trainer.steps_per_epoch
         with self.progress.stage(title, left) as advance:
-            trainer.fit(labels_of_epoch, self._nme_of(trainer, title) if watched else None, advance)
+            trainer.fit(labels_of_epoch, self._nme_of(trainer, title), advance)
         with trainer.averaged_weights() as averaged:
             return copy.deepcopy(averaged)
 
@@ -203,43 +199,46 @@ class Stages:
         labels: np.ndarray,
         before: Trainer[StackedHourglass],
         title: str,
-        part: np.ndarray | None = None,
     ) -> StackedHourglass:
         """The network after the recipe's `finish`, which has a folder in that of its training."""
         finish = self.recipe.finish
         if not finish.epochs:
             return network
         training, seed = finish.training(before.training), before.seed + FINISH_SEED
-        trainer = self._trainer(folder / "finish", network, training, seed, finish.augmentation, part)
-        return self._trained(trainer, self._constant(labels), f"{title}, finish", watched=part is None)
+        trainer = self._trainer(folder / "finish", network, training, seed, finish.augmentation)
+        return self._trained(trainer, self._constant(labels), f"{title}, finish")
 
     def _held_out(self, folder: Path, trained: Model | None) -> np.ndarray:
-        """Predictions (b, n, 2) for every training face by a network that was trained as the detector, but without it.
+        """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it.
 
         Faces of one photograph or moment are left out together.
         """
-        networks, labels = self.recipe.dialect.held_out, self.train.dataset.points()
-        folds = independent_folds(self.train.dataset, networks, self.recipe.seed)
-        found = np.full_like(labels, np.nan)
-        for index in range(networks):
-            part, held_out = np.flatnonzero(folds != index), np.flatnonzero(folds == index)
-            if not len(part) or not len(held_out):
-                raise SemalignError(
-                    f"dialect.held_out: {len(labels)} training faces do not make {networks} parts; choose fewer, or 0."
-                )
-            name, title = f"held-out-{index + 1}", f"without part {index + 1} of {networks}"
-            trainer = self._starting(folder / name, trained, part)
-            network = self._trained(trainer, self._constant(labels), title, watched=False)
-            network = self._finished(folder / name, network, labels, trainer, title, part)
-            found[held_out] = self._predictions(network, self.train.crops.take(held_out), trainer)
+        count, crops = self.recipe.dialect.held_out, self.train.crops
+        bare = replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0))
+        folds = independent_folds(self.train.dataset, count, self.recipe.seed)
+        if len(np.unique(folds)) < count:
+            raise SemalignError(
+                f"dialect.held_out: {len(crops)} training faces do not make {count} independent parts; choose fewer, or 0."
+            )
+        found = np.empty((len(crops), self.scheme.count, 2))
+        for index in range(count):
+            part = f"part {index + 1} of {count}"
+            others = replace(
+                self,
+                recipe=bare,
+                train=self.train.take(np.flatnonzero(folds != index)),
+                test=self.test.take(np.arange(0)),
+                progress=PrefixedProgress(self.progress, f"without {part}: "),
+                about=self.about | {"without": part},
+            )
+            network = others.detector(folder / f"held-out-{index + 1}", trained).network
+            rows = np.flatnonzero(folds == index)
+            found[rows] = self._predictions(network, crops.take(rows), self.recipe.start.precision)
         return found
 
-    def _predictions(
-        self, network: StackedHourglass, crops: CropCache, trainer: Trainer[StackedHourglass]
-    ) -> np.ndarray:
-        """The bare network's landmarks (b, n, 2), with the looks of the detector, in the precision of its training."""
-        precision, views = trainer.training.precision, self.recipe.readout.views
-        flip = self.scheme.flip_index
+    def _predictions(self, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
+        """The bare network's landmarks (b, n, 2), with the looks of the detector."""
+        views, flip = self.recipe.readout.views, self.scheme.flip_index
         return predict(network, crops, self.sigma, precision=precision, views=views, flip_index=flip).points
 
     def _dialect(self, predicted: np.ndarray, labels: np.ndarray) -> Dialect | KernelDialect | None:

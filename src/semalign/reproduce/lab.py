@@ -39,7 +39,7 @@ from semalign.models.ghcu import Ghcu, load_ghcu
 from semalign.models.regressor import Regressor, RegressorModel, load_regressor, save_regressor
 from semalign.models.rotation import RotationModel, RotationNetwork, load_rotation, save_rotation
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.progress import Advance, Progress
+from semalign.pipeline.progress import Advance, PrefixedProgress, Progress
 from semalign.pipeline.stages import MODEL, Stages
 from semalign.pipeline.summary import versions
 from semalign.reproduce.outcome import Outcome
@@ -304,7 +304,9 @@ class Lab:
                 search=replace(recipe.search, likelihood_weight=way.weight, template=way.template),
                 alternation=replace(recipe.alternation, searches=way.searches, update=way.update),
             )
-        progress = _Prefixed(self.progress, f"{NAMES[detector.protocol]}{' righted' if detector.righted else ''}: ")
+        progress = PrefixedProgress(
+            self.progress, f"{NAMES[detector.protocol]}{' righted' if detector.righted else ''}: "
+        )
         return _WatchedStages(recipe, faces.train, faces.test, progress, self._about(detector))
 
     def _about(self, detector: Detector) -> dict[str, Any]:
@@ -409,21 +411,6 @@ class _WatchedStages(Stages):
             return measured(epoch) if measured else {}
 
         return after_epoch
-
-
-class _Prefixed:
-    """Progress whose stages say which protocol they belong to."""
-
-    def __init__(self, progress: Progress, prefix: str) -> None:
-        self.progress, self.prefix = progress, prefix
-
-    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
-        """A stage under a longer title."""
-        return self.progress.stage(f"{self.prefix}{title}", total)
-
-    def say(self, text: str) -> None:
-        """As it is."""
-        self.progress.say(text)
 
 
 def _project(shapes: ShapeModel, maps: Tensor, sigma: float) -> Tensor:

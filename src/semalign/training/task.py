@@ -49,28 +49,6 @@ class Task(Protocol):
         """A float32 scalar."""
 
 
-@dataclass(frozen=True)
-class PartOfTask:
-    """A task on some of its faces; labels are those of all."""
-
-    whole: Task
-    faces: np.ndarray  # which, by their place
-
-    def __len__(self) -> int:
-        """Number of these faces."""
-        return len(self.faces)
-
-    def batch(
-        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
-    ) -> tuple[Tensor, Any]:
-        """As the whole task's, of the faces at these places of the part."""
-        return self.whole.batch(self.faces[rows], labels, generator, share, device)
-
-    def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """The whole task's."""
-        return self.whole.loss(outputs, targets)
-
-
 class Pictures(NamedTuple):
     """Augmented pictures and their points."""
 
