@@ -1,0 +1,89 @@
+"""What a detector's dialect is worth when it is learned from networks that have not seen the faces.
+
+    semalign train 300w-detector --data 300w --out detector
+    python benchmarks/held_out.py detector --data 300w
+
+Looks at training faces only. Each of the held-out networks of such a training predicts the part of the faces that it was not
+trained on, bare and with four dialects: of its own predictions on its training faces, of what the *other* held-out networks
+predict on the faces that they have not seen (the same faces), of both together, and a linear one of the latter. The last row
+is all faces together.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from results import finish
+
+from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.systematic import choose_modes, learn_dialect
+from semalign.data import independent_folds
+from semalign.evaluation import compare_predictions
+from semalign.models.checkpoint import load_model
+from semalign.pipeline import SilentProgress, load_recipe
+from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline.stages import MODEL, quick_nme
+from semalign.training.inference import detect
+
+ENDS = {"": "difference", ", from": "low", ", to": "high"}
+Corrected = Callable[[np.ndarray], np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a training with dialect.held_out")
+    parser.add_argument("--data", type=Path, required=True)
+    options = parser.parse_args()
+    recipe = load_recipe(options.run / "recipe.toml")
+    dataset, _, _ = split_faces(recipe, options.data, keep_going=False)
+    size, count = recipe.network.input_size, recipe.dialect.held_out
+    faces = cache_crops(dataset, recipe.crop, size, options.run / "crops", False, SilentProgress(), "crops")
+    folds = independent_folds(dataset, count, recipe.seed)
+    folders = [options.run / f"held-out-{index + 1}" for index in range(count)]
+    finish(f"held-out-{recipe.name}", measure(folders, faces, folds), digits=3)
+
+
+def measure(folders: list[Path], faces: Faces, folds: np.ndarray) -> list[dict[str, object]]:
+    labels, scheme = faces.dataset.points(), faces.dataset.scheme
+    predicted = np.stack([detect(load_model(folder / MODEL, scheme), faces.crops).points for folder in folders])
+    unseen = predicted[folds, np.arange(len(folds))]  # of each face by the network that has not seen it
+    found: dict[str, np.ndarray] = {}
+    rows: list[dict[str, object]] = []
+    for index, own in enumerate(predicted):
+        rest, part = folds != index, folds == index
+        row: dict[str, object] = {"faces": f"part {index + 1}", "count": int(part.sum())}
+        row["bare, on its training faces"] = error(own[rest], labels[rest], faces)
+        for name, corrected in dialects(own[rest], unseen[rest], labels[rest]).items():
+            found.setdefault(name, unseen.copy())[part] = corrected(unseen[part])
+            row[name] = error(found[name][part], labels[part], faces)
+        rows.append(row)
+    total: dict[str, object] = {"faces": "all", "count": len(folds)}
+    total |= {name: error(points, labels, faces) for name, points in found.items()}
+    for name in ("dialect of unseen faces", "dialect of both"):
+        compared = compare_predictions(found[name], found["dialect of its own"], faces.dataset)
+        figures = compared["subsets"]["all"]["nme_interpupil"]
+        total |= {f"{name} less its own{end}": figures[key] for end, key in ENDS.items()}
+    return [*rows, total]
+
+
+def dialects(own: np.ndarray, unseen: np.ndarray, labels: np.ndarray) -> dict[str, Corrected]:
+    modes = choose_modes(unseen, labels, (0, 10, 20, 40, 60, 80))
+    both = learn_kernel_dialect(np.concatenate([own, unseen]), np.concatenate([labels, labels]))
+    return {
+        "bare": lambda points: points,
+        "dialect of its own": learn_kernel_dialect(own, labels).corrected,
+        "dialect of unseen faces": learn_kernel_dialect(unseen, labels).corrected,
+        "dialect of both": both.corrected,
+        "linear dialect of unseen faces": learn_dialect(unseen, labels, modes).corrected,
+    }
+
+
+def error(points: np.ndarray, labels: np.ndarray, faces: Faces) -> float:
+    return quick_nme(points, labels, faces.dataset.scheme)["nme_interpupil"]
+
+
+if __name__ == "__main__":
+    main()
