@@ -42,9 +42,9 @@ class AugmentationSettings:
     occlusion_size: float = 0.35  # largest side of it, in sides of the input square
 
     def weakened(self, share: float) -> AugmentationSettings:
-        """Standard deviations and probabilities times `share`; mirror images are as many, what occurs is as large."""
-        kept = ("flip", "blur_sigma", "occlusion_size")
-        return replace(self, **{key: value * share for key, value in vars(self).items() if key not in kept})
+        """`share` of what changes the picture but not where the face lies: deviations of light, probabilities of the rest."""
+        parts = ("brightness", "contrast", "colour", "grey", "blur", "occlusion")
+        return replace(self, **{part: share * getattr(self, part) for part in parts})
 
 
 class Augmentation(NamedTuple):

@@ -51,11 +51,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class FinishSettings:
-    """The last part of a detector's training, on faces nearly as they are; what is not set here is as in the part before."""
+    """The last part of a detector's training, on faces in their own light; what is not set here is as in the part before."""
 
     epochs: int = 0  # 0 = none
     learning_rate: float = 1e-3  # falls from here along a cosine
-    augmentation: float = 0.2  # share that is left of the recipe's augmentation, of deviations and probabilities
+    augmentation: float = 0.2  # share that is left of the recipe's changes of light, blurs and occluders
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.augmentation < 0:
