@@ -1,7 +1,7 @@
 """What a detector's dialect is worth when it is learned from networks that have not seen the faces.
 
-    semalign train 300w-detector --data 300w --out detector
-    python benchmarks/held_out.py detector --data 300w
+    semalign train 300w-detector-2 --data 300w --out whole --set dialect.held_out=4
+    python benchmarks/held_out.py whole --data 300w
 
 Looks at training faces only. Each of the held-out networks of such a training predicts the part of the faces that it was not
 trained on, bare and with four dialects: of its own predictions on its training faces, of what the *other* held-out networks
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from dialect import open_faces
 from results import finish
 
 from semalign.core.kernel_dialect import learn_kernel_dialect
@@ -23,10 +24,11 @@ from semalign.core.systematic import choose_modes, learn_dialect
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
 from semalign.models.checkpoint import load_model
-from semalign.pipeline import SilentProgress, load_recipe
-from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline import load_recipe
+from semalign.pipeline.prepare import Faces
 from semalign.pipeline.stages import MODEL, quick_nme
 from semalign.training.inference import detect
+from semalign.training.settings import DialectSettings
 
 ENDS = {"": "difference", ", from": "low", ", to": "high"}
 Corrected = Callable[[np.ndarray], np.ndarray]
@@ -38,10 +40,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     recipe = load_recipe(options.run / "recipe.toml")
-    dataset, _, _ = split_faces(recipe, options.data, keep_going=False)
-    size, count = recipe.network.input_size, recipe.dialect.held_out
-    faces = cache_crops(dataset, recipe.crop, size, options.run / "crops", False, SilentProgress(), "crops")
-    folds = independent_folds(dataset, count, recipe.seed)
+    count = recipe.dialect.held_out
+    if not count:
+        parser.error(f"{options.run}: was trained without dialect.held_out; give the folder of a training with it")
+    faces, _ = open_faces(options.run, options.data)
+    folds = independent_folds(faces.dataset, count, recipe.seed)
     folders = [options.run / f"held-out-{index + 1}" for index in range(count)]
     finish(f"held-out-{recipe.name}", measure(folders, faces, folds), digits=3)
 
@@ -70,7 +73,7 @@ def measure(folders: list[Path], faces: Faces, folds: np.ndarray) -> list[dict[s
 
 
 def dialects(own: np.ndarray, unseen: np.ndarray, labels: np.ndarray) -> dict[str, Corrected]:
-    modes = choose_modes(unseen, labels, (0, 10, 20, 40, 60, 80))
+    modes = choose_modes(unseen, labels, DialectSettings().modes)
     both = learn_kernel_dialect(np.concatenate([own, unseen]), np.concatenate([labels, labels]))
     return {
         "bare": lambda points: points,

@@ -177,6 +177,7 @@ def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(fin
     many = load_recipe("demo", [*TINY, "dialect.held_out=11"])
     with pytest.raises(SemalignError, match="held_out: 10 training faces do not make 11 independent parts; choose few"):
         train(many, data, tmp_path / "many")
+    assert not (tmp_path / "many" / "log.jsonl").exists()  # said before anything is trained
 
 
 @pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2: start", "without part 2 of 2: start, finish"])

@@ -45,7 +45,7 @@ def leaky_training_ids(dataset: Dataset, progress: Progress | None = None) -> tu
     Raises:
         SemalignError: an image that cannot be read.
     """
-    if dataset.name == "synthetic" or any(sample.frame is not None for sample in dataset.samples):
+    if not _may_repeat(dataset):
         return ()
     split = {sample.id: sample.split for sample in dataset.samples}
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in split}
@@ -78,13 +78,18 @@ def independent_folds(dataset: Dataset, count: int, seed: int, progress: Progres
     """
     first_of_file: dict[Path, int] = {}
     groups = np.array([first_of_file.setdefault(s.image, index) for index, s in enumerate(dataset.samples)], dtype=int)
-    if dataset.name != "synthetic" and all(sample.frame is None for sample in dataset.samples):
+    if _may_repeat(dataset):
         row = {name: index for index, name in enumerate(dataset.ids())}
         for first, second, _ in find_near_duplicates(dataset, progress):
             groups[groups == groups[row[second]]] = groups[row[first]]
     names, groups = np.unique(groups, return_inverse=True)
     folds: np.ndarray = (np.random.default_rng(seed).permutation(len(names)) % count)[groups]
     return folds
+
+
+def _may_repeat(dataset: Dataset) -> bool:
+    """Whether a photograph may occur twice: synthetic faces are all different, frames of videos are not compared."""
+    return dataset.name != "synthetic" and all(sample.frame is None for sample in dataset.samples)
 
 
 def _near_duplicates(dataset: Dataset, across: bool, progress: Progress | None) -> list[tuple[str, str, float]]:

@@ -60,21 +60,19 @@ class Stages:
         Where the recipe asks for a dialect from held-out faces, further networks are trained for it in the same way.
         """
         trainer = self._starting(folder, trained)
-        labels = self.train.dataset.points()
-        found = (lambda: self._held_out(folder, trained)) if self.recipe.dialect.held_out else None
-        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "start", predictions=found)
+        if not self.recipe.dialect.held_out:
+            return self._on_annotations(trainer, "start")
+        folds = self._folds()
+        return self._on_annotations(trainer, "start", predictions=lambda: self._held_out(folder, trained, folds))
 
     def start(self, folder: Path) -> Model:
         """A new network, trained on the annotations until it roughly converges: where the others start from."""
-        labels = self.train.dataset.points()
-        trainer = self._starting(folder, None)
-        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "start", finish=False)
+        return self._on_annotations(self._starting(folder, None), "start", finish=False)
 
     def baseline(self, folder: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, train on the annotations for as long as the alignment does."""
-        labels = self.train.dataset.points()
         trainer = self._trainer(folder, self._network_of(start), self.recipe.alignment, self._later_seed(repeat))
-        return self._fit(folder, trainer, self._constant(labels), lambda: labels, "baseline")
+        return self._on_annotations(trainer, "baseline")
 
     def aligned(self, folder: Path, labels: Path, start: Model, repeat: int = 0) -> Model:
         """From the start, search labels and train on them in turn (Sec. 4.4); label versions go to `labels`."""
@@ -104,7 +102,7 @@ class Stages:
             version, record = alternation.labels_of_epoch(epoch, trainer.network)
             return self.train.crops.to_crop(version.points), record
 
-        return self._fit(folder, trainer, labels_of_epoch, lambda: store.read().points, "aligned")
+        return self._fit(trainer, labels_of_epoch, lambda: store.read().points, "aligned")
 
     def _starting(self, folder: Path, trained: Model | None) -> Trainer[StackedHourglass]:
         """The training of a new network, or of a copy of one that was trained before."""
@@ -140,9 +138,19 @@ class Stages:
         task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
         return Trainer(folder, network, make_accelerator(), task, training, seed)
 
+    def _on_annotations(
+        self,
+        trainer: Trainer[StackedHourglass],
+        title: str,
+        finish: bool = True,
+        predictions: Callable[[], np.ndarray] | None = None,
+    ) -> Model:
+        """As `_fit`, with the annotations as the labels of every epoch."""
+        annotations = self.train.dataset.points()
+        return self._fit(trainer, self._constant(annotations), lambda: annotations, title, finish, predictions)
+
     def _fit(
         self,
-        folder: Path,
         trainer: Trainer[StackedHourglass],
         labels_of_epoch: LabelsOfEpoch,
         last_labels: Callable[[], np.ndarray],
@@ -153,22 +161,21 @@ class Stages:
         """Train, finish, learn the dialect, and leave the model's file behind; nothing where it is there.
 
         Args:
-            folder: of the stage.
-            trainer: of its first part.
+            trainer: of the first part, in the stage's folder.
             labels_of_epoch: that the trainer asks for.
             last_labels: those of its end (image frame), which the finish and the dialect are for.
             title: of the stage.
             finish: whether it ends as the recipe's `finish` says.
             predictions: for the dialect (b, n, 2); default: the network's own on its training faces.
         """
-        path = folder / MODEL
+        path = trainer.folder / MODEL
         if path.is_file():
             model = load_model(path, self.scheme)
             model.network.to(trainer.accelerator.device)
             return model
         network = self._trained(trainer, labels_of_epoch, title)
         if finish:
-            network = self._finished(folder, network, last_labels(), trainer, title)
+            network = self._finished(network, last_labels(), trainer, title)
         dialect = None
         if self.recipe.dialect.modes:
             precision = trainer.training.precision
@@ -194,7 +201,6 @@ class Stages:
 
     def _finished(
         self,
-        folder: Path,
         network: StackedHourglass,
         labels: np.ndarray,
         before: Trainer[StackedHourglass],
@@ -205,21 +211,23 @@ class Stages:
         if not finish.epochs:
             return network
         training, seed = finish.training(before.training), before.seed + FINISH_SEED
-        trainer = self._trainer(folder / "finish", network, training, seed, finish.augmentation)
+        trainer = self._trainer(before.folder / "finish", network, training, seed, finish.augmentation)
         return self._trained(trainer, self._constant(labels), f"{title}, finish")
 
-    def _held_out(self, folder: Path, trained: Model | None) -> np.ndarray:
-        """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it.
-
-        Faces of one photograph or moment are left out together.
-        """
-        count, crops = self.recipe.dialect.held_out, self.train.crops
-        bare = replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0))
+    def _folds(self) -> np.ndarray:
+        """The part of each training face (b,); faces of one photograph or moment share one."""
+        count = self.recipe.dialect.held_out
         folds = independent_folds(self.train.dataset, count, self.recipe.seed)
         if len(np.unique(folds)) < count:
             raise SemalignError(
-                f"dialect.held_out: {len(crops)} training faces do not make {count} independent parts; choose fewer, or 0."
+                f"dialect.held_out: {len(folds)} training faces do not make {count} independent parts; choose fewer, or 0."
             )
+        return folds
+
+    def _held_out(self, folder: Path, trained: Model | None, folds: np.ndarray) -> np.ndarray:
+        """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it."""
+        count, crops = self.recipe.dialect.held_out, self.train.crops
+        bare = replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0))
         found = np.empty((len(crops), self.scheme.count, 2))
         for index in range(count):
             part = f"part {index + 1} of {count}"
