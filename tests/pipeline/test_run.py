@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,8 +76,8 @@ def test_a_run_leaves_what_the_docs_say(finished, recipe):
     out, summary = finished
     there = {path.name for path in out.iterdir()}
     assert there >= {
-        "recipe.toml", "start", "baseline", "baseline-2", "aligned", "aligned-2", "labels", "labels-2", "predictions", "crops",
-        "figures.npz", "summary.json", "report.html", "data",
+        "recipe.toml", "origin.json", "start", "baseline", "baseline-2", "aligned", "aligned-2", "labels", "labels-2",
+        "predictions", "crops", "figures.npz", "summary.json", "report.html", "data",
     }  # fmt: skip
     assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(summary))
     assert load_recipe(out / "recipe.toml").start == recipe.start
@@ -257,6 +258,35 @@ def test_folders_that_hold_something_else_are_refused(finished, recipe, tmp_path
     with pytest.raises(SemalignError, match="is not empty"):
         run(recipe, None, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_is_only_resumed_with_what_began_it(finished, tmp_path):
+    data, start = finished[0] / "data", finished[0] / "start" / "model.safetensors"
+    other = finished[0] / "baseline" / "model.safetensors"
+    recipe, out = load_recipe("demo", [*TINY, "start.epochs=0"]), tmp_path / "out"
+    train(recipe, data, out, trained=start)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    shutil.copytree(data, tmp_path / "moved")
+    train(recipe, tmp_path / "moved", out, trained=shutil.copy(start, tmp_path / "same.safetensors"), resume=True)
+    for given in (other, None):
+        with pytest.raises(SemalignError, match="begun with a different choice of model to start from"):
+            train(recipe, data, out, trained=given, resume=True)
+    changed = next((tmp_path / "moved" / "helen").rglob("*.pts"))
+    annotations = changed.read_text().splitlines()
+    annotations[3] = "1.5 2.5"
+    changed.write_text("\n".join(annotations))
+    with pytest.raises(SemalignError, match="different choice of training faces"):
+        train(recipe, tmp_path / "moved", out, trained=start, resume=True)
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert {path: when for path, when in after.items() if "crops" not in path.parts} == {
+        path: when for path, when in before.items() if "crops" not in path.parts
+    }
+    (out / "origin.json").write_text("{")
+    with pytest.raises(SemalignError, match=r"origin\.json: cannot be read"):
+        train(recipe, data, out, trained=start, resume=True)
+    (out / "origin.json").unlink()
+    train(recipe, data, out, trained=start, resume=True)
+    assert (out / "origin.json").is_file()
 
 
 def test_a_recipe_without_data_says_what_to_do(tmp_path):

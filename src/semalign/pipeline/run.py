@@ -24,9 +24,10 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.export import OnnxModel, landmarks, open_model
-from semalign.files import refuse_occupied, write_json, write_text
+from semalign.files import write_json
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
@@ -75,13 +76,14 @@ def run(
     out, progress = Path(out), _shown(progress)
     accelerator = make_accelerator()
     clock = _Clock(out / "seconds.json", writes=accelerator.is_main_process)
-    _claim(out, recipe, resume)
+    claim(out, recipe, resume)
     if (out / SUMMARY).is_file():
         progress.say(f"{out} holds a finished run of these settings; delete it or name another folder to run again.")
         return _read_summary(out)
     with clock("data"), accelerator.main_process_first():  # the other processes find everything made
         folder = synthesize_if_wanted(recipe, data, out, progress)
         faces, held_out, notes = _open(recipe, folder, out, keep_going, progress)
+    same_origin(out, faces.dataset)
     stages = Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
     _say_of_dialect(recipe, progress)
     with clock("start"):
@@ -139,10 +141,11 @@ def train(
     model = None if trained is None else pretrained.load(trained)
     if model is not None:
         recipe = _fitting(recipe, model)
-    _claim(out, recipe, resume)
+    claim(out, recipe, resume)
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
+    same_origin(out, stages.train.dataset, {} if trained is None else {"model to start from": trained})
     if trained is not None:
         stages = replace(stages, about=stages.about | {"from": pretrained.resolve(trained).name})
     stages.detector(out, model)
@@ -168,8 +171,9 @@ def align(
     start = pretrained.load(model)
     recipe = _fitting(recipe, start)
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
-    _claim(out, recipe, resume)
+    claim(out, recipe, resume)
     stages = _stages(recipe, data, out, keep_going, progress)
+    same_origin(out, stages.train.dataset, {"model to start from": model})
     _say_of_dialect(recipe, progress)
     stages.aligned(out, out / "labels", start)
     return out / MODEL
@@ -401,30 +405,6 @@ def _about(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "train": dataset.subsets(),
         "versions": versions(),
     }
-
-
-def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the folder this run's own.
-
-    Raises:
-        SemalignError: it holds another run, or one and `resume` was not asked for, or something else.
-    """
-    accelerator = make_accelerator()
-    if accelerator.is_main_process:
-        path = out / "recipe.toml"
-        if path.is_file():
-            if not resume:
-                raise SemalignError(
-                    f"{out}: holds a run already; add --resume to continue it, or choose another folder."
-                )
-            if load_recipe(path) != recipe:
-                raise SemalignError(
-                    f"{out}: holds a run of other settings (its recipe.toml differs); choose another folder."
-                )
-        else:
-            refuse_occupied(out, "run")
-            write_text(path, dump_recipe(recipe))
-    accelerator.wait_for_everyone()
 
 
 def _shown(progress: Progress | None) -> Progress:

@@ -1,0 +1,90 @@
+"""The folder of a run or a training: whose it is, and that what resumes it is what began it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.files import refuse_occupied, write_json, write_text
+from semalign.models import pretrained
+from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
+from semalign.training.trainer import make_accelerator
+
+RECIPE = "recipe.toml"
+ORIGIN = "origin.json"
+FACES = "training faces"
+
+
+def claim(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the folder this run's own.
+
+    Raises:
+        SemalignError: it holds another run, or one and `resume` was not asked for, or something else.
+    """
+    accelerator = make_accelerator()
+    if accelerator.is_main_process:
+        path = out / RECIPE
+        if path.is_file():
+            if not resume:
+                raise SemalignError(
+                    f"{out}: holds a run already; add --resume to continue it, or choose another folder."
+                )
+            if load_recipe(path) != recipe:
+                raise SemalignError(
+                    f"{out}: holds a run of other settings (its {RECIPE} differs); choose another folder."
+                )
+        else:
+            refuse_occupied(out, "run")
+            write_text(path, dump_recipe(recipe))
+    accelerator.wait_for_everyone()
+
+
+def same_origin(out: Path, faces: Dataset, models: Mapping[str, str | Path] | None = None) -> None:
+    """Note what a run is made from beside its settings; where that is noted already, it must be the same.
+
+    Args:
+        out: the claimed folder.
+        faces: the training faces; their ids and annotations count, not where they lie.
+        models: what a model is for -> the file or the shipped name that was given.
+
+    Raises:
+        SemalignError: the folder was begun with other faces or models, or its note is damaged.
+    """
+    accelerator = make_accelerator()
+    if accelerator.is_main_process:
+        path = out / ORIGIN
+        origin = {FACES: _digest_of_faces(faces)} | {what: _digest(given) for what, given in (models or {}).items()}
+        if not path.is_file():
+            write_json(path, origin)
+        else:
+            before = _read(path)
+            changed = sorted(key for key in before.keys() | origin.keys() if before.get(key) != origin.get(key))
+            if changed:
+                raise SemalignError(
+                    f"{out}: was begun with a different choice of {' and '.join(changed)} ({ORIGIN}); "
+                    "give the same ones to continue, or choose another folder."
+                )
+    accelerator.wait_for_everyone()
+
+
+def _digest_of_faces(faces: Dataset) -> str:
+    digest = hashlib.sha256(json.dumps(faces.ids()).encode())
+    digest.update(faces.points().astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _digest(model: str | Path) -> str:
+    return hashlib.sha256(pretrained.resolve(model).read_bytes()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        origin = json.loads(path.read_text(encoding="utf-8"))
+        return dict(origin)
+    except (OSError, ValueError, TypeError) as error:
+        raise SemalignError(f"{path}: cannot be read ({error}); delete it to continue without this check.") from error
