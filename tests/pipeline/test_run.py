@@ -27,6 +27,7 @@ from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
 from semalign.pipeline.prepare import cache_crops, split_faces
 from semalign.pipeline.stages import Stages
 from semalign.training.inference import predict
+from semalign.training.settings import DistillationSettings
 
 TINY = (
     "synthesis.count=14",
@@ -218,6 +219,43 @@ def test_training_goes_on_from_a_model(finished, tmp_path):
     assert again.network.settings.resampling == "smooth"  # a network that learnt to see smoothly stays so
     further = load_model(train(load_recipe("demo", TINY), finished[0] / "data", tmp_path / "more", trained=start))
     assert any(not torch.equal(v, further.network.state_dict()[k]) for k, v in before.network.state_dict().items())
+
+
+def test_a_training_may_have_teachers(finished, tmp_path):
+    data, teachers = finished[0] / "data", [finished[0] / name / "model.safetensors" for name in ("start", "baseline")]
+    asked = load_recipe("demo", TINY)
+
+    def weights(name, *teachers, **changes):
+        file = train(replace(asked, **changes), data, tmp_path / name, teachers=teachers)
+        return load_file(file), load_model(file).about
+
+    alone, about = weights("alone")
+    taught, taught_about = weights("taught", *teachers)
+    unheard, _ = weights("unheard", *teachers, distillation=DistillationSettings(share=0.0))
+    assert "teachers" not in about and taught_about["teachers"] == ["model.safetensors"] * 2
+    assert all(torch.equal(alone[key], unheard[key]) for key in alone)
+    assert any(not torch.equal(alone[key], taught[key]) for key in alone)
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, data, tmp_path / "cut", teachers=teachers, progress=Interrupting("start", 3))
+    with pytest.raises(SemalignError, match="different choice of teacher 1 and teacher 2"):
+        train(asked, data, tmp_path / "cut", teachers=teachers[::-1], resume=True)
+    resumed = load_file(train(asked, data, tmp_path / "cut", teachers=teachers, resume=True))
+    assert all(torch.equal(taught[key], resumed[key]) for key in taught)
+
+
+def test_teachers_that_do_not_fit_are_refused_before_anything_is_written(finished, tmp_path):
+    teacher = finished[0] / "start" / "model.safetensors"
+    changes = {
+        "set it to 0": "dialect.held_out=2",
+        "heatmap.sigma=12, the recipe has 6": "heatmap.sigma=6.0",
+        "crop.scale=1.25, the recipe has 1.5": "crop.scale=1.5",
+    }
+    for sentence, change in changes.items():
+        with pytest.raises(SemalignError, match=sentence):
+            train(load_recipe("demo", [*TINY, change]), finished[0] / "data", tmp_path / "x", teachers=[teacher])
+    with pytest.raises(SemalignError, match="no such model file"):
+        train(load_recipe("demo", TINY), finished[0] / "data", tmp_path / "x", teachers=[tmp_path / "no.safetensors"])
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

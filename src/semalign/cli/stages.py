@@ -68,6 +68,14 @@ def train(
         str | None,
         option("--from", "MODEL", "Start from the weights of this model file or shipped model instead of random ones."),
     ] = None,
+    teachers: Annotated[
+        list[str] | None,
+        option(
+            "--teacher",
+            "MODEL",
+            "Learn from this model's heatmaps, too (distillation.share of each target); may be given several times.",
+        ),
+    ] = None,
     seed: Seed = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
@@ -77,13 +85,21 @@ def train(
     Examples:
         semalign train 300w-compact --data ~/300w --out start --set start.epochs=20
         semalign train 300w-compact --data ~/own --out own --from default --set start.epochs=10
+        semalign train 300w-compact --data ~/300w --out small --teacher large/model.safetensors
     """
     from semalign import pipeline
     from semalign.cli.progress import RichProgress
 
     resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
     model = pipeline.train(
-        resolved, data, out, trained=trained, resume=resume, keep_going=keep_going, progress=RichProgress()
+        resolved,
+        data,
+        out,
+        trained=trained,
+        teachers=tuple(teachers or ()),
+        resume=resume,
+        keep_going=keep_going,
+        progress=RichProgress(),
     )
     typer.echo(f"model: {model}")
 

@@ -22,6 +22,7 @@ from semalign.synthetic.settings import SynthesisSettings
 from semalign.training.settings import (
     AlternationSettings,
     DialectSettings,
+    DistillationSettings,
     FinishSettings,
     HeatmapSettings,
     ReadoutSettings,
@@ -59,6 +60,7 @@ class Recipe:
     alternation: AlternationSettings = field(default_factory=AlternationSettings)
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
     finish: FinishSettings = field(default_factory=FinishSettings)  # of detectors: all but a run's *start*
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     dialect: DialectSettings = field(default_factory=DialectSettings)
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 

@@ -7,8 +7,9 @@ continues a killed run where it stood, to the bit.
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.export import OnnxModel, landmarks, open_model
 from semalign.files import write_json
 from semalign.models import pretrained
-from semalign.models.checkpoint import Model
+from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
@@ -128,6 +129,7 @@ def train(
     out: Path,
     *,
     trained: str | Path | None = None,
+    teachers: Sequence[str | Path] = (),
     resume: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
@@ -135,20 +137,30 @@ def train(
     """Train a detector on the annotations with the recipe's `start` and `finish`; returns the model's file.
 
     Without `data`, a recipe for synthetic faces makes its own. With `trained`, a shipped model's name or a file, training
-    starts from that model's weights; network, crops and σ are then the model's, everything else is the recipe's.
+    starts from that model's weights; network, crops and σ are then the model's, everything else is the recipe's. With
+    `teachers`, names or files too, a share of every target are their heatmaps (`semalign.training.distillation`).
     """
     out, progress = Path(out), _shown(progress)
     model = None if trained is None else pretrained.load(trained)
     if model is not None:
         recipe = _fitting(recipe, model)
+    taught_by = {teacher: pretrained.load(teacher) for teacher in teachers}
+    _refuse_unfit(taught_by, recipe)
     claim(out, recipe, resume)
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
-    same_origin(out, stages.train.dataset, {} if trained is None else {"model to start from": trained})
+    for teacher, loaded in taught_by.items():
+        refuse_other_scheme(Path(teacher), loaded.scheme, stages.scheme)
+    given = {} if trained is None else {"model to start from": trained}
+    given |= {f"teacher {index}": teacher for index, teacher in enumerate(teachers, start=1)}
+    same_origin(out, stages.train.dataset, given)
+    about = dict(stages.about)
     if trained is not None:
-        stages = replace(stages, about=stages.about | {"from": pretrained.resolve(trained).name})
-    stages.detector(out, model)
+        about["from"] = pretrained.resolve(trained).name
+    if teachers:
+        about["teachers"] = [pretrained.resolve(teacher).name for teacher in teachers]
+    replace(stages, about=about, teachers=tuple(taught_by.values())).detector(out, model)
     return out / MODEL
 
 
@@ -391,8 +403,32 @@ def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
     network = model.network.settings
     if recipe.network.resampling == "smooth":  # it has no weights
         network = replace(network, resampling="smooth")
-    heatmap = replace(recipe.heatmap, sigma=model.sigma * REFERENCE / network.heatmap_size)
+    heatmap = replace(recipe.heatmap, sigma=_sigma(model))
     return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
+
+
+def _refuse_unfit(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
+    """Raise a SemalignError if a recipe cannot be taught by these teachers."""
+    if teachers and recipe.dialect.held_out:
+        raise SemalignError(
+            "dialect.held_out: a teacher tells the further networks of the faces that they must not see; set it to 0."
+        )
+    for name, teacher in teachers.items():
+        fixed = {
+            "heatmap.sigma": (_sigma(teacher), recipe.heatmap.sigma),
+            "crop.scale": (teacher.crop.scale, recipe.crop.scale),
+        }
+        for setting, (own, wanted) in fixed.items():
+            if not math.isclose(own, wanted, rel_tol=1e-3):
+                raise SemalignError(
+                    f"{name}: was trained with {setting}={own:g}, the recipe has {wanted:g}; "
+                    "set it to the teacher's, or choose another teacher."
+                )
+
+
+def _sigma(model: Model) -> float:
+    """The σ of a model's Gaussians as recipes have it, in pixels of a 256×256 heatmap."""
+    return model.sigma * REFERENCE / model.network.settings.heatmap_size
 
 
 def _about(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.schemes import LandmarkScheme
 from semalign.training.alternation import Alternation
+from semalign.training.distillation import DistillationTask
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import heatmap_task
@@ -43,6 +44,7 @@ class Stages:
     test: Faces
     progress: Progress
     about: dict[str, Any]
+    teachers: tuple[Model, ...] = ()  # whose heatmaps are learned from, too
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -136,7 +138,11 @@ class Stages:
         recipe = self.recipe
         weakened = recipe.augmentation.weakened(augmentation)
         task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
-        return Trainer(folder, network, make_accelerator(), task, training, seed)
+        if not self.teachers:
+            return Trainer(folder, network, make_accelerator(), task, training, seed)
+        teachers = [teacher.network for teacher in self.teachers]
+        taught = DistillationTask(task, teachers, recipe.distillation.share, training.precision)
+        return Trainer(folder, network, make_accelerator(), taught, training, seed)
 
     def _on_annotations(
         self,

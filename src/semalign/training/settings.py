@@ -68,6 +68,17 @@ class FinishSettings:
 
 
 @dataclass(frozen=True)
+class DistillationSettings:
+    """How much a detector learns from the teachers that it is given (`semalign train --teacher`)."""
+
+    share: float = 0.7  # of each target that is a teacher's heatmap, the rest is the label's Gaussian
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError("share must be 0 to 1")
+
+
+@dataclass(frozen=True)
 class DialectSettings:
     """What a finished detector's predictions differ from its labels as a function of the shape, and is taken off them."""
 
