@@ -1,0 +1,132 @@
+"""Is a way to train a detector better than another? Trained without a part of the training faces, judged on that part.
+
+    python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/as-it-is --parts 1 2
+    python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/larger --parts 1 2 --against cv/as-it-is \\
+        --set network.input_size=160 --set network.heatmap_size=80
+    python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/taught --parts 1 2 --against cv/as-it-is \\
+        --taught-by cv/as-it-is
+
+Looks at training faces only. Parts are those of `dialect.held_out` (near-duplicates together), the same for one seed. Each
+training goes to a folder of its own and is resumed or read where it is there. Held-out faces are measured with the bare network
+and with a kernel dialect of its predictions on the faces that it was trained on; `--taught-by` names a folder of the same
+parts, whose networks have not seen the held-out faces either. The last row is all parts together.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results import finish
+
+from semalign.cli.progress import RichProgress
+from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.data import independent_folds
+from semalign.evaluation import compare_predictions
+from semalign.models.checkpoint import load_model
+from semalign.pipeline import Recipe, load_recipe
+from semalign.pipeline.folder import claim, same_origin
+from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.pipeline.stages import MODEL, Stages, quick_nme
+from semalign.training.inference import detect
+
+KINDS = ("bare", "with dialect")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a folder of this way to train; its name is the result's"
+    )
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--parts", type=int, nargs="+", default=[1, 2, 3, 4], help="to hold out, counted from 1")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--taught-by", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="another way to train, to compare with face by face"
+    )
+    options = parser.parse_args()
+    recipe = load_recipe(options.recipe, options.settings)
+    faces = open_training_faces(recipe, options.data, options.out.parent)
+    folds = independent_folds(faces.dataset, options.folds, recipe.seed)
+    parts = {part: folds == part - 1 for part in options.parts}
+    for part, held_out in parts.items():
+        train(recipe, faces, held_out, options.out / f"part-{part}", teachers_of(part, options.taught_by))
+    found, rows = measure(options.out, faces, parts)
+    together = {"part": "all", "faces": int(sum(held_out.sum() for held_out in parts.values()))}
+    rows.append(together | errors(found, faces, np.any(list(parts.values()), axis=0)))
+    if options.against:
+        rows[-1] |= compare(found, options.against, options.data, faces, parts)
+    finish(f"cross-validation-{options.out.name}", [{"epochs": epochs(recipe), **row} for row in rows], digits=3)
+
+
+def open_training_faces(recipe: Recipe, data: Path, cache: Path) -> Faces:
+    dataset = split_faces(recipe, data, keep_going=False)[0]
+    return cache_crops(dataset, recipe.crop, recipe.network.input_size, cache / "crops", False, RichProgress(), "crops")
+
+
+def teachers_of(part: int, folders: list[Path]) -> dict[str, Path]:
+    return {f"teacher {index}": folder / f"part-{part}" / MODEL for index, folder in enumerate(folders, start=1)}
+
+
+def train(recipe: Recipe, faces: Faces, held_out: np.ndarray, out: Path, teachers: dict[str, Path]) -> None:
+    bare = replace(recipe, dialect=replace(recipe.dialect, modes=(), held_out=0))
+    rest = faces.take(np.flatnonzero(~held_out))
+    claim(out, bare, resume=True)
+    same_origin(out, rest.dataset, teachers)
+    about = {"recipe": recipe.name, "held out": out.name}
+    networks = tuple(load_model(file, faces.dataset.scheme) for file in teachers.values())
+    Stages(bare, rest, faces.take(np.arange(0)), RichProgress(), about, networks).detector(out)
+
+
+def measure(
+    out: Path, faces: Faces, parts: dict[int, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """What the networks of every part say of the faces that they have not seen, and the errors."""
+    labels = faces.dataset.points()
+    found = {kind: np.full_like(labels, np.nan) for kind in KINDS}
+    rows = []
+    for part, held_out in parts.items():
+        predicted = detect(load_model(out / f"part-{part}" / MODEL, faces.dataset.scheme), faces.crops).points
+        seen = learn_kernel_dialect(predicted[~held_out], labels[~held_out])
+        found["bare"][held_out] = predicted[held_out]
+        found["with dialect"][held_out] = seen.corrected(predicted[held_out])
+        row: dict[str, Any] = {"part": part, "faces": int(held_out.sum())}
+        row["bare, on its training faces"] = error(predicted, faces, ~held_out)
+        rows.append(row | errors(found, faces, held_out))
+    return found, rows
+
+
+def compare(
+    found: dict[str, np.ndarray], other: Path, data: Path, faces: Faces, parts: dict[int, np.ndarray]
+) -> dict[str, Any]:
+    recipe = load_recipe(other / f"part-{next(iter(parts))}" / "recipe.toml")
+    rows = np.flatnonzero(np.any(list(parts.values()), axis=0))
+    rival, _ = measure(other, open_training_faces(recipe, data, other.parent), parts)
+    result: dict[str, Any] = {"against": other.name}
+    for kind in KINDS:
+        compared = compare_predictions(found[kind][rows], rival[kind][rows], faces.take(rows).dataset)
+        figures = compared["subsets"]["all"]["nme_interpupil"]
+        result |= {f"{kind}, {end}": figures[end] for end in ("difference", "low", "high")}
+    return result
+
+
+def errors(found: dict[str, np.ndarray], faces: Faces, rows: np.ndarray) -> dict[str, float]:
+    return {f"{kind}, held out": error(points, faces, rows) for kind, points in found.items()}
+
+
+def error(points: np.ndarray, faces: Faces, rows: np.ndarray) -> float:
+    return quick_nme(points[rows], faces.dataset.points()[rows], faces.dataset.scheme)["nme_interpupil"]
+
+
+def epochs(recipe: Recipe) -> int:
+    return recipe.start.epochs + recipe.finish.epochs
+
+
+if __name__ == "__main__":
+    main()
