@@ -1,4 +1,4 @@
-"""Atomic writes: a file is written beside its destination and renamed, so that nobody ever sees half of it."""
+"""Atomic writes: a file is written beside its destination and renamed, so that nobody ever sees half of it. And JSON back."""
 
 from __future__ import annotations
 
@@ -85,6 +85,18 @@ def write_bytes(destination: Path, data: bytes) -> None:
 def write_json(destination: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
     """Write a value as indented JSON atomically; NaN is refused, because JSON has none."""
     write_text(destination, json.dumps(value, indent=2, default=default, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        SemalignError: it cannot be read or is no JSON; `remedy` says what to do.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemalignError(f"{path}: cannot be read as JSON ({error}); {remedy}.") from error
 
 
 def _apply_umask(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from semalign.data.pts import write_pts
 from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, write_bytes, write_json
+from semalign.files import read_json, refuse_occupied, write_bytes, write_json
 
 DONE, STARTED = "provenance.json", "provenance.started.json"
+REMEDY = "repair or delete it"  # of a description that cannot be read
 
 
 def export_labels(
@@ -57,7 +57,7 @@ def exported_version(root: Path) -> int | None:
     """The label version that a data set was exported from, or None for an original."""
     if not (root / DONE).is_file():
         return None
-    data = _read_json(root / DONE)
+    data = read_json(root / DONE, REMEDY)
     version = data.get("label_version") if isinstance(data, dict) else None
     return version if isinstance(version, int) else None
 
@@ -94,7 +94,7 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
     """Make the folder ours; True if it already holds this very export, finished."""
     for name in (DONE, STARTED):
         if (out / name).is_file():
-            if _read_json(out / name) != description:
+            if read_json(out / name, REMEDY) != description:
                 raise SemalignError(
                     f"{out}: holds the export of other labels; choose another folder or delete it first."
                 )
@@ -102,13 +102,6 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
     refuse_occupied(out, "export of labels")
     write_json(out / STARTED, description)
     return False
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemalignError(f"{path}: cannot be read as JSON ({error}); repair or delete it.") from error
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -6,11 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, write_json, write_text
+from semalign.files import read_json, refuse_occupied, write_json, write_text
 from semalign.models import pretrained
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
 from semalign.training.trainer import make_accelerator
@@ -62,7 +61,8 @@ def same_origin(out: Path, faces: Dataset, models: Mapping[str, str | Path] | No
         if not path.is_file():
             write_json(path, origin)
         else:
-            before = _read(path)
+            before = read_json(path, "delete it to continue without this check")
+            before = before if isinstance(before, dict) else {}
             changed = sorted(key for key in before.keys() | origin.keys() if before.get(key) != origin.get(key))
             if changed:
                 raise SemalignError(
@@ -80,11 +80,3 @@ def _digest_of_faces(faces: Dataset) -> str:
 
 def _digest(model: str | Path) -> str:
     return hashlib.sha256(pretrained.resolve(model).read_bytes()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        origin = json.loads(path.read_text(encoding="utf-8"))
-        return dict(origin)
-    except (OSError, ValueError, TypeError) as error:
-        raise SemalignError(f"{path}: cannot be read ({error}); delete it to continue without this check.") from error

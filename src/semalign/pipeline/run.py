@@ -25,7 +25,7 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.export import OnnxModel, landmarks, open_model
-from semalign.files import write_json
+from semalign.files import read_json, write_json
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.pipeline.folder import claim, same_origin
@@ -455,12 +455,7 @@ def _nth(folder: Path, repeat: int) -> Path:
 
 
 def _read_summary(out: Path) -> dict[str, Any]:
-    try:
-        summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemalignError(
-            f"{out / SUMMARY}: cannot be read ({error}); delete it and run again with --resume."
-        ) from error
+    summary: dict[str, Any] = read_json(out / SUMMARY, "delete it and run again with --resume")
     if not (out / "report.html").is_file():
         write_report(out)
     return summary

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, write_json
+from semalign.files import read_json, refuse_occupied, write_json
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.report.theme import drawing
 from semalign.reproduce.figures import FIGURES
@@ -30,6 +30,7 @@ from semalign.reproduce.sizes import Size, load_size
 from semalign.reproduce.tables import TABLES
 
 DESCRIPTION, ASKED, CALLS = "reproduce.json", "asked.json", "calls.json"
+REMEDY = "choose another folder"  # where one of them cannot be read
 ALL = "all"
 KNOWN = (*TABLES, *FIGURES)
 NEEDED = {"table3": "aflw", "table4": "300vw", "table8": "300vw", "table9": "300vw", "figure5": "300vw"}  # others: 300w
@@ -87,7 +88,7 @@ def reproduce(
                 figures.append(FIGURES[name](lab))
             advance(1, name)
     seconds = time.perf_counter() - begin
-    calls = _read(out / CALLS) if (out / CALLS).is_file() else []
+    calls = read_json(out / CALLS, REMEDY) if (out / CALLS).is_file() else []
     write_json(out / CALLS, [*calls, {"asked": list(wanted), "seconds": round(seconds, 1)}])
     return write_page(out, size, seed, tables, figures, seconds)
 
@@ -143,7 +144,7 @@ def _claim(out: Path, description: dict[str, Any], resume: bool) -> None:
         raise SemalignError(
             f"{out}: holds a reproduction already; add --resume to continue it, or choose another folder."
         )
-    if _read(path) != description:
+    if read_json(path, REMEDY) != description:
         raise SemalignError(
             f"{out}: holds a reproduction of another size, seed or data ({DESCRIPTION} differs); choose another folder."
         )
@@ -152,14 +153,7 @@ def _claim(out: Path, description: dict[str, Any], resume: bool) -> None:
 def _asked(out: Path, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """What is asked for now or was before, in the paper's order."""
     path = out / ASKED
-    before = _read(path) if path.is_file() else []
+    before = read_json(path, REMEDY) if path.is_file() else []
     everything = [name for name in KNOWN if name in wanted or name in before]
     write_json(path, everything)
     return tuple(everything)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemalignError(f"{path}: cannot be read ({error}); choose another folder.") from error

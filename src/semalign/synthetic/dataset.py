@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, refuse_occupied, write_error, write_json
+from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
@@ -95,7 +95,7 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
     plain = json.loads(json.dumps(description))
     for name in (DESCRIPTION, UNFINISHED):
         if (out / name).is_file():
-            if _read_json(out / name) != plain:
+            if read_json(out / name, "delete the data set's folder and make it again") != plain:
                 raise SemalignError(
                     f"{out}: holds a synthetic data set of other settings; choose another folder or delete it first."
                 )
@@ -121,15 +121,6 @@ def _remove_leftovers(out: Path) -> None:
     for folder in (out, out / TRAIN_FOLDER, out / TEST_FOLDER):
         for path in folder.glob(".*-*"):
             path.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemalignError(
-            f"{path}: cannot be read as JSON ({error}); delete the data set's folder and make it again."
-        ) from error
 
 
 def _rows(out: Path, settings: SynthesisSettings, workers: int) -> Iterator[Row]:

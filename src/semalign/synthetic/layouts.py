@@ -27,7 +27,7 @@ from semalign.data.layout import face_id, load_extra
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, refuse_occupied, write_bytes, write_json, write_text
+from semalign.files import atomic_path, read_json, refuse_occupied, write_bytes, write_json, write_text
 from semalign.synthetic.anatomy import STEP
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.dataset import face_of
@@ -350,13 +350,7 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
     for name in (DESCRIPTION, UNFINISHED):
         path = out / name
         if path.is_file():
-            try:
-                same = json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(description))
-            except (OSError, ValueError) as error:
-                raise SemalignError(
-                    f"{path}: cannot be read as JSON ({error}); delete the data set's folder."
-                ) from error
-            if not same:
+            if read_json(path, "delete the data set's folder") != json.loads(json.dumps(description)):
                 raise SemalignError(f"{out}: holds a data set of other settings; choose another folder or delete it.")
             return name == DESCRIPTION
     refuse_occupied(out, "synthetic data set")
