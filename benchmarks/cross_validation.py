@@ -55,8 +55,10 @@ def main() -> None:
     faces = open_training_faces(recipe, options.data, options.out.parent)
     folds = independent_folds(faces.dataset, options.folds, recipe.seed)
     parts = {part: folds == part - 1 for part in options.parts}
+    stages = Stages(recipe, faces, faces.take(np.arange(0)), RichProgress(), {"recipe": recipe.name})
     for part, held_out in parts.items():
-        train(recipe, faces, held_out, options.out / f"part-{part}", teachers_of(part, options.taught_by))
+        others = stages.without(held_out, f"part {part} of {options.folds}")
+        train(others, options.out / f"part-{part}", [folder / f"part-{part}" / MODEL for folder in options.taught_by])
     found, rows = measure(options.out, faces, parts)
     together = {"part": "all", "faces": int(sum(held_out.sum() for held_out in parts.values()))}
     rows.append(together | errors(found, faces, np.any(list(parts.values()), axis=0)))
@@ -70,18 +72,10 @@ def open_training_faces(recipe: Recipe, data: Path, cache: Path) -> Faces:
     return cache_crops(dataset, recipe.crop, recipe.network.input_size, cache / "crops", False, RichProgress(), "crops")
 
 
-def teachers_of(part: int, folders: list[Path]) -> dict[str, Path]:
-    return {f"teacher {index}": folder / f"part-{part}" / MODEL for index, folder in enumerate(folders, start=1)}
-
-
-def train(recipe: Recipe, faces: Faces, held_out: np.ndarray, out: Path, teachers: dict[str, Path]) -> None:
-    bare = replace(recipe, dialect=replace(recipe.dialect, modes=(), held_out=0))
-    rest = faces.take(np.flatnonzero(~held_out))
-    claim(out, bare, resume=True)
-    same_origin(out, rest.dataset, teachers)
-    about = {"recipe": recipe.name, "held out": out.name}
-    networks = tuple(load_model(file, faces.dataset.scheme) for file in teachers.values())
-    Stages(bare, rest, faces.take(np.arange(0)), RichProgress(), about, networks).detector(out)
+def train(stages: Stages, out: Path, teachers: list[Path]) -> None:
+    claim(out, stages.recipe, resume=True)
+    same_origin(out, stages.train.dataset, teachers=teachers)
+    replace(stages, teachers=tuple(load_model(file, stages.scheme) for file in teachers)).detector(out)
 
 
 def measure(

@@ -249,6 +249,7 @@ def test_teachers_that_do_not_fit_are_refused_before_anything_is_written(finishe
         "set it to 0": "dialect.held_out=2",
         "heatmap.sigma=12, the recipe has 6": "heatmap.sigma=6.0",
         "crop.scale=1.25, the recipe has 1.5": "crop.scale=1.5",
+        "for the landmark scheme 'aflw19', the model for 'ibug68'": "data.scheme=aflw19",
     }
     for sentence, change in changes.items():
         with pytest.raises(SemalignError, match=sentence):

@@ -85,7 +85,7 @@ def train(
     Examples:
         semalign train 300w-compact --data ~/300w --out start --set start.epochs=20
         semalign train 300w-compact --data ~/own --out own --from default --set start.epochs=10
-        semalign train 300w-compact --data ~/300w --out small --teacher large/model.safetensors
+        semalign train 300w-compact --data ~/300w --out taught --teacher start/model.safetensors
     """
     from semalign import pipeline
     from semalign.cli.progress import RichProgress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from semalign.data.samples import Dataset
@@ -43,13 +43,16 @@ def claim(out: Path, recipe: Recipe, resume: bool) -> None:
     accelerator.wait_for_everyone()
 
 
-def same_origin(out: Path, faces: Dataset, models: Mapping[str, str | Path] | None = None) -> None:
+def same_origin(
+    out: Path, faces: Dataset, trained: str | Path | None = None, teachers: Sequence[str | Path] = ()
+) -> None:
     """Note what a run is made from beside its settings; where that is noted already, it must be the same.
 
     Args:
         out: the claimed folder.
         faces: the training faces; their ids and annotations count, not where they lie.
-        models: what a model is for -> the file or the shipped name that was given.
+        trained: the model that training starts from, a file or a shipped name; None for random weights.
+        teachers: likewise, of those that are learned from.
 
     Raises:
         SemalignError: the folder was begun with other faces or models, or its note is damaged.
@@ -57,7 +60,9 @@ def same_origin(out: Path, faces: Dataset, models: Mapping[str, str | Path] | No
     accelerator = make_accelerator()
     if accelerator.is_main_process:
         path = out / ORIGIN
-        origin = {FACES: _digest_of_faces(faces)} | {what: _digest(given) for what, given in (models or {}).items()}
+        models = {} if trained is None else {"model to start from": trained}
+        models |= {f"teacher {index}": teacher for index, teacher in enumerate(teachers, start=1)}
+        origin = {FACES: _digest_of_faces(faces)} | {what: _digest(given) for what, given in models.items()}
         if not path.is_file():
             write_json(path, origin)
         else:

@@ -27,7 +27,7 @@ from semalign.evaluation import compare_predictions, evaluate_predictions
 from semalign.export import OnnxModel, landmarks, open_model
 from semalign.files import read_json, write_json
 from semalign.models import pretrained
-from semalign.models.checkpoint import Model, refuse_other_scheme
+from semalign.models.checkpoint import Model
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
@@ -150,11 +150,7 @@ def train(
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
     stages = _stages(recipe, data, out, keep_going, progress)
-    for teacher, loaded in taught_by.items():
-        refuse_other_scheme(Path(teacher), loaded.scheme, stages.scheme)
-    given = {} if trained is None else {"model to start from": trained}
-    given |= {f"teacher {index}": teacher for index, teacher in enumerate(teachers, start=1)}
-    same_origin(out, stages.train.dataset, given)
+    same_origin(out, stages.train.dataset, trained, teachers)
     about = dict(stages.about)
     if trained is not None:
         about["from"] = pretrained.resolve(trained).name
@@ -185,7 +181,7 @@ def align(
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
     claim(out, recipe, resume)
     stages = _stages(recipe, data, out, keep_going, progress)
-    same_origin(out, stages.train.dataset, {"model to start from": model})
+    same_origin(out, stages.train.dataset, model)
     _say_of_dialect(recipe, progress)
     stages.aligned(out, out / "labels", start)
     return out / MODEL
@@ -414,6 +410,7 @@ def _refuse_unfit(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
             "dialect.held_out: a teacher tells the further networks of the faces that they must not see; set it to 0."
         )
     for name, teacher in teachers.items():
+        same_scheme(teacher.scheme, recipe)
         fixed = {
             "heatmap.sigma": (_sigma(teacher), recipe.heatmap.sigma),
             "crop.scale": (teacher.crop.scale, recipe.crop.scale),

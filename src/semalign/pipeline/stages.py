@@ -27,7 +27,7 @@ from semalign.training.alternation import Alternation
 from semalign.training.distillation import DistillationTask
 from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import heatmap_task
+from semalign.training.task import Task, heatmap_task
 from semalign.training.trainer import Record, Trainer, make_accelerator
 
 MODEL = "model.safetensors"
@@ -66,6 +66,22 @@ class Stages:
             return self._on_annotations(trainer, "start")
         folds = self._folds()
         return self._on_annotations(trainer, "start", predictions=lambda: self._held_out(folder, trained, folds))
+
+    def without(self, held_out: np.ndarray, part: str) -> Stages:
+        """The same for bare detectors (no dialect) that do not see some of the training faces, nor the test faces.
+
+        Args:
+            held_out: (b,) bool, the faces that are left out.
+            part: what they are called, in the progress and in what the models say of their origin.
+        """
+        return replace(
+            self,
+            recipe=replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0)),
+            train=self.train.take(np.flatnonzero(~held_out)),
+            test=self.test.take(np.arange(0)),
+            progress=PrefixedProgress(self.progress, f"without {part}: "),
+            about=self.about | {"without": part},
+        )
 
     def start(self, folder: Path) -> Model:
         """A new network, trained on the annotations until it roughly converges: where the others start from."""
@@ -137,12 +153,11 @@ class Stages:
         """A training with a share of the recipe's augmentation."""
         recipe = self.recipe
         weakened = recipe.augmentation.weakened(augmentation)
-        task = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
-        if not self.teachers:
-            return Trainer(folder, network, make_accelerator(), task, training, seed)
+        drawn = heatmap_task(self.train.crops, self.scheme, recipe.network, recipe.heatmap, weakened)
         teachers = [teacher.network for teacher in self.teachers]
-        taught = DistillationTask(task, teachers, recipe.distillation.share, training.precision)
-        return Trainer(folder, network, make_accelerator(), taught, training, seed)
+        share = recipe.distillation.share
+        task: Task = DistillationTask(drawn, teachers, share, training.precision) if teachers else drawn
+        return Trainer(folder, network, make_accelerator(), task, training, seed)
 
     def _on_annotations(
         self,
@@ -233,18 +248,9 @@ class Stages:
     def _held_out(self, folder: Path, trained: Model | None, folds: np.ndarray) -> np.ndarray:
         """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it."""
         count, crops = self.recipe.dialect.held_out, self.train.crops
-        bare = replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0))
         found = np.empty((len(crops), self.scheme.count, 2))
         for index in range(count):
-            part = f"part {index + 1} of {count}"
-            others = replace(
-                self,
-                recipe=bare,
-                train=self.train.take(np.flatnonzero(folds != index)),
-                test=self.test.take(np.arange(0)),
-                progress=PrefixedProgress(self.progress, f"without {part}: "),
-                about=self.about | {"without": part},
-            )
+            others = self.without(folds == index, f"part {index + 1} of {count}")
             network = others.detector(folder / f"held-out-{index + 1}", trained).network
             rows = np.flatnonzero(folds == index)
             found[rows] = self._predictions(network, crops.take(rows), self.recipe.start.precision)

@@ -52,7 +52,7 @@ class DistillationTask:
         mirrored = bool(torch.rand((), generator=generator) < 0.5)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             seen = self._seen(teacher, images, mirrored, targets.shape[-1])
-        return images, targets.lerp_(seen.clone(), self.share)
+        return images, targets.lerp_(seen, self.share)
 
     def _seen(
         self, teacher: StackedHourglass, images: Float[Tensor, "b 3 s s"], mirrored: bool, size: int
