@@ -11,7 +11,7 @@ from semalign.core.curves import tangents
 from semalign.evaluation.labels import label_error
 from semalign.schemes import load_scheme
 from semalign.synthetic import Face, FaceSettings, GroupNoise, NoiseSettings, annotate, make_annotators, render_face
-from semalign.synthetic.annotators import correlation_root
+from semalign.synthetic.annotators import correlation_root, curves_through, marked_again
 
 SCHEME = load_scheme("ibug68")
 NO_HABIT = NoiseSettings(habit=0.0)
@@ -154,3 +154,34 @@ def test_two_annotations_differ_as_those_of_people_do() -> None:
         assert error["regions"][region]["mean"] == pytest.approx(size, rel=0.12), region
     assert error["regions"]["contour"]["along"] == pytest.approx(5.59, rel=0.12)
     assert error["regions"]["contour"]["across"] == pytest.approx(1.33, rel=0.12)
+
+
+def test_curves_through_points_hold_them_at_their_places(faces: tuple[Face, ...]) -> None:
+    for face in faces[:10]:
+        for found, given in zip(curves_through(face.points), SCHEME.curves, strict=True):
+            landmarks = face.points[list(given.landmarks)]
+            np.testing.assert_allclose(found.line[found.vertices], landmarks, atol=1e-9)
+            np.testing.assert_allclose(found.slid(np.zeros(len(landmarks))), landmarks, atol=1e-9)
+            assert (np.diff(found.positions) > 0).all()
+            assert not found.closed or np.array_equal(found.line[0], found.line[-1])
+
+
+def test_points_marked_again_slide_along_the_curves_as_people_do(faces: tuple[Face, ...]) -> None:
+    """The jaw of faces whose curves are known only by their landmarks: as far along it as the settings say, less across."""
+    points = np.stack([face.points for face in faces])
+    along, across = [], []
+    for seed in range(10):
+        told = label_error(marked_again(points, 6, seed, NO_HABIT), points, SCHEME)["regions"]["contour"]
+        along.append(told["along"])
+        across.append(told["across"])
+    expected = np.sqrt(2 / np.pi) * np.hypot(NO_HABIT.contour.shared, NO_HABIT.contour.own)
+    assert np.mean(along) == pytest.approx(expected, rel=0.1)
+    assert np.mean(across) < np.mean(along) / 2.5
+
+
+def test_points_are_marked_again_by_seed_and_face(faces: tuple[Face, ...]) -> None:
+    points = np.stack([face.points for face in faces])
+    first = marked_again(points, 6, 0)
+    np.testing.assert_array_equal(first[:5], marked_again(points[:5], 6, 0))
+    assert not np.array_equal(first, marked_again(points, 6, 1))
+    np.testing.assert_allclose(marked_again(points, 6, 0, NoiseSettings(scale=0.0)), points, atol=1e-9)

@@ -11,30 +11,23 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
 
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported where it is used: what only reads pictures and trains does without it
+
 Provenance = Mapping[str, str | int | float]
 PARTS = ("prior_cost", "likelihood_cost", "movement", "confidence")
 _METADATA = b"semalign"
 _FILE = re.compile(r"(\d{4,})\.parquet")
-_SCHEMA = pa.schema(
-    [
-        pa.field("image", pa.string(), nullable=False),
-        pa.field("landmark", pa.int16(), nullable=False),
-        pa.field("x", pa.float64(), nullable=False),
-        pa.field("y", pa.float64(), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in PARTS),
-        pa.field("iteration", pa.int32(), nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +112,8 @@ class LabelStore:
             provenance=dict(provenance or {}),
             **parts,
         )
+        import pyarrow.parquet as pq
+
         with atomic_path(self.path(index)) as temporary:
             pq.write_table(_table(version), temporary, compression="zstd")
         return version
@@ -138,6 +133,9 @@ class LabelStore:
             raise SemalignError(
                 f"{self.folder}: holds no label version {version}; choose from {there[0]} to {there[-1]}."
             )
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         path = self.path(version)
         try:
             return _version(version, pq.read_table(path))
@@ -190,7 +188,25 @@ def _part(path: Path, name: str, value: np.ndarray | None, shape: tuple[int, ...
     return value
 
 
+@lru_cache(maxsize=1)
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("image", pa.string(), nullable=False),
+            pa.field("landmark", pa.int16(), nullable=False),
+            pa.field("x", pa.float64(), nullable=False),
+            pa.field("y", pa.float64(), nullable=False),
+            *(pa.field(name, pa.float64(), nullable=False) for name in PARTS),
+            pa.field("iteration", pa.int32(), nullable=False),
+        ]
+    )
+
+
 def _table(version: LabelVersion) -> pa.Table:
+    import pyarrow as pa
+
     images, count = version.points.shape[:2]
     columns = {
         "image": pa.array(np.repeat(np.array(version.ids, dtype=object), count), pa.string()),
@@ -201,7 +217,7 @@ def _table(version: LabelVersion) -> pa.Table:
         "iteration": np.full(images * count, version.iteration, dtype=np.int32),
     }
     provenance = json.dumps(dict(version.provenance), allow_nan=False)
-    return pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA: provenance.encode()}))
+    return pa.table(columns, schema=_schema().with_metadata({_METADATA: provenance.encode()}))
 
 
 def _version(index: int, table: pa.Table) -> LabelVersion:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from semalign.errors import SemalignError
 
@@ -54,6 +52,9 @@ def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarr
         SemalignError: the file is missing, damaged, of another number of landmarks, or knows nothing of one of the
             `ids`.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = root / TRUTH
     try:
         table = pq.read_table(path, columns=["image", "landmark", "x", "y"])

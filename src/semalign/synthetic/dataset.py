@@ -15,12 +15,10 @@ from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
@@ -29,6 +27,9 @@ from semalign.files import atomic_path, read_json, refuse_occupied, write_error,
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = 1
 TRAIN_FOLDER, TEST_FOLDER = "helen/trainset", "lfpw/testset"
@@ -77,6 +78,8 @@ def write_dataset(
         rows.append(row)
         if progress is not None:
             progress(len(rows), settings.count)
+    import pyarrow.parquet as pq
+
     with atomic_path(out / TRUTH) as temporary:
         pq.write_table(_truth_table(rows), temporary)
     write_json(out / DESCRIPTION, description)
@@ -161,6 +164,8 @@ def _encode(image: np.ndarray, settings: SynthesisSettings) -> bytes:
 
 def _truth_table(rows: list[Row]) -> pa.Table:
     """One line per image and landmark: image, landmark, x, y, visible, annotator."""
+    import pyarrow as pa
+
     points = np.concatenate([row.points for row in rows])
     return pa.table(
         {
