@@ -85,13 +85,13 @@ def test_a_bare_machine_needs_no_more_than_the_wheels() -> None:
 import importlib.metadata, re, sys
 sys.path.insert(0, {str(FOLDER)!r})
 import torch, numpy, cv2
-bare = set(sys.modules)
+bare = {{name.partition(".")[0] for name in sys.modules}}
 import agreement, estimate, pack, paper_size, speed
 plain = lambda name: re.sub("[-_.]+", "-", name).lower()
-needs = {{plain(re.match("[A-Za-z0-9_.-]+", line)[0]) for line in importlib.metadata.requires("semalign") if "extra" not in line}}
-lacking = needs - set(map(plain, pack.NEEDED))
+own = [line for line in importlib.metadata.requires("semalign") if "extra" not in line]
+lacking = {{plain(re.match("[A-Za-z0-9_.-]+", line)[0]) for line in own}} - set(map(plain, pack.NEEDED))
 owners = importlib.metadata.packages_distributions()
-used = {{name.partition(".")[0] for name in set(sys.modules) - bare}}
+used = {{name.partition(".")[0] for name in sys.modules}} - bare
 sys.exit(str(sorted(name for name in used if lacking & set(map(plain, owners.get(name, []))))))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
