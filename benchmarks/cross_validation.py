@@ -26,12 +26,12 @@ from semalign.cli.progress import RichProgress
 from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
+from semalign.inference import Landmarker
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, load_recipe
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
 from semalign.pipeline.stages import MODEL, Stages, quick_nme
-from semalign.training.inference import detect
 
 KINDS = ("bare", "with dialect")
 
@@ -86,7 +86,9 @@ def measure(
     found = {kind: np.full_like(labels, np.nan) for kind in KINDS}
     rows = []
     for part, held_out in parts.items():
-        predicted = detect(load_model(out / f"part-{part}" / MODEL, faces.dataset.scheme), faces.crops).points
+        predicted = (
+            Landmarker(load_model(out / f"part-{part}" / MODEL, faces.dataset.scheme)).on_crops(faces.crops).points
+        )
         seen = learn_kernel_dialect(predicted[~held_out], labels[~held_out])
         found["bare"][held_out] = predicted[held_out]
         found["with dialect"][held_out] = seen.corrected(predicted[held_out])

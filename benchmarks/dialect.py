@@ -24,11 +24,11 @@ from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.core.metrics import interocular
 from semalign.core.systematic import Dialect, learn_dialect
 from semalign.data import LabelStore
+from semalign.inference import Landmarker
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline import SilentProgress, load_recipe
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
 from semalign.pipeline.stages import quick_nme
-from semalign.training.inference import detect
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     model = load_model(folder / "model.safetensors")
     bare, whole = (errors(m, test) for m in (replace(model, dialect=None), model))
     annotations = train.dataset.points()
-    predicted = detect(replace(model, dialect=None), train.crops).points
+    predicted = Landmarker(replace(model, dialect=None)).on_crops(train.crops).points
     offset = predicted - annotations
     found = LabelStore(folder.parent / "labels").read()
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
@@ -80,7 +80,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
 
 
 def errors(model: Model, test: Faces) -> dict[str, float]:
-    return quick_nme(detect(model, test.crops).points, test.reference, model.scheme)
+    return quick_nme(Landmarker(model).on_crops(test.crops).points, test.reference, model.scheme)
 
 
 if __name__ == "__main__":

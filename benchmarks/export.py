@@ -17,11 +17,11 @@ from results import finish
 
 from semalign.data import open_dataset
 from semalign.data.crops import build_crops
-from semalign.export import OnnxModel, export_onnx, quantize_onnx
-from semalign.export.runtime import input_squares
+from semalign.export import export_onnx, quantize_onnx
+from semalign.inference import Landmarker, OnnxBackend
+from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
 from semalign.pipeline.stages import quick_nme
-from semalign.training.inference import detect
 
 CALIBRATION = 64
 
@@ -47,11 +47,11 @@ def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     plain, int8 = folder / "float32.onnx", folder / "int8.onnx"
     export_onnx(plain, model)
     quantize_onnx(int8, plain, input_squares(seen, np.arange(len(seen)), "uint8"))
-    ours = detect(model, crops).points
+    ours = Landmarker(model).on_crops(crops).points
     found = (
         ("PyTorch", pretrained.resolve(name), ours),
-        ("ONNX float32", plain, OnnxModel(plain).predict(crops).points),
-        ("ONNX int8", int8, OnnxModel(int8).predict(crops).points),
+        ("ONNX float32", plain, Landmarker(OnnxBackend(plain)).on_crops(crops).points),
+        ("ONNX int8", int8, Landmarker(OnnxBackend(int8)).on_crops(crops).points),
     )
     scale = np.hypot(*crops.image_to_crop[:, :, 0].T)[:, None]
     return [

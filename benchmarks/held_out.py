@@ -23,11 +23,11 @@ from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.core.systematic import choose_modes, learn_dialect
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
+from semalign.inference import Landmarker
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import load_recipe
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.stages import MODEL, quick_nme
-from semalign.training.inference import detect
 from semalign.training.settings import DialectSettings
 
 ENDS = {"": "difference", ", from": "low", ", to": "high"}
@@ -51,7 +51,9 @@ def main() -> None:
 
 def measure(folders: list[Path], faces: Faces, folds: np.ndarray) -> list[dict[str, object]]:
     labels, scheme = faces.dataset.points(), faces.dataset.scheme
-    predicted = np.stack([detect(load_model(folder / MODEL, scheme), faces.crops).points for folder in folders])
+    predicted = np.stack(
+        [Landmarker(load_model(folder / MODEL, scheme)).on_crops(faces.crops).points for folder in folders]
+    )
     unseen = predicted[folds, np.arange(len(folds))]  # of each face by the network that has not seen it
     found: dict[str, np.ndarray] = {}
     rows: list[dict[str, object]] = []

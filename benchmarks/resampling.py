@@ -22,10 +22,10 @@ from semalign.core.affine import compose
 from semalign.core.metrics import distances
 from semalign.data.crops import CropCache, build_crops
 from semalign.data.opening import open_dataset
+from semalign.inference.heatmaps import predict
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
 from semalign.pipeline.stages import quick_nme
-from semalign.training.inference import predict
 
 MOVES = ((1, 0), (2, 2), (4, 4), (-4, 4))
 
@@ -78,7 +78,7 @@ def look(model: Model, crops: CropCache, move: tuple[int, int]) -> np.ndarray:
         images=np.roll(crops.images, move, (2, 1)),
         image_to_crop=compose(shift[None], torch.from_numpy(crops.image_to_crop)).numpy(),
     )
-    return predict(model.network, moved, model.sigma).points
+    return predict(model.network, moved, model.sigma, model.scheme).points
 
 
 if __name__ == "__main__":

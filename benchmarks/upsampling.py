@@ -27,10 +27,10 @@ from semalign.core.metrics import distances, interocular, nme
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.w300 import open_300w
+from semalign.inference.heatmaps import predict
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass, count_parameters
 from semalign.pipeline.prepare import Faces
 from semalign.synthetic import NoiseSettings, SynthesisSettings, write_dataset
-from semalign.training.inference import predict
 from semalign.training.settings import HeatmapSettings, TrainingSettings
 from semalign.training.task import heatmap_task
 from semalign.training.trainer import Trainer, make_accelerator
@@ -100,7 +100,7 @@ def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> dic
     labels = train.crops.to_crop(train.dataset.points())
     trainer.fit(lambda epoch: (labels, {}))
     with trainer.averaged_weights() as network:
-        found = predict(network, test.crops, HEATMAP.pixels(NETWORK.heatmap_size))
+        found = predict(network, test.crops, HEATMAP.pixels(NETWORK.heatmap_size), test.dataset.scheme)
     apart = distances(found.points, test.reference)
     return {
         "head": trainer.network.settings.upsampling,

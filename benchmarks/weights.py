@@ -27,9 +27,9 @@ from semalign.core.search import SearchSettings, search_labels
 from semalign.data import open_300w
 from semalign.data.crops import build_crops
 from semalign.evaluation import label_error
+from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline.prepare import Faces
-from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 
 TEMPLATES = (37, 25, 19, 9, 1)
 WEIGHTS = (0.1, 0.3, 1.0, 2.0, 3.0, 10.0)
@@ -71,8 +71,7 @@ def first_faces(run: Path, model: Model, count: int) -> Faces:
 
 
 def predicted(model: Model, faces: Faces, views: int) -> np.ndarray:
-    flip = model.scheme.flip_index
-    return predict(model.network, faces.crops, model.sigma, views=views, flip_index=flip).points
+    return predict(model.network, faces.crops, model.sigma, model.scheme, views=views).points
 
 
 def searched(model: Model, faces: Faces, settings: list[Setting]) -> dict[Setting, np.ndarray]:

@@ -34,7 +34,6 @@ from semalign.errors import SemalignError
 from semalign.files import write_json
 from semalign.models.checkpoint import Model
 from semalign.models.pretrained import load
-from semalign.training.views import mean_heatmaps
 
 LIMITS = {"landmarks": 0.05, "labels, same heatmaps": 0.01, "labels": 0.05}  # px of the crop, at the 99.9th percentile
 SAME_FIGURE = 0.002  # % inter-pupil

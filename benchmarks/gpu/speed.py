@@ -46,7 +46,6 @@ from semalign.training.alternation import search_dataset
 from semalign.training.memory import keep_large_blocks
 from semalign.training.task import heatmap_task
 from semalign.training.trainer import LOG, train_on
-from semalign.training.views import mean_heatmaps
 
 RECIPES = {"300w-compact": 1024, "300w-paper": 320}  # faces to measure with
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

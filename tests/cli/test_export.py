@@ -45,11 +45,11 @@ def onnx_file(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 def test_export_writes_a_file_that_gives_points(onnx_file: tuple[Path, str]) -> None:
-    from semalign.export import OnnxModel
+    from semalign.inference import OnnxBackend
 
     path, printed = onnx_file
     assert printed == f"onnx model: {path}\n"
-    found = OnnxModel(path, threads=1)(np.zeros((2, 3, 64, 64), np.uint8))
+    found = OnnxBackend(path, threads=1)(np.zeros((2, 3, 64, 64), np.uint8))
     assert found.points.shape == (2, 68, 2)
 
 
@@ -69,13 +69,13 @@ def test_a_small_model_file_has_half_the_size_and_the_same_answers(model: Path, 
 @pytest.mark.slow
 def test_export_in_int8_compares_its_answers_with_the_models(model: Path, faces: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from semalign.export import OnnxModel
+    from semalign.inference import OnnxBackend
 
     out = succeed(
         "export", model, tmp_path / "m.onnx", "--int8", "--data", faces, "--count", "3", "--pixels", "float32"
     )
     assert re.search(r"on 3 faces, in pixels of the crop: median \d+\.\d{4}, 95 % within \d+\.\d{4}, largest", out)
-    found = OnnxModel(tmp_path / "m.onnx")
+    found = OnnxBackend(tmp_path / "m.onnx")
     assert (found.precision, found.pixels) == ("int8", "float32")
 
 

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semalign.core.heatmaps import chi_square_loss, decode_heatmaps, foreground_weights, render_gaussians, weighted_mse
+from semalign.core.heatmaps import (
+    chi_square_loss,
+    decode_heatmaps,
+    foreground_weights,
+    peak_spread,
+    render_gaussians,
+    weighted_mse,
+)
 
 SIZE = 40
 inside = st.tuples(st.floats(-0.5, SIZE - 0.5), st.floats(-0.5, SIZE - 0.5))
@@ -142,3 +149,31 @@ def test_chi_square_loss_floors_the_background() -> None:
     target = torch.tensor([[[[1.0, 0.5, 0.0]]]], dtype=torch.float64)
     predicted = torch.tensor([[[[0.8, 0.6, 0.1]]]], dtype=torch.float64)
     assert float(chi_square_loss(predicted, target, floor=0.01)) == pytest.approx((0.04 + 0.01 / 0.5 + 0.01 / 0.01) / 3)
+
+
+@given(
+    spot=st.tuples(st.floats(12, SIZE - 13), st.floats(12, SIZE - 13)),
+    sigma=st.floats(1.0, 2.0),
+    widths=st.tuples(st.floats(0.7, 2.0), st.floats(0.7, 2.0)),
+)
+def test_the_spread_is_that_of_the_gaussian_seen(
+    spot: tuple[float, float], sigma: float, widths: tuple[float, float]
+) -> None:
+    """Along x and along y on their own, narrower and wider than what the network was trained on."""
+    x, y = (torch.arange(SIZE, dtype=torch.float64) - place for place in spot)
+    sx, sy = (sigma * width for width in widths)
+    maps = 0.6 * torch.exp(-(y**2) / (2 * sy**2))[:, None] * torch.exp(-(x**2) / (2 * sx**2))
+    found = peak_spread(maps[None, None], torch.tensor([[spot]], dtype=torch.float64), sigma)[0, 0]
+    torch.testing.assert_close(found, torch.tensor([sx, sy], dtype=torch.float64), rtol=0.05, atol=0)
+
+
+def test_the_spread_of_a_flat_or_an_empty_map_is_the_widest() -> None:
+    points = torch.tensor([[[10.0, 10.0], [10.0, 10.0]]])
+    maps = torch.stack([torch.ones(20, 20), torch.zeros(20, 20)])[None]
+    torch.testing.assert_close(peak_spread(maps, points, 1.5), torch.full((1, 2, 2), 4 * 1.5))
+
+
+def test_the_border_does_not_change_the_spread_much() -> None:
+    points = torch.tensor([[[0.4, 12.0], [19.5, 19.5]]])
+    found = peak_spread(render_gaussians(points, 20, 1.5), points, 1.5)
+    torch.testing.assert_close(found, torch.full((1, 2, 2), 1.5), rtol=0.2, atol=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dots import SCHEME
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,11 +21,11 @@ from semalign.detect import Detector, DetectorSettings, Face
 from semalign.detect.detector import as_boxes, as_picture, boxes_of_points, overlap
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
+from semalign.inference import Landmarks
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
-from semalign.training.inference import Predictions
 
 
 @given(x=st.floats(60, 140), y=st.floats(55, 105), side=st.floats(30, 90))
@@ -55,7 +56,7 @@ def test_the_box_of_a_look_that_saw_nothing_is_not_used():
         [[[1, 2], [9, 8], [5, 5]], [[1, 1], [1, 1], [1, 2]], [[30, 30], [38, 38], [35, 35]], [[1, 1], [9, 9], [99, 99]]]
     )
     confidence = np.array([[0.9] * 3, [0.9] * 3, [0.9] * 3, [0.9, 0.8, 0.01]])
-    boxes = boxes_of_points(Predictions(points.astype(float), confidence), before)
+    boxes = boxes_of_points(Landmarks(points.astype(float), confidence, SCHEME), before)
     assert boxes.tolist() == [[1, 2, 9, 8], [0, 0, 10, 10], [0, 0, 10, 10], [1, 1, 9, 9]]
 
 

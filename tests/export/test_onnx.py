@@ -15,20 +15,21 @@ from semalign.core.kernel_dialect import learn_kernel_dialect
 from semalign.core.systematic import learn_dialect
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
-from semalign.export import Landmarker, OnnxModel, export_onnx, quantize_onnx
-from semalign.export.landmarker import MirroredHead
-from semalign.export.runtime import input_squares
+from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
+from semalign.export.graph import MirroredHead
+from semalign.inference import Landmarker, OnnxBackend
+from semalign.inference.heatmaps import predict
+from semalign.inference.onnx import input_squares
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import detect, predict
 
 onnx = pytest.importorskip("onnx")
 
 
 def in_pytorch(model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.no_grad():
-        decoded = Landmarker(model)(torch.from_numpy(images))
+        decoded = LandmarkGraph(model)(torch.from_numpy(images))
     return decoded.points.numpy(), decoded.confidence.numpy()
 
 
@@ -43,15 +44,15 @@ def test_the_network_has_learnt_something(exported: Any) -> None:
 def test_points_are_pytorchs_to_a_hundredth_of_a_pixel(exported: Any, count: int) -> None:
     images = exported.images[:count]
     points, confidence = in_pytorch(exported.model, images)
-    found = OnnxModel(exported.float32, threads=1)(images)
+    found = OnnxBackend(exported.float32, threads=1)(images)
     assert found.points.shape == (count, 3, 2)
     np.testing.assert_allclose(found.points, points, atol=0.01)
     np.testing.assert_allclose(found.confidence, confidence, atol=1e-3)
 
 
 def test_a_crop_cache_gives_what_the_pytorch_path_gives(exported: Any, cache: CropCache) -> None:
-    ours = predict(exported.model.network, cache, exported.model.sigma)
-    found = OnnxModel(exported.float32, threads=1).predict(cache, batch_size=4)
+    ours = predict(exported.model.network, cache, exported.model.sigma, exported.model.scheme)
+    found = OnnxBackend(exported.float32, threads=1, batch_size=4).predict(cache)
     np.testing.assert_allclose(found.points, ours.points, atol=0.02)  # a pixel of a crop is two of these images
     np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
     assert np.array_equal(input_squares(cache, np.arange(len(cache))), exported.images)
@@ -61,12 +62,12 @@ def test_a_crop_cache_gives_what_the_pytorch_path_gives(exported: Any, cache: Cr
 def test_a_model_with_a_mirrored_look_is_exported_with_it(exported: Any, cache: CropCache, tmp_path: Path) -> None:
     model = replace(exported.model, views=2)
     export_onnx(tmp_path / "two.onnx", model)
-    ours = detect(model, cache)
-    found = OnnxModel(tmp_path / "two.onnx", threads=1).predict(cache, batch_size=4)
+    ours = Landmarker(model).on_crops(cache)
+    found = OnnxBackend(tmp_path / "two.onnx", threads=1, batch_size=4).predict(cache)
     np.testing.assert_allclose(found.points, ours.points, atol=0.02)  # a pixel of a crop is two of these images
     np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
-    assert np.abs(ours.points - detect(exported.model, cache).points).max() > 0.05
-    np.testing.assert_array_equal(ours.points, detect(exported.model, cache, views=2).points)
+    assert np.abs(ours.points - Landmarker(exported.model).on_crops(cache).points).max() > 0.05
+    np.testing.assert_array_equal(ours.points, Landmarker(exported.model, views=2).on_crops(cache).points)
     with pytest.raises(SemalignError, match="views"):
         export_onnx(tmp_path / "four.onnx", replace(model, views=4))
 
@@ -97,28 +98,29 @@ def test_int8_with_two_looks_keeps_the_last_head_in_float32(exported: Any, tmp_p
     assert types[convolutions[-1].input[1]] == onnx.TensorProto.FLOAT
     points, _ = in_pytorch(replace(exported.model, views=2), exported.images)
     assert (
-        np.linalg.norm(OnnxModel(tmp_path / "two8.onnx", threads=1)(exported.images).points - points, axis=2).max() < 2
+        np.linalg.norm(OnnxBackend(tmp_path / "two8.onnx", threads=1)(exported.images).points - points, axis=2).max()
+        < 2
     )
 
 
 @pytest.mark.parametrize("kind", ["linear", "kernel"])
 def test_a_model_is_exported_with_its_dialect(exported: Any, cache: CropCache, tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(0)
-    bare = detect(exported.model, cache).points
+    bare = Landmarker(exported.model).on_crops(cache).points
     shapes = np.concatenate([bare, bare[rng.integers(len(bare), size=60)] + rng.normal(size=(60, 3, 2))])
     annotated = shapes * 1.02 + 1 + 0.5 * rng.normal(size=shapes.shape)
     dialect = learn_dialect(shapes, annotated, 2) if kind == "linear" else learn_kernel_dialect(shapes, annotated)
     model = replace(exported.model, dialect=dialect)
     export_onnx(tmp_path / "dialect.onnx", model)
-    ours = detect(model, cache).points
-    found = OnnxModel(tmp_path / "dialect.onnx", threads=1).predict(cache, batch_size=4).points
+    ours = Landmarker(model).on_crops(cache).points
+    found = OnnxBackend(tmp_path / "dialect.onnx", threads=1, batch_size=4).predict(cache).points
     np.testing.assert_allclose(found, ours, atol=0.02)  # a pixel of a crop is two of these images
     assert np.abs(ours - bare).max() > 0.5
 
 
 def test_int8_stays_near_and_is_integer_arithmetic(exported: Any) -> None:
     points, _ = in_pytorch(exported.model, exported.images)
-    quantized = OnnxModel(exported.int8, threads=1)
+    quantized = OnnxBackend(exported.int8, threads=1)
     moved = np.linalg.norm(quantized(exported.images).points - points, axis=2)
     assert 0 < moved.mean() < 0.3
     assert quantized.precision == "int8"
@@ -128,7 +130,7 @@ def test_int8_stays_near_and_is_integer_arithmetic(exported: Any) -> None:
 
 
 def test_the_file_says_what_it_is_and_nothing_of_where_it_was_made(exported: Any) -> None:
-    model = OnnxModel(exported.float32)
+    model = OnnxBackend(exported.float32)
     assert (model.scheme, model.crop, model.sigma) == (exported.model.scheme, exported.model.crop, exported.model.sigma)
     assert (model.input_size, model.pixels, model.about["terms"]) == (64, "uint8", "for tests")
     graph = onnx.load(exported.float32)
@@ -151,17 +153,17 @@ def test_float_crops_and_other_networks(exported: Any, tmp_path: Path, other: di
     export_onnx(tmp_path / "m.onnx", model, "float32")
     images = exported.images.astype(np.float32) / 255
     with torch.no_grad():
-        points = Landmarker(model, "float32")(torch.from_numpy(images)).points.numpy()
-    found = OnnxModel(tmp_path / "m.onnx", threads=1)
+        points = LandmarkGraph(model, "float32")(torch.from_numpy(images)).points.numpy()
+    found = OnnxBackend(tmp_path / "m.onnx", threads=1)
     np.testing.assert_allclose(found(images).points, points, atol=0.01)
     with pytest.raises(ValueError, match="uint8"):
         found(exported.images)
     quantize_onnx(tmp_path / "m8.onnx", tmp_path / "m.onnx", images)
-    assert OnnxModel(tmp_path / "m8.onnx", threads=1)(images).points.shape == points.shape
+    assert OnnxBackend(tmp_path / "m8.onnx", threads=1)(images).points.shape == points.shape
 
 
 def test_crops_that_do_not_fit_are_refused(exported: Any) -> None:
-    model = OnnxModel(exported.float32)
+    model = OnnxBackend(exported.float32)
     with pytest.raises(ValueError, match=r"\(3, 32, 32\)"):
         model(exported.images[:, :, ::2, ::2])
     with pytest.raises(ValueError, match="float32 for"):
@@ -180,7 +182,7 @@ def test_bad_files_and_wishes_are_refused_in_one_sentence(exported: Any, tmp_pat
         (broken, "cannot be read as an ONNX file"),
         (foreign, "is not a Semalign model"),
     ):
-        for use in (OnnxModel, lambda source: quantize_onnx(tmp_path / "out.onnx", source, crops)):
+        for use in (OnnxBackend, lambda source: quantize_onnx(tmp_path / "out.onnx", source, crops)):
             with pytest.raises(SemalignError, match=words):
                 use(path)
     with pytest.raises(SemalignError, match="is int8 already"):

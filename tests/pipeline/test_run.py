@@ -22,11 +22,11 @@ from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
 from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
+from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
 from semalign.pipeline.prepare import cache_crops, split_faces
 from semalign.pipeline.stages import Stages
-from semalign.training.inference import predict
 from semalign.training.settings import DistillationSettings
 
 TINY = (
@@ -173,7 +173,7 @@ def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(fin
         network = stages.detector(tmp_path / f"alone-{index}").network
         assert _same(tmp_path / f"alone-{index}", tmp_path / "x" / f"held-out-{index + 1}")
         rows = np.flatnonzero(folds == index)
-        predicted[rows] = predict(network, faces.crops.take(rows), model.sigma).points
+        predicted[rows] = predict(network, faces.crops.take(rows), model.sigma, model.scheme).points
     expected = learn_kernel_dialect(predicted, dataset.points())
     assert np.allclose(model.dialect.corrected(predicted), expected.corrected(predicted), atol=1e-9)
     many = load_recipe("demo", [*TINY, "dialect.held_out=11"])

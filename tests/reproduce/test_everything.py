@@ -15,12 +15,12 @@ import pytest
 from semalign import reproduce as package
 from semalign.core import metrics
 from semalign.data.labels import LabelStore
+from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import load_model
 from semalign.reproduce import published
 from semalign.reproduce.figures import FIGURES
 from semalign.reproduce.lab import Detector
 from semalign.reproduce.tables import TABLES
-from semalign.training.inference import predict
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(package.__file__).parent
@@ -118,7 +118,7 @@ def test_an_error_is_that_of_the_model_in_its_folder(everything, lab):
     """Independently of the laboratory: the file's network on the test crops, the definition of the metric."""
     folder = everything / "work" / "300w" / "baseline"
     model, test = load_model(folder / "model.safetensors"), lab.protocol("300w").test
-    found = predict(model.network, test.crops, model.sigma).points
+    found = predict(model.network, test.crops, model.sigma, model.scheme).points
     truth = test.truth
     pupils = [truth[:, list(eye)].mean(axis=1) for eye in test.dataset.scheme.pupils]
     unit = np.linalg.norm(pupils[1] - pupils[0], axis=1)

@@ -19,6 +19,7 @@ from semalign.core.heatmaps import decode_heatmaps, render_gaussians
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
+from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, GhcuSettings, build_ghcu, load_ghcu, to_square
 from semalign.models.hourglass import StackedHourglass
@@ -35,7 +36,6 @@ from semalign.training.correction import (
     split_rows,
     train_ghcu,
 )
-from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import Trainer, make_accelerator
@@ -294,7 +294,7 @@ def test_a_stopped_training_continues_to_the_same_bits_and_the_seed_decides(smal
 def test_predictions_come_back_into_the_images(small):
     base = model(small)
     closed, opened = (Gate(low=0.0, distance=0.0, offset=offset) for offset in (-1.0, 1.0))
-    plain = predict(base.network, small.crops, base.sigma)
+    plain = predict(base.network, small.crops, base.sigma, base.scheme)
     kept = predict_corrected(base, replace(unit_that_knows(closed), scheme=base.scheme), small.crops, "gated")
     assert np.allclose(kept.points, plain.points, atol=1e-3)
     assert np.allclose(kept.confidence, plain.confidence)

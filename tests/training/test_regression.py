@@ -30,9 +30,11 @@ def test_it_learns_the_faces_that_it_is_shown_from_the_labels_that_it_is_given(s
     labels = small.dataset.points() + [3.0, -2.0]
     scheme = small.dataset.scheme
     network = train(small, tmp_path, labels)
-    found = predict_regressor(network, small.crops)
+    found = predict_regressor(network, small.crops, small.dataset.scheme)
     apart = interocular(labels, scheme)
-    mean_face = predict_regressor(train(small, tmp_path / "none", labels, replace(LONG, epochs=0)), small.crops)
+    mean_face = predict_regressor(
+        train(small, tmp_path / "none", labels, replace(LONG, epochs=0)), small.crops, small.dataset.scheme
+    )
     begun, error = (float(nme(distances(f.points, labels), apart).mean()) for f in (mean_face, found))
     offset = (found.points - small.dataset.points()).mean(axis=(0, 1))
     assert error < 4.0 < 0.3 * begun
@@ -59,7 +61,9 @@ def test_points_come_back_from_the_input_square_into_each_image(small):
     squares = small.crops.batch(np.arange(len(small.crops)))[:, :, inset:-inset, inset:-inset]
     points = torch.tensor([[3.25, 60.0], [31.5, 31.5]])
     done: list[int] = []
-    found = predict_regressor(Fixed(points, squares), small.crops, batch_size=4, advance=done.append)
+    found = predict_regressor(
+        Fixed(points, squares), small.crops, small.dataset.scheme, batch_size=4, advance=done.append
+    )
     expected = (points.double().numpy() + inset)[None].repeat(len(small.crops), axis=0)
     np.testing.assert_allclose(small.crops.to_crop(found.points), expected, atol=1e-5)
     assert done == [4, 4, 2]
@@ -88,7 +92,7 @@ def test_labels_that_are_missing_do_not_stop_it(small, tmp_path):
     labels[:, 5] = np.nan
     labels[2, 7:30] = np.nan
     network = train(small, tmp_path, labels, replace(LONG, epochs=2))
-    assert np.isfinite(predict_regressor(network, small.crops).points).all()
+    assert np.isfinite(predict_regressor(network, small.crops, small.dataset.scheme).points).all()
 
 
 def test_a_training_that_is_done_is_not_done_again_and_the_seed_counts(small, tmp_path):
@@ -107,7 +111,7 @@ def test_crops_of_another_size_are_refused(small, tmp_path):
             tmp_path, small.crops, small.dataset.points(), small.dataset.scheme, TRAINING, STILL, settings, 0
         )
     with pytest.raises(SemalignError, match="input_size is 96"):
-        predict_regressor(build_regressor(settings, 68, 0), small.crops)
+        predict_regressor(build_regressor(settings, 68, 0), small.crops, small.dataset.scheme)
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0.0}, {"curvature": -1.0}])

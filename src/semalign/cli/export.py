@@ -56,7 +56,7 @@ def export(
 
     from semalign.errors import SemalignError
     from semalign.export import export_onnx, quantize_onnx
-    from semalign.export.runtime import input_squares
+    from semalign.inference.onnx import input_squares
     from semalign.models import pretrained
     from semalign.models.checkpoint import save_model
 
@@ -110,12 +110,11 @@ def _comparison(model: Any, out: Path, crops: Any) -> str:
     """A sentence on how far the file's points are from the model's, in pixels of the input."""
     import numpy as np
 
-    from semalign.export import OnnxModel
-    from semalign.training.inference import detect
+    from semalign.inference import Landmarker, OnnxBackend
 
-    ours = detect(model, crops).points
+    ours = Landmarker(model).on_crops(crops).points
     scale = np.hypot(*crops.image_to_crop[:, :, 0].T)
-    distances = np.linalg.norm(OnnxModel(out).predict(crops).points - ours, axis=2) * scale[:, None]
+    distances = np.linalg.norm(Landmarker(OnnxBackend(out)).on_crops(crops).points - ours, axis=2) * scale[:, None]
     median, high, most = np.quantile(distances, [0.5, 0.95, 1.0])
     return (
         f"against the model on {len(crops)} faces, in pixels of the crop: median {median:.4f}, "

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+WIDEST = 4.0  # σ: a wider peak is told as this wide
 
 
 class Decoded(NamedTuple):
@@ -49,21 +51,71 @@ def decode_heatmaps(heatmaps: Float[Tensor, "b n h w"], sigma: float, iterations
     h, w = heatmaps.shape[-2:]
     values, flat = heatmaps.flatten(2).max(dim=-1)
     peak = torch.stack([flat % w, flat // w], dim=-1)
-    radius = max(1, round(3 * sigma))
+    patch, inside, steps = _around(heatmaps, peak, max(1, round(3 * sigma)))
+    offset = torch.zeros_like(peak, dtype=heatmaps.dtype)
+    for _ in range(iterations):
+        step = _newton_step(patch, inside, offset, steps, sigma)
+        offset = (offset + step.clamp(-1, 1)).clamp(-1.5, 1.5)
+    offset = torch.where(values[..., None] <= 0, 0.0, offset)
+    limit = torch.tensor([w, h], device=heatmaps.device)
+    points = (peak + offset).clamp(min=-0.5).minimum(limit - 0.5)
+    return Decoded(points, values.clamp(0, 1))
+
+
+def peak_spread(
+    heatmaps: Float[Tensor, "b n h w"], points: Float[Tensor, "b n 2"], sigma: float
+) -> Float[Tensor, "b n 2"]:
+    """How wide each heatmap's peak is along x and along y: the standard deviation, in heatmap pixels, of the Gaussian seen.
+
+    Through a Gaussian window of width σ a Gaussian of width s shows the variance s²σ²/(s² + σ²), from which s follows, also
+    of a peak wider than the window. Both are taken about the peak, and σ² itself is what a flat map would show there, so that
+    the border, which cuts a peak, changes little.
+
+    Args:
+        heatmaps: any float type; computed in float32 (float64 stays).
+        points: where the peaks are, as `decode_heatmaps` gives them.
+        sigma: σ of the Gaussians that the network was trained on, in heatmap pixels.
+
+    Returns:
+        At most `WIDEST` σ; that, too, for an empty map. A NaN in a map gives NaN.
+    """
+    heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
+    pixel = points.round().long()
+    patch, inside, steps = _around(heatmaps, pixel, max(1, round(3 * sigma)))
+    square = (steps - (points - pixel)[..., None]).square()  # of the distance from the peak
+    window = torch.exp(-square / (2 * sigma**2)) * inside
+    flat, seen = _mean(window, square), _mean(_profiles(patch, window), square)
+    variance = flat * seen / (flat - seen).clamp(min=1e-6 * sigma**2)
+    empty = patch.flatten(2).amax(-1, keepdim=True) <= 0
+    return torch.where(empty, WIDEST * sigma, variance.clamp(max=(WIDEST * sigma) ** 2).sqrt())
+
+
+def _mean(weights: Float[Tensor, "b n 2 k"], values: Float[Tensor, "b n 2 k"]) -> Float[Tensor, "b n 2"]:
+    """The mean of values under weights that need not sum to 1."""
+    return (weights * values).sum(-1) / weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _around(
+    heatmaps: Float[Tensor, "b n h w"], pixel: Int[Tensor, "b n 2"], radius: int
+) -> tuple[Float[Tensor, "b n k k"], Float[Tensor, "b n 2 k"], Float[Tensor, " k"]]:
+    """The maps around whole pixels (x, y), negative values as 0; which of the columns and rows lie inside; their steps."""
+    h, w = heatmaps.shape[-2:]
     steps = torch.arange(-radius, radius + 1, device=heatmaps.device)
     limit = torch.tensor([w, h], device=heatmaps.device)
-    pixels = peak[..., None] + steps  # (b, n, 2, k): columns, then rows
+    pixels = pixel[..., None] + steps  # (b, n, 2, k): columns, then rows
     inside = ((pixels >= 0) & (pixels < limit[:, None])).to(heatmaps.dtype)
     columns, rows = pixels.clamp(min=0).minimum(limit[:, None] - 1).unbind(2)
     index = rows[..., :, None] * w + columns[..., None, :]
     patch = heatmaps.flatten(2).gather(2, index.flatten(2)).view(index.shape).clamp(min=0)
-    offset = torch.zeros_like(peak, dtype=heatmaps.dtype)
-    for _ in range(iterations):
-        step = _newton_step(patch, inside, offset, steps.to(heatmaps.dtype), sigma)
-        offset = (offset + step.clamp(-1, 1)).clamp(-1.5, 1.5)
-    offset = torch.where(values[..., None] <= 0, 0.0, offset)
-    points = (peak + offset).clamp(min=-0.5).minimum(limit - 0.5)
-    return Decoded(points, values.clamp(0, 1))
+    return patch, inside, steps.to(heatmaps.dtype)
+
+
+def _profiles(patch: Float[Tensor, "b n k k"], window: Float[Tensor, "b n 2 k"]) -> Float[Tensor, "b n 2 k"]:
+    """What a patch shows through a separable window along its columns and along its rows, the other axis summed."""
+    columns, rows = window.unbind(2)
+    by_column = (patch * rows[..., :, None]).sum(dim=-2) * columns
+    by_row = (patch * columns[..., None, :]).sum(dim=-1) * rows
+    return torch.stack([by_column, by_row], dim=2)
 
 
 def _newton_step(
@@ -79,10 +131,7 @@ def _newton_step(
     2·(variance expected)/σ².
     """
     window = torch.exp(-((steps - offset[..., None]) ** 2) / (2 * sigma**2)) * inside
-    columns, rows = window.unbind(2)
-    by_column = (patch * rows[..., :, None]).sum(dim=-2) * columns
-    by_row = (patch * columns[..., None, :]).sum(dim=-1) * rows
-    seen, seen_variance = _moments(torch.stack([by_column, by_row], dim=2), steps)
+    seen, seen_variance = _moments(_profiles(patch, window), steps)
     expected, expected_variance = _moments(window.square(), steps)
     slope = (2 * expected_variance - seen_variance).maximum(expected_variance / 4)
     return (seen - expected) * sigma**2 / slope.clamp(min=1e-6)

@@ -9,23 +9,22 @@ Shape legend: b pictures, k faces, n landmarks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from semalign.data.crops import CropCache, box_sides, crop_maps, cut
+from semalign.data.crops import box_sides
 from semalign.data.images import read_image
 from semalign.detect.faces import CascadeFinder, FaceFinder
 from semalign.detect.result import Face
 from semalign.errors import SemalignError
-from semalign.export import OnnxModel, landmarks, open_model, refuse_views
+from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
+from semalign.inference.landmarker import open_model, torch_device
 from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import Predictions
 
 Image = str | Path | np.ndarray
 Boxes = Sequence[Sequence[float]] | np.ndarray
@@ -36,7 +35,7 @@ class DetectorSettings:
     """How a detector looks at faces."""
 
     looks: int = 2  # at each face; every one after the first at the box of the points before
-    views: int | None = None  # mean heatmap of so many views (semalign.training.views), 1 to 4; None = the model's own
+    views: int | None = None  # mean heatmap of so many views (semalign.inference.views), 1 to 4; None = the model's own
     least_score: float = 0.4  # a face found with less is none; boxes that are given are always kept
     most_overlap: float = 0.5  # of two found faces that share more of their union, the surer one stays
     batch_size: int = 32
@@ -47,7 +46,7 @@ class DetectorSettings:
 
 
 class Detector:
-    """Finds faces and their landmarks. Nothing in it changes by use: threads may share one.
+    """Finds faces and their landmarks: a face finder and a landmarker. Nothing in it changes by use: threads may share one.
 
     Args:
         model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.
@@ -57,20 +56,15 @@ class Detector:
 
     def __init__(
         self,
-        model: Model | OnnxModel,
+        model: Model | OnnxBackend,
         device: str | torch.device | None = None,
         finder: FaceFinder | None = None,
         settings: DetectorSettings | None = None,
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
-        refuse_views(model, self.settings.views)
-        self.model: Model | OnnxModel
-        if isinstance(model, OnnxModel):
-            self.device, self.model = _cpu(device), model
-        else:
-            self.device = _device(device)
-            self.model = replace(model, network=model.network.eval().to(self.device))
+        self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
+        self.landmarker = Landmarker(model, self.device, self.settings.views, self.settings.batch_size)
 
     @classmethod
     def from_pretrained(
@@ -92,7 +86,14 @@ class Detector:
     @property
     def scheme(self) -> LandmarkScheme:
         """What the landmarks are."""
-        return self.model.scheme
+        return self.landmarker.scheme
+
+    @property
+    def model(self) -> Model | OnnxBackend:
+        """What it was made with; a model's network lies on the detector's device."""
+        backend = self.landmarker.backend
+        assert isinstance(backend, TorchBackend | OnnxBackend)
+        return backend.model if isinstance(backend, TorchBackend) else backend
 
     def save(self, path: str | Path) -> None:
         """Write the model file, which `from_pretrained` reads again; atomic.
@@ -100,9 +101,10 @@ class Detector:
         Raises:
             SemalignError: the model is an exported one, which is a file already; or it cannot be written.
         """
-        if isinstance(self.model, OnnxModel):
+        model = self.model
+        if not isinstance(model, Model):
             raise SemalignError("an exported model is a file already; copy that.")
-        save_model(Path(path), self.model)
+        save_model(Path(path), model)
 
     def __call__(self, image: Image, boxes: Boxes | None = None) -> list[Face]:
         """The faces of one image.
@@ -152,32 +154,23 @@ class Detector:
         return sorted(kept, key=lambda face: -float(box_sides(np.array([face.box]))[0]))
 
     def _look(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray], looks: int) -> list[list[Face]]:
-        owners = np.repeat(np.arange(len(pictures)), [len(item) for item in boxes])
-        if not len(owners):
-            return [[] for _ in pictures]
-        current = np.concatenate(list(boxes))
-        seen = self._predict(pictures, owners, current)
+        seen = self.landmarker(pictures, boxes)
         for _ in range(looks - 1):
-            current = boxes_of_points(seen, current)
-            seen = self._predict(pictures, owners, current)
-        faces = [Face(p, c, self.scheme) for p, c in zip(seen.points, seen.confidence, strict=True)]
-        return [
-            [face for face, owner in zip(faces, owners, strict=True) if owner == row] for row in range(len(pictures))
-        ]
-
-    def _predict(self, pictures: Sequence[np.ndarray], owners: np.ndarray, boxes: np.ndarray) -> Predictions:
-        """Landmarks of the face in each box of its picture."""
-        settings, size = self.settings, self.model.input_size
-        own = self.model.views if isinstance(self.model, Model) else 1
-        views = own if settings.views is None else settings.views
-        crop = self.model.crop if views > 2 else replace(self.model.crop, margin=1.0)
-        maps, pixels = crop_maps(boxes, crop, size)
-        images = np.stack([cut(pictures[owner], matrix, pixels) for owner, matrix in zip(owners, maps, strict=True)])
-        cache = CropCache(tuple(map(str, range(len(boxes)))), images, maps, size)
-        return landmarks(self.model, cache, settings.batch_size, settings.views)
+            boxes = [boxes_of_points(found, before) for found, before in zip(seen, boxes, strict=True)]
+            seen = self.landmarker(pictures, boxes)
+        return [faces_of(found) for found in seen]
 
 
-def boxes_of_points(seen: Predictions, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
+def faces_of(found: Landmarks) -> list[Face]:
+    """Each face's landmarks on their own."""
+    spread = [None] * len(found) if found.spread is None else found.spread
+    return [
+        Face(points, confidence, found.scheme, spread=own)
+        for points, confidence, own in zip(found.points, found.confidence, spread, strict=True)
+    ]
+
+
+def boxes_of_points(seen: Landmarks, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
     """Boxes around the points seen, for the next look.
 
     Landmarks that are much less sure than the face's others (hidden ones, empty heatmaps) do not count, and where a box would
@@ -241,22 +234,3 @@ def as_boxes(boxes: Boxes) -> Float[np.ndarray, "k 4"]:
     if wrong.any():
         raise SemalignError(f"{array[wrong][0].tolist()} is no box; give x0 < x1 and y0 < y1 in pixels.")
     return array
-
-
-def _cpu(name: str | torch.device | None) -> torch.device:
-    """Where an exported model is computed."""
-    if name is not None and _device(name).type != "cpu":
-        raise SemalignError(f"an exported model is computed on the CPU, not on {str(name)!r}; leave the device out.")
-    return torch.device("cpu")
-
-
-def _device(name: str | torch.device | None) -> torch.device:
-    if name is None:
-        accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device(accelerator if accelerator is not None else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SemalignError(f"the device {str(name)!r} cannot be used here; give 'cpu', or leave it out.") from error
-    return device

@@ -24,19 +24,23 @@ class Face:
         confidence: height of each landmark's heatmap at its peak, 0 to 1; read-only.
         scheme: what the landmarks are.
         track: number of the face in a video, the same from frame to frame; None in a picture.
+        spread: standard deviation of each heatmap's peak along x and y, pixels of the image (`semalign.inference.Landmarks`);
+            None where the model gives no heatmaps; read-only.
     """
 
     points: Float[np.ndarray, "n 2"]
     confidence: Float[np.ndarray, " n"]
     scheme: LandmarkScheme
     track: int | None = None
+    spread: Float[np.ndarray, "n 2"] | None = None
 
     def __post_init__(self) -> None:
         """Keep the arrays from being changed."""
-        for name in ("points", "confidence"):
-            value = np.array(getattr(self, name), dtype=np.float64)
-            value.flags.writeable = False
-            object.__setattr__(self, name, value)
+        for name in ("points", "confidence", "spread"):
+            if getattr(self, name) is not None:
+                value = np.array(getattr(self, name), dtype=np.float64)
+                value.flags.writeable = False
+                object.__setattr__(self, name, value)
 
     @property
     def score(self) -> float:

@@ -20,14 +20,11 @@ import numpy as np
 import torch
 
 from semalign.errors import SemalignError
-from semalign.export.landmarker import PIXELS, Landmarker, Pixels
+from semalign.export.graph import LandmarkGraph
 from semalign.files import atomic_path
+from semalign.inference.onnx import FORMAT, INPUT, INSTALL, KEY, OUTPUTS, PIXELS, Pixels, parse_description
 from semalign.models.checkpoint import Model
 
-FORMAT = 1
-KEY = "semalign"
-INPUT, OUTPUTS = "images", ("points", "confidence")
-INSTALL = "install it with: pip install 'semalign[onnx]'"
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
 
 
@@ -42,7 +39,7 @@ def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8") -> Non
     """
     if pixels not in PIXELS:
         raise SemalignError(f"crops cannot be of {pixels!r} pixels; choose one of {', '.join(PIXELS)}.")
-    graph = _trace(Landmarker(model, pixels))
+    graph = _trace(LandmarkGraph(model, pixels))
     _tidy(graph)
     _describe(graph, _description(model, pixels))
     _write(path, graph)
@@ -93,22 +90,6 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return parse_description(path, {item.key: item.value for item in graph.metadata_props})
 
 
-def parse_description(path: str | Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """Our JSON object out of an ONNX file's metadata.
-
-    Raises:
-        SemalignError: there is none, or one of another format.
-    """
-    if KEY not in metadata:
-        raise SemalignError(f"{path}: is not a Semalign model; use a file that 'semalign export' wrote.")
-    description: dict[str, Any] = json.loads(metadata[KEY])
-    if description.get("format") != FORMAT:
-        raise SemalignError(
-            f"{path}: is an ONNX file of format {description.get('format')}; this version reads format {FORMAT}."
-        )
-    return description
-
-
 def _onnx() -> Any:
     try:
         import onnx
@@ -130,7 +111,7 @@ def _description(model: Model, pixels: Pixels) -> dict[str, Any]:
     }
 
 
-def _trace(landmarker: Landmarker) -> Any:
+def _trace(module: LandmarkGraph) -> Any:
     """The module as an ONNX graph (onnx.ModelProto)."""
     _onnx()
     try:
@@ -139,8 +120,8 @@ def _trace(landmarker: Landmarker) -> Any:
         raise SemalignError(f"exporting to ONNX needs the package onnxscript; {INSTALL}.") from error
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            landmarker,
-            (landmarker.example(),),
+            module,
+            (module.example(),),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
             dynamic_shapes=({0: torch.export.Dim("b")},),

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import UInt8
 
 from semalign.data.crops import CropSettings, crop_maps, cut
-from semalign.export.landmarker import Landmarker
+from semalign.export.graph import LandmarkGraph
 from semalign.export.onnx import export_onnx, quantize_onnx
-from semalign.export.runtime import OnnxModel
+from semalign.inference.onnx import OnnxBackend
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import PRESETS, HourglassSettings, build_hourglass, count_parameters
 from semalign.schemes import load_scheme
@@ -101,19 +101,19 @@ def contestants(
         SemalignError: a runtime that is not installed.
     """
     for index, (name, model) in enumerate(models.items()):
-        landmarker = Landmarker(model)
-        crops = synthetic_crops(landmarker.input_size, CALIBRATION)
+        graph = LandmarkGraph(model)
+        crops = synthetic_crops(graph.input_size, CALIBRATION)
         plain, int8 = folder / f"{index}.onnx", folder / f"{index}-int8.onnx"
         if set(runtimes) - {"PyTorch"}:
             export_onnx(plain, model)
         for runtime in runtimes:
             if runtime == "PyTorch":
-                run: Callable[[np.ndarray], object] = _in_pytorch(landmarker)
+                run: Callable[[np.ndarray], object] = _in_pytorch(graph)
             elif runtime == "onnxruntime":
-                run = OnnxModel(plain, settings.threads)
+                run = OnnxBackend(plain, settings.threads)
             else:
                 quantize_onnx(int8, plain, crops)
-                run = OnnxModel(int8, settings.threads)
+                run = OnnxBackend(int8, settings.threads)
             yield Contestant(name, runtime, count_parameters(model.network), crops[:1], run)
 
 
@@ -161,10 +161,10 @@ def _timing(contestant: Contestant, seconds: Sequence[float]) -> Timing:
     )
 
 
-def _in_pytorch(landmarker: Landmarker) -> Callable[[np.ndarray], object]:
+def _in_pytorch(graph: LandmarkGraph) -> Callable[[np.ndarray], object]:
     def run(crop: np.ndarray) -> object:
         with torch.inference_mode():
-            decoded = landmarker(torch.from_numpy(crop))
+            decoded = graph(torch.from_numpy(crop))
             return decoded.points.numpy(), decoded.confidence.numpy()
 
     return run

@@ -37,7 +37,7 @@ class Model:
     Attributes:
         sigma: of the Gaussians that the network was trained on, in pixels of its heatmaps.
         dialect: what its predictions differ from the annotations as a function of the shape; None = not known.
-        views: looks at a crop whose mean heatmap is decoded, 1 to 4 (`semalign.training.views`).
+        views: looks at a crop whose mean heatmap is decoded, 1 to 4 (`semalign.inference.views`).
         about: where it comes from (recipe, data, seed, versions), JSON values only.
     """
 

@@ -24,8 +24,9 @@ from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation import compare_predictions, evaluate_predictions
-from semalign.export import OnnxModel, landmarks, open_model
 from semalign.files import read_json, write_json
+from semalign.inference import Landmarker
+from semalign.inference.landmarker import open_model
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
 from semalign.pipeline.folder import claim, same_origin
@@ -43,7 +44,6 @@ from semalign.pipeline.summary import (
 )
 from semalign.report import write_report
 from semalign.training.alternation import search_dataset
-from semalign.training.inference import detect
 from semalign.training.trainer import make_accelerator
 
 SUMMARY = "summary.json"
@@ -260,8 +260,8 @@ def evaluate_model(
         SemalignError: models or data that cannot be read, no faces in the split, models of different landmark schemes.
     """
     progress = progress or SilentProgress()
-    loaded = open_model(model)
-    other = None if against is None else open_model(against)
+    loaded = _landmarker(model)
+    other = None if against is None else _landmarker(against)
     if other is not None and other.scheme != loaded.scheme:
         raise SemalignError(
             f"{against}: finds the landmarks {other.scheme.name!r}, {model} finds {loaded.scheme.name!r}; "
@@ -299,15 +299,20 @@ def evaluate_model(
 
 
 def _detected(
-    model: Model | OnnxModel, dataset: Dataset, keep_going: bool, progress: Progress, title: str
+    landmarker: Landmarker, dataset: Dataset, keep_going: bool, progress: Progress, title: str
 ) -> tuple[Dataset, np.ndarray]:
     """The faces that could be read, and a model's landmarks on them in the image frame."""
     with _scratch() as folder:
-        faces = cache_crops(dataset, model.crop, model.input_size, folder, keep_going, progress, "crops")
-        if isinstance(model, Model):
-            model.network.to(make_accelerator().device)
+        backend = landmarker.backend
+        faces = cache_crops(dataset, backend.crop, backend.input_size, folder, keep_going, progress, "crops")
         with progress.stage(title, len(faces.dataset)) as advance:
-            return faces.dataset, landmarks(model, faces.crops, advance=advance).points
+            return faces.dataset, landmarker.on_crops(faces.crops, advance).points
+
+
+def _landmarker(model: str | Path) -> Landmarker:
+    """On the device of this run, where the model may be computed there."""
+    loaded = open_model(model)
+    return Landmarker(loaded, make_accelerator().device if isinstance(loaded, Model) else None)
 
 
 def _reference(faces: Dataset, labels: Path | None) -> tuple[dict[str, np.ndarray] | None, str]:
@@ -333,7 +338,7 @@ def _detector_figures(start: Model, models: list[tuple[Model, Model]], test: Fac
     errors: dict[str, list[dict[str, float]]] = {"start": [], "baseline": [], "aligned": []}
     pairs = [pair for baseline, aligned in models for pair in (("baseline", baseline), ("aligned", aligned))]
     for name, model in [("start", start), *pairs]:
-        found = detect(model, test.crops)
+        found = Landmarker(model).on_crops(test.crops)
         errors[name].append(quick_nme(found.points, test.reference, model.scheme))
         if name not in full:
             full[name] = evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth)

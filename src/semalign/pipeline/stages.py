@@ -17,6 +17,7 @@ from semalign.data.crops import CropCache
 from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
+from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.pipeline.prepare import Faces
@@ -25,7 +26,6 @@ from semalign.pipeline.recipe import Recipe
 from semalign.schemes import LandmarkScheme
 from semalign.training.alternation import Alternation
 from semalign.training.distillation import DistillationTask
-from semalign.training.inference import predict
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import Task, heatmap_task
 from semalign.training.trainer import Record, Trainer, make_accelerator
@@ -258,8 +258,8 @@ class Stages:
 
     def _predictions(self, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
         """The bare network's landmarks (b, n, 2), with the looks of the detector."""
-        views, flip = self.recipe.readout.views, self.scheme.flip_index
-        return predict(network, crops, self.sigma, precision=precision, views=views, flip_index=flip).points
+        views = self.recipe.readout.views
+        return predict(network, crops, self.sigma, self.scheme, precision=precision, views=views).points
 
     def _dialect(self, predicted: np.ndarray, labels: np.ndarray) -> Dialect | KernelDialect | None:
         """What predictions for the training faces differ from their labels systematically."""
@@ -280,7 +280,7 @@ class Stages:
             return None
 
         def after_epoch(epoch: int) -> Record:
-            found = predict(trainer.network, test.crops, self.sigma, precision=trainer.training.precision)
+            found = predict(trainer.network, test.crops, self.sigma, self.scheme, precision=trainer.training.precision)
             return {"stage": title} | quick_nme(found.points, test.reference, self.scheme)
 
         return after_epoch

@@ -19,11 +19,12 @@ from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.evaluation import label_error
 from semalign.files import atomic_path
+from semalign.inference import Landmarker
+from semalign.inference.heatmaps import heatmaps_of
 from semalign.models.checkpoint import Model
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.recipe import Recipe
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import detect, heatmaps_of
 
 LIBRARIES = ("semalign", "torch", "numpy", "opencv-python-headless", "accelerate")
 SHOWN = 8  # faces of the report
@@ -102,7 +103,7 @@ def write_predictions(folder: Path, model: Model, faces: Faces, provenance: Mapp
     """The model's own landmarks on some faces, written like a label version: folder/0000.parquet."""
     store = LabelStore(folder)
     if not store.versions():
-        found = detect(model, faces.crops)
+        found = Landmarker(model).on_crops(faces.crops)
         store.append(
             faces.dataset.ids(), found.points, iteration=0, provenance=provenance, confidence=found.confidence, index=0
         )

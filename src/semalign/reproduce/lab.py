@@ -34,6 +34,7 @@ from semalign.core.shape_model import ShapeModel
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, write_json
+from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, load_ghcu
 from semalign.models.regressor import Regressor, RegressorModel, load_regressor, save_regressor
@@ -46,7 +47,6 @@ from semalign.reproduce.outcome import Outcome
 from semalign.reproduce.protocols import NAMES, Protocol, make_protocol
 from semalign.reproduce.sizes import Size
 from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
-from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 from semalign.training.normalisation import righted, rotations_of, train_rotation
 from semalign.training.regression import predict_regressor, train_regressor
 from semalign.training.trainer import LOG, Record, Trainer, make_accelerator
@@ -176,7 +176,8 @@ class Lab:
         """(b, n, 2): the landmarks that the roughly converged network finds on its training faces, image frame."""
         model, crops = self.start(name), self.protocol(name).train.crops
         return self._kept(
-            self.start_folder(name) / "train.npz", lambda: predict(model.network, crops, model.sigma).points
+            self.start_folder(name) / "train.npz",
+            lambda: predict(model.network, crops, model.sigma, model.scheme).points,
         )
 
     def detected(self, detector: Detector) -> Outcome:
@@ -184,7 +185,10 @@ class Lab:
         model = self.model(detector)
         crops = self._faces(detector).test.crops
         return self._outcome(
-            detector, "detected", lambda: predict(model.network, crops, model.sigma).points, self.describe(detector)
+            detector,
+            "detected",
+            lambda: predict(model.network, crops, model.sigma, model.scheme).points,
+            self.describe(detector),
         )
 
     def corrected(self, detector: Detector, use: Use = "alone") -> Outcome:
@@ -229,7 +233,9 @@ class Lab:
         return self._outcome(
             detector,
             "regressed",
-            lambda: predict_regressor(self._regressor(detector), crops).points,
+            lambda: (
+                predict_regressor(self._regressor(detector), crops, self._faces(detector).train.dataset.scheme).points
+            ),
             f"Reg on {labels}",
         )
 
@@ -406,7 +412,7 @@ class _WatchedStages(Stages):
         def after_epoch(epoch: int) -> Record:
             path = trainer.folder / CHECKPOINTS
             before = np.load(path)["points"][:epoch] if epoch else np.empty((0, len(crops), self.scheme.count, 2))
-            found = predict(trainer.network, crops, self.sigma).points
+            found = predict(trainer.network, crops, self.sigma, self.scheme).points
             _write_points(path, np.concatenate([before, found[None]]))
             return measured(epoch) if measured else {}
 

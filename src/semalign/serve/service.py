@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
-from semalign.core.affine import invert, rescaling, transform_points
-from semalign.data.crops import crop_maps, cut
 from semalign.errors import SemalignError
+from semalign.inference import Landmarker
 from semalign.models.checkpoint import Model
 from semalign.serve.picture import decode_picture
 
@@ -104,29 +102,17 @@ class Service:
         corners = np.array(box, dtype=np.float64)
         if corners.shape != (4,) or not np.isfinite(corners).all() or np.abs(corners).max() > 1e6:
             raise SemalignError("the box is not x0, y0, x1, y1 in pixels; give four numbers.")
-        settings = self.model.network.settings
-        maps, size = crop_maps(corners[None], replace(self.model.crop, margin=1.0), settings.input_size)
-        heatmap = self._heatmap(cut(image, maps[0], size), landmark)
-        ends = torch.tensor([[[-0.5, -0.5], [settings.heatmap_size - 0.5] * 2]], dtype=torch.float64)
-        on_crop = transform_points(ends, rescaling(settings.heatmap_size, size))
-        low, high = transform_points(on_crop, invert(torch.from_numpy(maps)))[0].tolist()
+        maps, to_image = Landmarker(self.model).heatmaps(image, corners)
+        size, heatmap = maps.shape[-1], maps[landmark]
+        low, high = (to_image[:, :2] @ [edge, edge] + to_image[:, 2] for edge in (-0.5, size - 0.5))
         return {
-            "size": settings.heatmap_size,
+            "size": size,
             "values": base64.b64encode((heatmap.clip(0, 1) * 255).round().astype(np.uint8).tobytes()).decode(),
             "peak": float(heatmap.max()),
-            "x": low[0],
-            "y": low[1],
-            "side": high[0] - low[0],
+            "x": float(low[0]),
+            "y": float(low[1]),
+            "side": float(high[0] - low[0]),
         }
-
-    def _heatmap(self, crop: np.ndarray, landmark: int) -> np.ndarray:
-        network = self.model.network
-        device = next(network.parameters()).device
-        with torch.inference_mode():
-            pixels = torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float().div(255.0)
-            heatmaps = network(pixels.contiguous(memory_format=torch.channels_last))[-1]
-        result: np.ndarray = heatmaps[0, landmark].float().cpu().numpy()
-        return result
 
 
 def _extent(points: np.ndarray) -> float:

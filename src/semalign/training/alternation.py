@@ -20,9 +20,9 @@ from semalign.core.systematic import systematic_offsets
 from semalign.data.crops import CropCache, box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
+from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.hourglass import StackedHourglass
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 from semalign.training.settings import AlternationSettings
 
 
@@ -68,9 +68,7 @@ def search_dataset(
     size = network.settings.heatmap_size
     offsets = np.zeros_like(observations)
     if settings.modes >= 0:
-        predicted = predict(
-            network, crops, sigma, precision=precision, views=settings.views, flip_index=scheme.flip_index
-        )
+        predicted = predict(network, crops, sigma, scheme, precision=precision, views=settings.views)
         annotations = observations if annotations is None else annotations
         offsets = systematic_offsets(predicted.points, annotations, settings.modes)
     parts: list[tuple[np.ndarray, ...]] = []

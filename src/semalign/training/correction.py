@@ -36,6 +36,8 @@ from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings, augmented_points, draw_augmentation, moved_pictures
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
+from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of
+from semalign.inference.landmarks import Landmarks
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import (
     Ghcu,
@@ -49,7 +51,6 @@ from semalign.models.ghcu import (
     to_square,
 )
 from semalign.models.hourglass import StackedHourglass
-from semalign.training.inference import Predictions, heatmap_to_image, heatmaps_of
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import make_accelerator, train_on
@@ -325,7 +326,7 @@ def predict_corrected(
     precision: str = "fp32",
     views: int = 1,
     advance: Callable[[int], None] | None = None,
-) -> Predictions:
+) -> Landmarks:
     """The corrected landmarks on every crop, and the heights of the heatmaps' peaks; views as for `heatmaps_of`.
 
     Raises:
@@ -342,7 +343,7 @@ def predict_corrected(
         confidence.append(corrected.confidence.cpu().numpy())
         if advance is not None:
             advance(len(rows))
-    return Predictions(np.concatenate(points), np.concatenate(confidence).astype(np.float64))
+    return Landmarks(np.concatenate(points), np.concatenate(confidence).astype(np.float64), base.scheme)
 
 
 def _refuse_misfit(base: Model, ghcu: Ghcu) -> None:

@@ -21,9 +21,9 @@ from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
+from semalign.inference.landmarks import Landmarks
 from semalign.models.regressor import Regressor, RegressorSettings, build_regressor
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import Predictions
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import train_on
@@ -107,15 +107,17 @@ def train_regressor(
 def predict_regressor(
     network: Regressor,
     crops: CropCache,
+    scheme: LandmarkScheme,
     batch_size: int = 32,
     precision: str = "fp32",
     advance: Callable[[int], None] | None = None,
-) -> Predictions:
+) -> Landmarks:
     """The network's landmarks on every plain crop, in the image frames; the confidence is NaN, as a regressor has none.
 
     Args:
         network: put into evaluation mode.
         crops: of the network's input size.
+        scheme: what the landmarks are.
         batch_size: of one pass.
         precision: of the network, 'bf16' or 'fp32'.
         advance: told how many images are done.
@@ -136,7 +138,7 @@ def predict_regressor(
         if advance is not None:
             advance(len(rows))
     points = np.concatenate(parts)
-    return Predictions(points, np.full(points.shape[:2], np.nan))
+    return Landmarks(points, np.full(points.shape[:2], np.nan), scheme)
 
 
 def plain_inputs(crops: CropCache, rows: np.ndarray, device: torch.device) -> Float[Tensor, "b 3 s s"]:

@@ -6,7 +6,6 @@ Shape legend: b images, n landmarks, s side of the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,15 +16,14 @@ from semalign.core.heatmaps import Decoded, decode_heatmaps
 from semalign.core.kernel_dialect import KernelDialect
 from semalign.core.systematic import Dialect
 from semalign.errors import SemalignError
+from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import HeatmapHead, StackedHourglass
 
-Pixels = Literal["uint8", "float32"]
-PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
-class Landmarker(nn.Module):
+class LandmarkGraph(nn.Module):
     """RGB crops to sub-pixel points and confidences.
 
     Args:
@@ -56,7 +54,7 @@ class Landmarker(nn.Module):
         return Decoded(self.correct((decoded.points + 0.5) * scale - 0.5), decoded.confidence)
 
     def _heatmaps(self, images: Tensor) -> Tensor:
-        """As `semalign.training.views.mean_heatmaps`, where mirroring is exact."""
+        """As `semalign.inference.views.mean_heatmaps`, where mirroring is exact."""
         if self.both is None:
             return self.network(images)[-1]
         _, features = self.network.last_features(torch.cat([images, images.flip(-1)]))

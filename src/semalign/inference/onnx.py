@@ -5,9 +5,11 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -16,12 +18,15 @@ from jaxtyping import Float, UInt8
 from semalign.core.affine import compose, invert, transform_points
 from semalign.data.crops import CropCache, CropSettings
 from semalign.errors import SemalignError
-from semalign.export.landmarker import Pixels
-from semalign.export.onnx import INPUT, INSTALL, OUTPUTS, parse_description
-from semalign.models import pretrained
-from semalign.models.checkpoint import Model
+from semalign.inference.landmarks import Landmarks
 from semalign.schemes import LandmarkScheme
-from semalign.training.inference import Predictions, detect
+
+FORMAT = 1
+KEY = "semalign"
+INPUT, OUTPUTS = "images", ("points", "confidence")
+INSTALL = "install it with: pip install 'semalign[onnx]'"
+Pixels = Literal["uint8", "float32"]
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 
 
 class CropPoints(NamedTuple):
@@ -31,12 +36,13 @@ class CropPoints(NamedTuple):
     confidence: Float[np.ndarray, "b n"]
 
 
-class OnnxModel:
+class OnnxBackend:
     """A model file that `semalign export` wrote, ready to use on the CPU; calls from several threads are safe.
 
     Args:
         path: the file.
         threads: of one call; None is one per core.
+        batch_size: crops at a time, in `predict`.
 
     Attributes:
         scheme: the landmarks.
@@ -50,11 +56,12 @@ class OnnxModel:
         SemalignError: onnxruntime is not installed; no such file, no ONNX file, or none of ours.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, batch_size: int = 32) -> None:
         self._session = _session(Path(path), threads)
         description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
+        self.batch_size = batch_size
         self.scheme = LandmarkScheme.from_dict(description["scheme"])
-        self.crop = CropSettings(**description["crop"])
+        self.crop = replace(CropSettings(**description["crop"]), margin=1.0)
         self.sigma: float = description["sigma"]
         self.input_size: int = description["input"]["size"]
         self.pixels: Pixels = description["input"]["pixels"]
@@ -74,50 +81,34 @@ class OnnxModel:
             )
         return CropPoints(*self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)}))
 
-    def predict(
-        self, crops: CropCache, batch_size: int = 32, advance: Callable[[int], None] | None = None
-    ) -> Predictions:
-        """The landmarks on every crop in the image frames, as `semalign.training.inference.detect` gives them."""
+    def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
+        """The landmarks on every crop, in the image frames; `advance` is told how many more are done."""
         parts = []
-        for start in range(0, len(crops), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(crops)))
+        for start in range(0, len(crops), self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, len(crops)))
             parts.append(self(input_squares(crops, rows, self.pixels)))
             if advance is not None:
                 advance(len(rows))
         points = torch.from_numpy(np.concatenate([part.points for part in parts]).astype(np.float64))
         to_input = compose(crops.crop_to_input[None], torch.from_numpy(crops.image_to_crop))
         confidence = np.concatenate([part.confidence for part in parts]).astype(np.float64)
-        return Predictions(transform_points(points, invert(to_input)).numpy(), confidence)
+        return Landmarks(transform_points(points, invert(to_input)).numpy(), confidence, self.scheme)
 
 
-def open_model(name_or_path: str | Path) -> Model | OnnxModel:
-    """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
-    path = pretrained.resolve(name_or_path)
-    return OnnxModel(path) if path.suffix == pretrained.EXPORTED else pretrained.load(name_or_path)
-
-
-def landmarks(
-    model: Model | OnnxModel,
-    crops: CropCache,
-    batch_size: int = 32,
-    views: int | None = None,
-    advance: Callable[[int], None] | None = None,
-) -> Predictions:
-    """What either kind of model finds on every crop, in the image frames; views as for `semalign.training.inference.detect`.
+def parse_description(path: str | Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Our JSON object out of an ONNX file's metadata.
 
     Raises:
-        SemalignError: views for an exported model, whose graph has its own.
+        SemalignError: there is none, or one of another format.
     """
-    refuse_views(model, views)
-    if isinstance(model, OnnxModel):
-        return model.predict(crops, batch_size, advance)
-    return detect(model, crops, batch_size, views=views, advance=advance)
-
-
-def refuse_views(model: Model | OnnxModel, views: int | None) -> None:
-    """Raises a SemalignError where views are wanted of an exported model."""
-    if isinstance(model, OnnxModel) and views is not None:
-        raise SemalignError("an exported model has its views in its graph; leave them out, or use the model file.")
+    if KEY not in metadata:
+        raise SemalignError(f"{path}: is not a Semalign model; use a file that 'semalign export' wrote.")
+    description: dict[str, Any] = json.loads(metadata[KEY])
+    if description.get("format") != FORMAT:
+        raise SemalignError(
+            f"{path}: is an ONNX file of format {description.get('format')}; this version reads format {FORMAT}."
+        )
+    return description
 
 
 def input_squares(

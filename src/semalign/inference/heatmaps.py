@@ -6,7 +6,6 @@ Shape legend: b images, n landmarks, h w heatmap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,18 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling, transform_points
-from semalign.core.heatmaps import decode_heatmaps
+from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.data.crops import CropCache
-from semalign.models.checkpoint import Model
+from semalign.inference.landmarks import Landmarks
+from semalign.inference.views import mean_heatmaps
 from semalign.models.hourglass import StackedHourglass
-from semalign.training.views import mean_heatmaps
-
-
-class Predictions(NamedTuple):
-    """Points of the image frames (float64) and the heatmaps' peaks."""
-
-    points: np.ndarray  # (b, n, 2)
-    confidence: np.ndarray  # (b, n)
+from semalign.schemes import LandmarkScheme
 
 
 def heatmaps_of(
@@ -38,7 +31,7 @@ def heatmaps_of(
 ) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"]]]:
     """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch.
 
-    With more than one of the `views` of `semalign.training.views`, their mean; mirrored ones need the scheme's flip index.
+    With more than one of the `views` of `semalign.inference.views`, their mean; mirrored ones need the scheme's flip index.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -62,36 +55,23 @@ def predict(
     network: StackedHourglass,
     crops: CropCache,
     sigma: float,
+    scheme: LandmarkScheme,
     batch_size: int = 32,
     precision: str = "fp32",
     views: int = 1,
-    flip_index: tuple[int, ...] = (),
     advance: Callable[[int], None] | None = None,
-) -> Predictions:
-    """The network's landmarks on every crop; views as for `heatmaps_of`."""
-    points, confidence = [], []
-    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, views, flip_index):
+) -> Landmarks:
+    """The network's landmarks on every crop; views as for `heatmaps_of`, `advance` is told how many more are done."""
+    points, confidence, spread = [], [], []
+    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, views, scheme.flip_index):
         decoded = decode_heatmaps(heatmaps, sigma)
         to_image = heatmap_to_image(network, crops, rows)
         points.append(transform_points(decoded.points.cpu().double(), to_image).numpy())
         confidence.append(decoded.confidence.cpu().numpy())
+        side = to_image[:, 0, :2].norm(dim=1)[:, None, None]  # of a heatmap's pixel, in pixels of the image
+        spread.append((peak_spread(heatmaps, decoded.points, sigma).cpu().double() * side).numpy())
         if advance is not None:
             advance(len(rows))
-    return Predictions(np.concatenate(points), np.concatenate(confidence).astype(np.float64))
-
-
-def detect(
-    model: Model,
-    crops: CropCache,
-    batch_size: int = 32,
-    precision: str = "fp32",
-    views: int | None = None,
-    advance: Callable[[int], None] | None = None,
-) -> Predictions:
-    """A model's landmarks on every crop: the network's, without what is systematic in them where the model knows it.
-
-    Views are the model's own unless they are given.
-    """
-    flip, looks = model.scheme.flip_index, model.views if views is None else views
-    found = predict(model.network, crops, model.sigma, batch_size, precision, looks, flip, advance)
-    return found if model.dialect is None else found._replace(points=model.dialect.corrected(found.points))
+    return Landmarks(
+        np.concatenate(points), np.concatenate(confidence).astype(np.float64), scheme, np.concatenate(spread)
+    )

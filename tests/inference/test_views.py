@@ -7,9 +7,9 @@ import torch
 from worlds import NETWORK
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
+from semalign.inference.views import VIEWS, mean_heatmaps
 from semalign.models.hourglass import StackedHourglass
 from semalign.training.settings import AlternationSettings
-from semalign.training.views import VIEWS, mean_heatmaps
 
 SIZE, CROP = 64, 96
 INSET = (CROP - SIZE) / 2

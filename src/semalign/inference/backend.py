@@ -1,0 +1,95 @@
+"""What computes landmarks on crops: the protocol, and PyTorch's side of it.
+
+Shape legend: b images, n landmarks, h w heatmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from semalign.data.crops import CropCache, CropSettings
+from semalign.inference.heatmaps import predict
+from semalign.inference.landmarks import Landmarks
+from semalign.models.checkpoint import Model
+from semalign.schemes import LandmarkScheme
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A model in a runtime. Nothing in it changes by use: threads may share one."""
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """What the landmarks are."""
+
+    @property
+    def crop(self) -> CropSettings:
+        """Which square of an image it sees; a crop needs no larger margin than this one's."""
+
+    @property
+    def input_size(self) -> int:
+        """Side of that square, in pixels of the input."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Where the model comes from."""
+
+    def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
+        """The landmarks on every crop, in the image frames; `advance` is told how many more are done."""
+
+
+class TorchBackend:
+    """A model computed by PyTorch.
+
+    Args:
+        model: the network and what it needs.
+        device: where to; None leaves the network where it is.
+        views: mean heatmap of so many views (`semalign.inference.views`), 1 to 4; None = the model's own.
+        batch_size: crops at a time.
+        precision: of the network, 'fp32' or 'bf16'.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device | None = None,
+        views: int | None = None,
+        batch_size: int = 32,
+        precision: str = "fp32",
+    ) -> None:
+        network = model.network.eval()
+        self.model = model if device is None else replace(model, network=network.to(device))
+        self.views = model.views if views is None else views
+        self.batch_size, self.precision = batch_size, precision
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """What the landmarks are."""
+        return self.model.scheme
+
+    @property
+    def crop(self) -> CropSettings:
+        """The model's square; turned and shifted views need its margin, the plain and the mirrored one need none."""
+        return self.model.crop if self.views > 2 else replace(self.model.crop, margin=1.0)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square, in pixels of the input."""
+        return self.model.input_size
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Where the model comes from."""
+        return self.model.about
+
+    def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
+        """The network's landmarks, without what is systematic in them where the model knows it."""
+        model = self.model
+        found = predict(
+            model.network, crops, model.sigma, model.scheme, self.batch_size, self.precision, self.views, advance
+        )
+        return found if model.dialect is None else replace(found, points=model.dialect.corrected(found.points))

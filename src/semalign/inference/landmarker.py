@@ -1,0 +1,150 @@
+"""The landmarker: pictures and boxes of faces in, landmarks out. Everything that looks at faces goes through it.
+
+Shape legend: k faces of a picture, n landmarks, h w heatmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from semalign.data.crops import CropCache, crop_maps, cut
+from semalign.errors import SemalignError
+from semalign.inference.backend import Backend, TorchBackend
+from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of
+from semalign.inference.landmarks import Landmarks
+from semalign.inference.onnx import OnnxBackend
+from semalign.models import pretrained
+from semalign.models.checkpoint import Model
+from semalign.schemes import LandmarkScheme
+
+
+class Landmarker:
+    """Finds the landmarks of faces whose boxes are known. Nothing in it changes by use: threads may share one.
+
+    Args:
+        model: a model, computed by PyTorch, or any backend.
+        device: such as "cpu" or "cuda:0"; None leaves the network where it is.
+        views: mean heatmap of so many views (`semalign.inference.views`), 1 to 4; None = the model's own.
+        batch_size: crops at a time.
+
+    Raises:
+        SemalignError: a device that cannot be used; views, or a device but the CPU, for an exported model.
+    """
+
+    def __init__(
+        self,
+        model: Model | Backend,
+        device: str | torch.device | None = None,
+        views: int | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        self.backend: Backend
+        if isinstance(model, Model):
+            self.backend = TorchBackend(model, None if device is None else torch_device(device), views, batch_size)
+            return
+        if views is not None:
+            raise SemalignError("an exported model has its views in its graph; leave them out, or use the model file.")
+        if device is not None and torch_device(device).type != "cpu":
+            raise SemalignError(
+                f"an exported model is computed on the CPU, not on {str(device)!r}; leave the device out."
+            )
+        self.backend = model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        device: str | torch.device | None = None,
+        views: int | None = None,
+        batch_size: int = 32,
+    ) -> Landmarker:
+        """With a shipped model by its name, a model file, or a file that `semalign export` wrote (.onnx).
+
+        Raises:
+            SemalignError: an unknown name, a file that is no model, and as above.
+        """
+        return cls(open_model(name_or_path), device, views, batch_size)
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """What the landmarks are."""
+        return self.backend.scheme
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Where the model comes from."""
+        return self.backend.about
+
+    def __call__(
+        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Float[np.ndarray, "_ 4"]]
+    ) -> list[Landmarks]:
+        """The landmarks of the face in each box of each picture, all of them in common batches.
+
+        Args:
+            pictures: RGB.
+            boxes: (k, 4) x0, y0, x1, y1 for each picture, about those of the landmarks, in its pixels.
+
+        Returns:
+            For each picture the landmarks of its k faces, in their order.
+        """
+        counts = [len(own) for own in boxes]
+        found = self.on_crops(self._crops(pictures, boxes)) if sum(counts) else self._none()
+        return [found.take(np.arange(first, last)) for first, last in pairwise([0, *np.cumsum(counts).tolist()])]
+
+    def on_crops(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
+        """The landmarks on every crop of a data set, in the image frames; `advance` is told how many more are done."""
+        return self.backend.predict(crops, advance)
+
+    def heatmaps(
+        self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float[np.ndarray, " 4"]
+    ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "2 3"]]:
+        """The heatmaps of the face in a box, from the plain crop alone, and heatmap_to_image.
+
+        Raises:
+            SemalignError: an exported model, whose graph ends in points.
+        """
+        if not isinstance(self.backend, TorchBackend):
+            raise SemalignError("an exported model gives points and no heatmaps; use the model file.")
+        crops, network = self._crops([picture], [box[None]]), self.backend.model.network
+        (rows, maps), *_ = heatmaps_of(network, crops)
+        return maps[0].cpu().numpy(), heatmap_to_image(network, crops, rows)[0].numpy()
+
+    def _crops(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> CropCache:
+        maps, size = crop_maps(np.concatenate(list(boxes)), self.backend.crop, self.backend.input_size)
+        owners = [picture for picture, own in zip(pictures, boxes, strict=True) for _ in own]
+        images = np.stack([cut(picture, matrix, size) for picture, matrix in zip(owners, maps, strict=True)])
+        return CropCache(tuple(map(str, range(len(maps)))), images, maps, self.backend.input_size)
+
+    def _none(self) -> Landmarks:
+        count = self.scheme.count
+        return Landmarks(np.empty((0, count, 2)), np.empty((0, count)), self.scheme)
+
+
+def open_model(name_or_path: str | Path) -> Model | OnnxBackend:
+    """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
+    path = pretrained.resolve(name_or_path)
+    return OnnxBackend(path) if path.suffix == pretrained.EXPORTED else pretrained.load(name_or_path)
+
+
+def torch_device(name: str | torch.device | None) -> torch.device:
+    """The device of that name; None is an accelerator where there is one, else the CPU.
+
+    Raises:
+        SemalignError: it cannot be used here.
+    """
+    if name is None:
+        accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device(accelerator if accelerator is not None else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SemalignError(f"the device {str(name)!r} cannot be used here; give 'cpu', or leave it out.") from error
+    return device

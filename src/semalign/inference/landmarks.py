@@ -1,0 +1,40 @@
+"""What a landmarker finds.
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from semalign.schemes import LandmarkScheme
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """The landmarks of some faces, each in the frame of its image: (x, y), pixel centres at integers, first pixel 0.
+
+    Attributes:
+        points: pixels, float64, sub-pixel.
+        confidence: height of each landmark's heatmap at its peak, 0 to 1.
+        scheme: what the landmarks are.
+        spread: standard deviation of each heatmap's peak along x and along y, in pixels of the image: how far the network
+            spreads its answer. None where no heatmaps come out, as from an exported model.
+    """
+
+    points: Float[np.ndarray, "b n 2"]
+    confidence: Float[np.ndarray, "b n"]
+    scheme: LandmarkScheme
+    spread: Float[np.ndarray, "b n 2"] | None = None
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.points)
+
+    def take(self, rows: Int[np.ndarray, " k"]) -> Landmarks:
+        """Those of some faces, in the order of the rows."""
+        spread = None if self.spread is None else self.spread[rows]
+        return replace(self, points=self.points[rows], confidence=self.confidence[rows], spread=spread)
