@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from semalign.cli.app import Commands
 from semalign.cli.reproduce import COMMANDS
+from semalign.paper.lab import Lab
+from semalign.paper.sizes import load_size
 from semalign.pipeline import SilentProgress
-from semalign.reproduce.lab import Lab
-from semalign.reproduce.sizes import load_size
 
 
 @pytest.fixture(scope="session")

@@ -38,13 +38,13 @@ from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, load_ghcu
 from semalign.models.regressor import Regressor, RegressorModel, load_regressor, save_regressor
 from semalign.models.rotation import RotationModel, RotationNetwork, load_rotation, save_rotation
+from semalign.paper.outcome import Outcome
+from semalign.paper.protocols import NAMES, Protocol, make_protocol
+from semalign.paper.sizes import Size
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.progress import Advance, PrefixedProgress, Progress
 from semalign.pipeline.stages import MODEL, Stages
 from semalign.pipeline.summary import versions
-from semalign.reproduce.outcome import Outcome
-from semalign.reproduce.protocols import NAMES, Protocol, make_protocol
-from semalign.reproduce.sizes import Size
 from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
 from semalign.training.inference import heatmap_to_image, heatmaps_of, predict
 from semalign.training.normalisation import righted, rotations_of, train_rotation

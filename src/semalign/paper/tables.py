@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from semalign.core.search import scaled_radius
 from semalign.evaluation.bootstrap import Difference
+from semalign.paper import published
+from semalign.paper.lab import Detector, Lab
+from semalign.paper.outcome import Cell, Outcome
+from semalign.paper.protocols import FULL
+from semalign.paper.published import HGS, NEITHER, NORM, SA, SA_GHCU, SA_NORM, SA_NORM_GHCU, PublishedTable
 from semalign.report.text import plain, signed
-from semalign.reproduce import published
-from semalign.reproduce.lab import Detector, Lab
-from semalign.reproduce.outcome import Cell, Outcome
-from semalign.reproduce.protocols import FULL
-from semalign.reproduce.published import HGS, NEITHER, NORM, SA, SA_GHCU, SA_NORM, SA_NORM_GHCU, PublishedTable
 from semalign.training.correction import Use
 
 Value = float | None
