@@ -21,7 +21,7 @@ from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
-from semalign.models.regressor import Regressor, RegressorSettings, build_regressor
+from semalign.paper.regressor import Regressor, RegressorSettings, build_regressor
 from semalign.schemes import LandmarkScheme
 from semalign.training.inference import Predictions
 from semalign.training.settings import TrainingSettings

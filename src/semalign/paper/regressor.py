@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, refuse_other_scheme, save_tensors, weights_of
-from semalign.models.resnet import ResNet, check_shape, in_full_precision, start_near_zero
+from semalign.paper.resnet import ResNet, check_shape, in_full_precision, start_near_zero
 from semalign.schemes import LandmarkScheme
 
 FORMAT = 1

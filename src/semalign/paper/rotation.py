@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, save_tensors, weights_of
-from semalign.models.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
+from semalign.paper.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
 
 FORMAT = 1
 KIND = "rotation"

@@ -20,15 +20,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import compose
-from semalign.core.shape_model import ShapeModel
 from semalign.core.warp import warp
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
-from semalign.models.rotation import RotationNetwork, RotationSettings, build_rotation
+from semalign.paper.regression import plain_inputs
+from semalign.paper.rotation import RotationNetwork, RotationSettings, build_rotation
+from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import LandmarkScheme
-from semalign.training.regression import plain_inputs
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import train_on
