@@ -21,7 +21,7 @@ from results import finish
 from rich.progress import track
 
 from semalign.core.metrics import landmark_boxes
-from semalign.core.shape_model import to_complex, to_points
+from semalign.core.similarity import to_complex, to_points
 from semalign.data import open_dataset, read_image
 from semalign.detect import Detector
 from semalign.models.pretrained import resolve

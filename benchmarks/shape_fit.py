@@ -26,8 +26,8 @@ from rich.table import Table
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
 from semalign.core.metrics import distances, interocular, nme
-from semalign.core.shape_fit import ShapeFitSettings, fit_to_heatmaps
-from semalign.core.shape_model import ShapeModel
+from semalign.paper.shape_fit import ShapeFitSettings, fit_to_heatmaps
+from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings
 from semalign.synthetic.render import build_geometry, landmarks

@@ -1,4 +1,6 @@
-"""The import rule of docs/design.md (upwards in its table, never in a circle), and that importing has no effect."""
+"""The import rule of docs/design.md (upwards in its table, never in a circle; the paper apart), and that importing has no
+effect.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "semalign"
 ROOT = ("__init__", "__main__")  # the package itself: its public names are imported when they are used
+CORRECTION = "semalign.training.correction"  # GHCU: of the product, though only the paper trains it
 
 
 def table_order(design: str) -> list[str]:
@@ -103,6 +106,32 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert import_circle(SOURCE) == []
 
 
+def test_the_paper_is_the_last_before_the_commands_and_only_its_own_command_imports_it(order: list[str]) -> None:
+    assert order[-2:] == ["paper", "cli"]
+    known = modules(SOURCE)
+    importers = {
+        name
+        for name, path in known.items()
+        if row_of(name) != "paper" and any(row_of(imported) == "paper" for imported, _ in imports(name, path, known))
+    }
+    assert importers == {"semalign.cli.reproduce"}
+
+
+def test_what_only_the_paper_uses_lies_there() -> None:
+    known = modules(SOURCE)
+    commands = [name for name in known if row_of(name) == "cli"]
+    reached: set[str] = set()
+    waiting = [*commands, CORRECTION]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and row_of(name) != "paper":
+            reached.add(name)
+            waiting += [imported for imported, _ in imports(name, known[name], known)]
+            if name != SOURCE.name:
+                waiting.append(name.rpartition(".")[0])
+    assert {name for name in known if row_of(name) not in (*ROOT, "paper")} - reached == set()
+
+
 def test_every_folder_with_code_is_a_package() -> None:
     assert [str(path.parent) for path in SOURCE.rglob("*.py") if not (path.parent / "__init__.py").is_file()] == []
 
@@ -132,6 +161,12 @@ import sys
 import semalign
 heavy = {"torch", "numpy", "cv2", "matplotlib", "pyarrow", "pydantic", "typer", "rich"} & set(sys.modules)
 sys.exit(f"import semalign loads {sorted(heavy)}" if heavy else 0)
+"""
+
+APART = """
+import sys
+import semalign.cli.app
+sys.exit("the commands load the paper" if "semalign.paper" in sys.modules else 0)
 """
 
 EFFECTS = """
@@ -171,6 +206,11 @@ def python(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProce
 
 def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
     result = python(QUICK, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_the_paper_is_imported_when_its_command_runs(tmp_path: Path) -> None:
+    result = python(APART, cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

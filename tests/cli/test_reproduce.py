@@ -21,7 +21,7 @@ def test_every_option_is_handed_on(invoke, monkeypatch):
         noted.update(named, names=list(names), out=out)
         return out / "report.html"
 
-    monkeypatch.setattr("semalign.reproduce.reproduce", note)
+    monkeypatch.setattr("semalign.paper.reproduce", note)
     result = invoke(
         "table5", "figure8", "--out", "x", "--data", "300w=/faces", "--data", "300vw=b=c", "--size", "compact", "--seed", 3,
         "--real-only", "--resume",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from semalign.core import kernel_dialect
 from semalign.core.kernel_dialect import learn_kernel_dialect
-from semalign.core.shape_model import to_complex
+from semalign.core.similarity import to_complex
 from semalign.core.systematic import aligned_shapes, learn_dialect
 
 POINTS, NOISE = 20, 0.05

@@ -44,7 +44,7 @@ def reproduce(
         semalign reproduce table5 figure8 --data 300w=~/300w --size compact --out runs/paper-300w
     """
     from semalign.cli.progress import RichProgress
-    from semalign.reproduce import reproduce as make
+    from semalign.paper import reproduce as make
 
     page = make(
         names or (), out, size=size, seed=seed, data=named_folders(data or ()), real_only=real_only, resume=resume,

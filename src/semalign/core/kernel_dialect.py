@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from semalign.core.shape_model import to_complex, to_points
+from semalign.core.similarity import to_complex, to_points
 from semalign.core.systematic import aligned_shapes, flat_shapes, shape_scores
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Complex, Float
 
-from semalign.core.shape_model import similarity, to_complex, to_points
+from semalign.core.similarity import similarity, to_complex, to_points
 
 FACES_PER_MODE = 20  # fewer faces for a mode than this would fit noise
 
@@ -131,8 +131,8 @@ def aligned_shapes(
 ) -> tuple[Complex[np.ndarray, "b n"], Complex[np.ndarray, "b 1"], Complex[np.ndarray, " n"]]:
     """Centred shapes turned and scaled onto their mean, the turn and scale of each face, and the mean.
 
-    Unlike `shape_model.procrustes` in a fixed number of steps and without setting the mean upright: where shapes have next
-    to nothing in common, as an untrained network's, rounding would decide both.
+    The number of steps is fixed and the mean is not set upright: where shapes have next to nothing in common, as an
+    untrained network's, rounding would decide both.
     """
     centred = shapes - shapes.mean(axis=1, keepdims=True)
     mean = centred[0] / np.sqrt((np.abs(centred[0]) ** 2).mean())

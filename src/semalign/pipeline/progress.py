@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Advance = Callable[..., None]  # advance(done: int, note: str = "")
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What long work reports to."""
 

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from semalign.core.affine import compose, invert, transform_points
 from semalign.core.search import REFERENCE
-from semalign.core.warp import warp
 from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
-from semalign.models.regressor import Regressor, RegressorSettings, build_regressor
+from semalign.paper.networks import outputs_of
+from semalign.paper.regressor import Regressor, RegressorSettings, build_regressor
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
@@ -126,25 +126,12 @@ def predict_regressor(
         SemalignError: crops of another size than the network's input.
     """
     _check_size(network.settings, crops)
-    network.eval()
-    device = next(network.parameters()).device
     parts = []
-    for start in range(0, len(crops), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(crops)))
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            points = network(plain_inputs(crops, rows, device))
+    for rows, found in outputs_of(network, crops, batch_size, precision, advance):
         image_to_input = compose(crops.crop_to_input[None], torch.from_numpy(crops.image_to_crop[rows]))
-        parts.append(transform_points(points.cpu().double(), invert(image_to_input)).numpy())
-        if advance is not None:
-            advance(len(rows))
+        parts.append(transform_points(found, invert(image_to_input)).numpy())
     points = np.concatenate(parts)
     return Landmarks(points, np.full(points.shape[:2], np.nan), scheme)
-
-
-def plain_inputs(crops: CropCache, rows: np.ndarray, device: torch.device) -> Float[Tensor, "b 3 s s"]:
-    """The un-augmented input squares of some crops, in [0, 1], channels last in memory."""
-    pictures = warp(crops.batch(rows).to(device), crops.crop_to_input[None], crops.input_size)
-    return pictures.contiguous(memory_format=torch.channels_last)
 
 
 def _check_size(settings: RegressorSettings, crops: CropCache) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.evaluation.bootstrap import Difference, paired_bootstrap
-from semalign.reproduce.protocols import Protocol
+from semalign.paper.protocols import Protocol
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semalign import reproduce as package
+from semalign import paper as package
 from semalign.core import metrics
 from semalign.data.labels import LabelStore
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import load_model
-from semalign.reproduce import published
-from semalign.reproduce.figures import FIGURES
-from semalign.reproduce.lab import Detector
-from semalign.reproduce.tables import TABLES
+from semalign.paper import published
+from semalign.paper.figures import FIGURES
+from semalign.paper.lab import Detector
+from semalign.paper.tables import TABLES
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(package.__file__).parent

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from semalign.errors import SemalignError
+from semalign.paper import KNOWN, reproduce
+from semalign.paper.run import resolve
 from semalign.pipeline import SilentProgress
-from semalign.reproduce import KNOWN, reproduce
-from semalign.reproduce.run import resolve
 
 
 def test_names_are_put_in_the_paper_s_order():

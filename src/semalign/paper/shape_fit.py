@@ -32,7 +32,7 @@ from torch import Tensor
 
 from semalign.core.heatmaps import decode_heatmaps
 from semalign.core.search import REFERENCE
-from semalign.core.shape_model import ShapeFit, ShapeModel, spread_out
+from semalign.paper.shape_model import ShapeFit, ShapeModel, spread_out
 
 REACH = 3.0  # of a window, in standard deviations
 PIXELS_PER_BLUR = 2.0  # heatmaps are halved as long as the blur stays this many of their pixels wide

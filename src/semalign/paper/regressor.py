@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, refuse_other_scheme, save_tensors, weights_of
-from semalign.models.resnet import ResNet, check_shape, in_full_precision, start_near_zero
+from semalign.paper.networks import fresh, settings_in
+from semalign.paper.resnet import ResNet, check_shape, in_full_precision, start_near_zero
 from semalign.schemes import LandmarkScheme
 
 FORMAT = 1
@@ -80,10 +81,7 @@ def build_regressor(
     settings: RegressorSettings, landmarks: int, seed: int, mean: Float[Tensor, "{landmarks} 2"] | None = None
 ) -> Regressor:
     """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Regressor(settings, landmarks, mean)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fresh(lambda: Regressor(settings, landmarks, mean), seed)
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,7 @@ def load_regressor(path: Path, scheme: LandmarkScheme | None = None) -> Regresso
 
     def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RegressorModel:
         own = LandmarkScheme.from_dict(description["scheme"])
-        shape = dict(description["network"])
-        network = build_regressor(RegressorSettings(**shape | {"blocks": tuple(shape["blocks"])}), own.count, seed=0)
+        network = build_regressor(settings_in(description, RegressorSettings), own.count, seed=0)
         network.load_state_dict(tensors)
         return RegressorModel(network.eval(), own, CropSettings(**description["crop"]), description["about"])
 

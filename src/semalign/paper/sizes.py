@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from semalign.core.search import SearchSettings
-from semalign.core.shape_fit import ShapeFitSettings
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.ghcu import GhcuSettings
 from semalign.models.hourglass import HourglassSettings
-from semalign.models.regressor import PRESETS as REGRESSORS
-from semalign.models.regressor import RegressorSettings
-from semalign.models.rotation import RotationSettings
+from semalign.paper.regressor import PRESETS as REGRESSORS
+from semalign.paper.regressor import RegressorSettings
+from semalign.paper.rotation import RotationSettings
+from semalign.paper.shape_fit import ShapeFitSettings
 from semalign.pipeline.recipe import DataSettings, Recipe, load_recipe
 from semalign.synthetic.settings import FaceSettings, SynthesisSettings
 from semalign.training.correction import CorrectionSettings

@@ -2,7 +2,7 @@
 
 Faces are brought onto their mean by similarities (Procrustes); a principal component analysis of what remains gives the
 modes. Points that break a face's shape are put back by the nearest shape of the model, which is the classical
-post-processing of landmarks (Cootes and others, Active Shape Models, 1995). `semalign.core.shape_fit` fits the same model to
+post-processing of landmarks (Cootes and others, Active Shape Models, 1995). `semalign.paper.shape_fit` fits the same model to
 heatmaps.
 
 Model frame: the mean shape has its centroid at the origin, root mean square radius 1, and stands upright as the faces
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
+from semalign.core.similarity import similarity, to_complex, to_points
 from semalign.errors import SemalignError
 
 ALIGNMENTS = 100  # at most; a few suffice
@@ -281,11 +282,6 @@ def procrustes(shapes: Complex[np.ndarray, "b n"]) -> tuple[Complex[np.ndarray, 
     return centred / similarity(centred, mean), mean
 
 
-def similarity(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
-    """Scale and turn of the mean that bring it nearest to each shape."""
-    return (centred @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
-
-
 def _unit(shape: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, " n"]:
     return shape / np.sqrt((np.abs(shape) ** 2).mean())
 
@@ -297,16 +293,6 @@ def _check_shapes(shapes: Float[np.ndarray, "b n 2"]) -> None:
         raise SemalignError("shape model: there are points that are not finite; leave those faces out.")
     if not (np.ptp(shapes, axis=1).max(axis=1) > 0).all():
         raise SemalignError("shape model: there is a face whose points all coincide; leave it out.")
-
-
-def to_complex(points: Float[np.ndarray, "*b 2"]) -> Complex[np.ndarray, "*b"]:
-    """Points as x + iy."""
-    return points[..., 0] + 1j * points[..., 1]
-
-
-def to_points(points: Complex[np.ndarray, "*b"]) -> Float[np.ndarray, "*b 2"]:
-    """The inverse of `to_complex`."""
-    return np.stack([points.real, points.imag], axis=-1)
 
 
 def _split(maps: Float[np.ndarray, "b 2 3"]) -> tuple[Complex[np.ndarray, "b 1"], Complex[np.ndarray, "b 1"]]:

@@ -14,7 +14,7 @@ from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_tensors, save_tensors
 from semalign.models.norm import BatchNorm
-from semalign.models.rotation import RotationModel, RotationSettings, build_rotation, load_rotation, save_rotation
+from semalign.paper.rotation import RotationModel, RotationSettings, build_rotation, load_rotation, save_rotation
 
 NETWORK = RotationSettings(input_size=32, width=4, blocks=(1, 1, 1))
 

@@ -17,9 +17,7 @@ from semalign.core.heatmaps import render_gaussians
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
-from semalign.models.rotation import RotationNetwork, RotationSettings
-from semalign.schemes import LandmarkScheme
-from semalign.training.normalisation import (
+from semalign.paper.normalisation import (
     RotationTask,
     righted,
     rotations_in,
@@ -27,6 +25,8 @@ from semalign.training.normalisation import (
     train_rotation,
     upright_shape,
 )
+from semalign.paper.rotation import RotationNetwork, RotationSettings
+from semalign.schemes import LandmarkScheme
 from semalign.training.task import PictureSource, Task
 
 NETWORK = RotationSettings(input_size=32, width=8, blocks=(1, 1, 1))

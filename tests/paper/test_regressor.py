@@ -13,7 +13,7 @@ from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_tensors, save_tensors
 from semalign.models.hourglass import count_parameters
-from semalign.models.regressor import (
+from semalign.paper.regressor import (
     PRESETS,
     RegressorModel,
     RegressorSettings,
@@ -21,7 +21,7 @@ from semalign.models.regressor import (
     load_regressor,
     save_regressor,
 )
-from semalign.models.resnet import ResNet
+from semalign.paper.resnet import ResNet
 from semalign.schemes import load_scheme
 
 NETWORK = RegressorSettings(input_size=64, width=4, blocks=(1, 1, 1))

@@ -25,13 +25,13 @@ from semalign.data.truth import DESCRIPTION
 from semalign.data.vw300 import OFFICIAL as VIDEO_LISTS
 from semalign.data.vw300 import open_300vw
 from semalign.errors import SemalignError
+from semalign.paper.layouts import write_300vw, write_aflw
+from semalign.paper.sizes import ClipCounts, Size
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
 from semalign.pipeline.progress import Advance, Progress, counted
 from semalign.pipeline.recipe import DataSettings, Recipe
-from semalign.reproduce.sizes import ClipCounts, Size
 from semalign.schemes import load_scheme
 from semalign.synthetic import Clip, category_settings, render_clip, write_dataset
-from semalign.synthetic.layouts import write_300vw, write_aflw
 
 NAMES = {"300w": "300W", "aflw": "AFLW", "300vw": "300-VW"}
 OFFICIAL = {"Com.": 554, "Challenge": 135, "Full": 689, "AFLW-Full": 4386}  # test faces of the complete sets

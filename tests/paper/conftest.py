@@ -1,4 +1,4 @@
-"""One tiny reproduction of everything, made through the real command, and its laboratory."""
+"""A very small training set, and one tiny reproduction of everything, made through the real command, with its laboratory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 import typer
 from typer.testing import CliRunner
+from worlds import Small, small_world
 
 from semalign.cli.app import Commands
 from semalign.cli.reproduce import COMMANDS
+from semalign.paper.lab import Lab
+from semalign.paper.sizes import load_size
 from semalign.pipeline import SilentProgress
-from semalign.reproduce.lab import Lab
-from semalign.reproduce.sizes import load_size
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Ten synthetic faces and their crops."""
+    return small_world(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")

@@ -20,15 +20,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import compose
-from semalign.core.shape_model import ShapeModel
 from semalign.core.warp import warp
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
-from semalign.models.rotation import RotationNetwork, RotationSettings, build_rotation
+from semalign.paper.networks import outputs_of
+from semalign.paper.rotation import RotationNetwork, RotationSettings, build_rotation
+from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import LandmarkScheme
-from semalign.training.regression import plain_inputs
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import train_on
@@ -147,16 +147,10 @@ def rotations_of(
         precision: of the network, 'bf16' or 'fp32'.
         advance: told how many images are done.
     """
-    network.eval()
-    device = next(network.parameters()).device
     parts = []
-    for start in range(0, len(crops), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(crops)))
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            cosine, sine = network(plain_inputs(crops, rows, device)).double().cpu().unbind(dim=1)
+    for _, found in outputs_of(network, crops, batch_size, precision, advance):
+        cosine, sine = found.unbind(dim=1)
         parts.append(torch.atan2(sine, cosine).numpy())
-        if advance is not None:
-            advance(len(rows))
     return np.concatenate(parts)
 
 

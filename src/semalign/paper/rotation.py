@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, save_tensors, weights_of
-from semalign.models.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
+from semalign.paper.networks import fresh, settings_in
+from semalign.paper.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
 
 FORMAT = 1
 KIND = "rotation"
@@ -75,9 +76,7 @@ def _disc(settings: RotationSettings) -> Tensor:
 
 def build_rotation(settings: RotationSettings, seed: int) -> RotationNetwork:
     """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return RotationNetwork(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fresh(lambda: RotationNetwork(settings), seed)
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def load_rotation(path: Path) -> RotationModel:
     """
 
     def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RotationModel:
-        shape = dict(description["network"])
-        network = build_rotation(RotationSettings(**shape | {"blocks": tuple(shape["blocks"])}), seed=0)
+        network = build_rotation(settings_in(description, RotationSettings), seed=0)
         network.load_state_dict(tensors)
         return RotationModel(network.eval(), CropSettings(**description["crop"]), description["about"])
 

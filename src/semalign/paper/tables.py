@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from semalign.core.search import scaled_radius
 from semalign.evaluation.bootstrap import Difference
+from semalign.paper import published
+from semalign.paper.lab import Detector, Lab
+from semalign.paper.outcome import Cell, Outcome
+from semalign.paper.protocols import FULL
+from semalign.paper.published import HGS, NEITHER, NORM, SA, SA_GHCU, SA_NORM, SA_NORM_GHCU, PublishedTable
 from semalign.report.text import plain, signed
-from semalign.reproduce import published
-from semalign.reproduce.lab import Detector, Lab
-from semalign.reproduce.outcome import Cell, Outcome
-from semalign.reproduce.protocols import FULL
-from semalign.reproduce.published import HGS, NEITHER, NORM, SA, SA_GHCU, SA_NORM, SA_NORM_GHCU, PublishedTable
 from semalign.training.correction import Use
 
 Value = float | None
@@ -66,16 +66,12 @@ def table2(lab: Lab) -> Table:
 
 def table3(lab: Lab) -> Table:
     """AFLW-Full."""
-    return _methods(
-        3, lab, "aflw", _with_correction(lab, "aflw"), [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA)]
-    )
+    return _with_correction(3, lab, "aflw")
 
 
 def table4(lab: Lab) -> Table:
     """300-VW."""
-    return _methods(
-        4, lab, "300vw", _with_correction(lab, "300vw"), [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA)]
-    )
+    return _with_correction(4, lab, "300vw")
 
 
 def table5(lab: Lab) -> Table:
@@ -183,15 +179,16 @@ TABLES: Mapping[str, Callable[[Lab], Table]] = {
 }
 
 
-def _with_correction(lab: Lab, name: str) -> dict[str, Outcome]:
-    """HGs, SA, and GHCU in all of its uses."""
+def _with_correction(number: int, lab: Lab, name: str) -> Table:
+    """A table of HGs, SA, and GHCU in all of its uses."""
     hgs, sa = Detector(name), Detector(name, lab.alignment)
-    return {
+    outcomes = {
         HGS: lab.detected(hgs),
         SA: lab.detected(sa),
         SA_GHCU: lab.corrected(sa),
         **_other_uses(SA_GHCU, lab, sa),
     }
+    return _methods(number, lab, name, outcomes, [(SA, HGS), (SA_GHCU, SA), (f"{SA_GHCU} (fused)", SA)])
 
 
 def _other_uses(method: str, lab: Lab, detector: Detector) -> dict[str, Outcome]:

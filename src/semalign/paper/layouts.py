@@ -1,7 +1,7 @@
 """Synthetic faces written in the official formats of AFLW-Full, WFLW, COFW and 300-VW, with the truth beside them.
 
 They are for trying the readers and the protocols of these data sets where the data themselves are not to be had. Truth
-and description are as in `dataset`: OUT/truth.parquet, and OUT/synthetic.json, written last.
+and description are as in `synthetic.dataset`: OUT/truth.parquet, and OUT/synthetic.json, written last.
 
 Points of 19, 98 and 29 are exact points of the same head as the 68: landmarks, other vertices of the curves through
 them, or means. What the head does not have is replaced by the nearest it has: the edges of a brow by points of the
@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -115,6 +115,7 @@ class Row(NamedTuple):
     annotator: int
 
 
+@runtime_checkable
 class FilmedClip(Protocol):
     """A clip of one face; `semalign.synthetic.video.Clip` is one."""
 
@@ -384,7 +385,7 @@ def _split(index: int, settings: SynthesisSettings) -> str:
 
 
 def _faces(settings: SynthesisSettings, places: tuple[Place, ...], progress: Progress | None) -> Iterator[PlacedFace]:
-    """The faces of `dataset.write_dataset` with these settings, in order, annotated by the same people."""
+    """The faces of `synthetic.write_dataset` with these settings, in order, annotated by the same people."""
     people = make_annotators(settings.annotators, settings.seed, settings.noise)
     for index in range(settings.count):
         face = face_of(settings.seed, index, settings)

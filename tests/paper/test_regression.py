@@ -13,8 +13,8 @@ from semalign.core.affine import transform_points
 from semalign.core.metrics import distances, interocular, nme
 from semalign.data.augment import AugmentationSettings
 from semalign.errors import SemalignError
-from semalign.models.regressor import Regressor, RegressorSettings, build_regressor
-from semalign.training.regression import RegressionTask, WingSettings, predict_regressor, train_regressor
+from semalign.paper.regression import RegressionTask, WingSettings, predict_regressor, train_regressor
+from semalign.paper.regressor import Regressor, RegressorSettings, build_regressor
 from semalign.training.task import PictureSource, Task
 
 NETWORK = RegressorSettings(input_size=64, width=8, blocks=(1, 1, 1))

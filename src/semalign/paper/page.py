@@ -12,11 +12,11 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from semalign.files import write_text
+from semalign.paper.figures import Figure
+from semalign.paper.outcome import Cell
+from semalign.paper.tables import Row, Table
 from semalign.pipeline.summary import hardware, versions
 from semalign.report.text import duration, plain
-from semalign.reproduce.figures import Figure
-from semalign.reproduce.outcome import Cell
-from semalign.reproduce.tables import Row, Table
 
 REPORT = "report.html"
 FIELDS = (
@@ -89,7 +89,7 @@ def _cells(row: Row, count: int) -> tuple[tuple[str, str, str], ...]:
 
 def _environment() -> Environment:
     """Our page with the style and the pieces of a run's report."""
-    loaders = [PackageLoader("semalign.reproduce", "templates"), PackageLoader("semalign.report", "templates")]
+    loaders = [PackageLoader("semalign.paper", "templates"), PackageLoader("semalign.report", "templates")]
     return Environment(
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
-from semalign.core.shape_fit import ShapeFitSettings, _levels, _mean_shift, _robust_fit, fit_to_heatmaps
-from semalign.core.shape_model import ShapeFit, ShapeModel
 from semalign.errors import SemalignError
+from semalign.paper.shape_fit import ShapeFitSettings, _levels, _mean_shift, _robust_fit, fit_to_heatmaps
+from semalign.paper.shape_model import ShapeFit, ShapeModel
 
 POINTS, MODES, SIZE, SIGMA = 40, 5, 64, 1.5
 SPREADS = np.array([0.12, 0.08, 0.06, 0.05, 0.03])  # of the modes; the face's radius is about 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semalign.reproduce.published import HGS, SA, SA_GHCU, SA_NORM_GHCU, TABLES
+from semalign.paper.published import HGS, SA, SA_GHCU, SA_NORM_GHCU, TABLES
 
 PAPER = Path(__file__).resolve().parents[2] / "../shared/paper/semantic_alignment.txt"
 ROWS = {3: (HGS, SA, SA_GHCU, "Wing", "CCL"), 4: (HGS, SA, SA_GHCU, "CFSS"), 8: ("PCA", "GHCU")}

@@ -20,14 +20,14 @@ from typing import Any
 
 from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_json
+from semalign.paper.figures import FIGURES
+from semalign.paper.lab import Lab
+from semalign.paper.page import write_csv, write_page
+from semalign.paper.protocols import NAMES
+from semalign.paper.sizes import Size, load_size
+from semalign.paper.tables import TABLES
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.report.theme import drawing
-from semalign.reproduce.figures import FIGURES
-from semalign.reproduce.lab import Lab
-from semalign.reproduce.page import write_csv, write_page
-from semalign.reproduce.protocols import NAMES
-from semalign.reproduce.sizes import Size, load_size
-from semalign.reproduce.tables import TABLES
 
 DESCRIPTION, ASKED, CALLS = "reproduce.json", "asked.json", "calls.json"
 REMEDY = "choose another folder"  # where one of them cannot be read

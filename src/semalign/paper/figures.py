@@ -20,6 +20,8 @@ from matplotlib.figure import Figure as Drawing
 from semalign.core.curves import split, tangents
 from semalign.core.metrics import box_size, landmark_boxes
 from semalign.data.crops import CropCache
+from semalign.paper.lab import Detector, Lab
+from semalign.paper.protocols import FULL
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.summary import label_figures, strong_and_weak
 from semalign.report.figures import heatmaps, labels
@@ -28,8 +30,6 @@ from semalign.report.figures.faces import Window
 from semalign.report.render import Plot, picture_tag, to_png, to_svg
 from semalign.report.text import plain
 from semalign.report.theme import FONT_SIZE, MARKS, PAGE
-from semalign.reproduce.lab import Detector, Lab
-from semalign.reproduce.protocols import FULL
 
 SIDE = 300.0  # CSS pixels of a picture
 ENLARGED = 3  # of crops in pictures

@@ -15,9 +15,7 @@ from semalign.data.crops import CropSettings, build_crops
 from semalign.data.opening import open_dataset
 from semalign.data.video import read_picture
 from semalign.errors import SemalignError
-from semalign.schemes import load_scheme
-from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, face_of
-from semalign.synthetic.layouts import (
+from semalign.paper.layouts import (
     AFLW_PLACES,
     COFW_PLACES,
     WFLW_PLACES,
@@ -29,6 +27,8 @@ from semalign.synthetic.layouts import (
     write_cofw,
     write_wflw,
 )
+from semalign.schemes import load_scheme
+from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, face_of
 
 pytest.importorskip("scipy")
 pytest.importorskip("h5py")

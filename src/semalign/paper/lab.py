@@ -29,26 +29,26 @@ from torch import Tensor
 from semalign.core.affine import transform_points
 from semalign.core.heatmaps import decode_heatmaps
 from semalign.core.search import scaled_radius
-from semalign.core.shape_fit import fit_to_heatmaps
-from semalign.core.shape_model import ShapeModel
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, write_json
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, load_ghcu
-from semalign.models.regressor import Regressor, RegressorModel, load_regressor, save_regressor
-from semalign.models.rotation import RotationModel, RotationNetwork, load_rotation, save_rotation
+from semalign.paper.normalisation import righted, rotations_of, train_rotation
+from semalign.paper.outcome import Outcome
+from semalign.paper.protocols import NAMES, Protocol, make_protocol
+from semalign.paper.regression import predict_regressor, train_regressor
+from semalign.paper.regressor import Regressor, RegressorModel, load_regressor, save_regressor
+from semalign.paper.rotation import RotationModel, RotationNetwork, load_rotation, save_rotation
+from semalign.paper.shape_fit import fit_to_heatmaps
+from semalign.paper.shape_model import ShapeModel
+from semalign.paper.sizes import Size
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.progress import Advance, PrefixedProgress, Progress
 from semalign.pipeline.stages import MODEL, Stages
 from semalign.pipeline.summary import versions
-from semalign.reproduce.outcome import Outcome
-from semalign.reproduce.protocols import NAMES, Protocol, make_protocol
-from semalign.reproduce.sizes import Size
 from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
-from semalign.training.normalisation import righted, rotations_of, train_rotation
-from semalign.training.regression import predict_regressor, train_regressor
 from semalign.training.trainer import LOG, Record, Trainer, make_accelerator
 
 WATCHED = 6  # training faces whose landmarks are kept after every epoch (Fig. 2b)
