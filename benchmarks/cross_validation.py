@@ -24,6 +24,7 @@ from results import finish
 
 from semalign.cli.progress import RichProgress
 from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.metrics import mean_errors
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
 from semalign.inference import Landmarker
@@ -31,7 +32,7 @@ from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, load_recipe
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
-from semalign.pipeline.stages import MODEL, Stages, quick_nme
+from semalign.pipeline.stages import MODEL, Stages
 
 KINDS = ("bare", "with dialect")
 
@@ -117,7 +118,7 @@ def errors(found: dict[str, np.ndarray], faces: Faces, rows: np.ndarray) -> dict
 
 
 def error(points: np.ndarray, faces: Faces, rows: np.ndarray) -> float:
-    return quick_nme(points[rows], faces.dataset.points()[rows], faces.dataset.scheme)["nme_interpupil"]
+    return mean_errors(points[rows], faces.dataset.points()[rows], faces.dataset.scheme)["nme_interpupil"]
 
 
 def epochs(recipe: Recipe) -> int:

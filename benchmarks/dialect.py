@@ -21,14 +21,13 @@ import numpy as np
 from results import finish
 
 from semalign.core.kernel_dialect import learn_kernel_dialect
-from semalign.core.metrics import interocular
+from semalign.core.metrics import interocular, mean_errors
 from semalign.core.systematic import Dialect, learn_dialect
 from semalign.data import LabelStore
 from semalign.inference import Landmarker
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline import SilentProgress, load_recipe
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
-from semalign.pipeline.stages import quick_nme
 
 
 def main() -> None:
@@ -80,7 +79,7 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
 
 
 def errors(model: Model, test: Faces) -> dict[str, float]:
-    return quick_nme(Landmarker(model).on_crops(test.crops).points, test.reference, model.scheme)
+    return mean_errors(Landmarker(model).on_crops(test.crops).points, test.reference, model.scheme)
 
 
 if __name__ == "__main__":

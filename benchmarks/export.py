@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from results import finish
 
+from semalign.core.metrics import mean_errors
 from semalign.data import open_dataset
 from semalign.data.crops import build_crops
 from semalign.export import export_onnx, quantize_onnx
 from semalign.inference import Landmarker, OnnxBackend
 from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
-from semalign.pipeline.stages import quick_nme
 
 CALIBRATION = 64
 
@@ -60,7 +60,7 @@ def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
             "data": dataset.name,
             "test faces": len(test),
             "form": form,
-            **quick_nme(points, test.points(), model.scheme),
+            **mean_errors(points, test.points(), model.scheme),
             "largest difference, px of the crop": float((np.linalg.norm(points - ours, axis=2) * scale).max()),
             "MiB": path.stat().st_size / 2**20,
         }

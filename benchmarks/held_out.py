@@ -20,6 +20,7 @@ from dialect import open_faces
 from results import finish
 
 from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.metrics import mean_errors
 from semalign.core.systematic import choose_modes, learn_dialect
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
@@ -27,7 +28,7 @@ from semalign.inference import Landmarker
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import load_recipe
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.stages import MODEL, quick_nme
+from semalign.pipeline.stages import MODEL
 from semalign.training.settings import DialectSettings
 
 ENDS = {"": "difference", ", from": "low", ", to": "high"}
@@ -87,7 +88,7 @@ def dialects(own: np.ndarray, unseen: np.ndarray, labels: np.ndarray) -> dict[st
 
 
 def error(points: np.ndarray, labels: np.ndarray, faces: Faces) -> float:
-    return quick_nme(points, labels, faces.dataset.scheme)["nme_interpupil"]
+    return mean_errors(points, labels, faces.dataset.scheme)["nme_interpupil"]
 
 
 if __name__ == "__main__":

@@ -20,12 +20,11 @@ from predict import face_at
 from results import finish
 from rich.progress import track
 
-from semalign.core.metrics import landmark_boxes
+from semalign.core.metrics import landmark_boxes, mean_errors
 from semalign.core.similarity import to_complex, to_points
 from semalign.data import open_dataset, read_image
 from semalign.detect import Detector
 from semalign.models.pretrained import resolve
-from semalign.pipeline.stages import quick_nme
 
 EYES = ((33, 133), (362, 263))  # corners of MediaPipe's eyes
 Translation = Callable[[np.ndarray], np.ndarray]
@@ -73,7 +72,7 @@ def main(
                 "test faces": len(names),
                 "found, %": 100 * len(faces) / len(names),
                 "compared on": len(common),
-                **quick_nme(np.stack([faces[names[row]] for row in common]), test.points()[common], detector.scheme),
+                **mean_errors(np.stack([faces[names[row]] for row in common]), test.points()[common], detector.scheme),
             }
             for title, faces in found.items()
         ],

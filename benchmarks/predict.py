@@ -26,12 +26,11 @@ import typer
 from results import finish
 from rich.progress import track
 
-from semalign.core.metrics import distances, interocular, landmark_boxes, nme
+from semalign.core.metrics import distances, interocular, landmark_boxes, mean_errors, nme
 from semalign.data import open_dataset, read_image
 from semalign.detect import Detector, Face
 from semalign.detect.detector import overlap
 from semalign.models.pretrained import resolve
-from semalign.pipeline.stages import quick_nme
 
 SAME = 0.5  # intersection over union of the landmarks' boxes of a face that is taken to be found
 SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the box's side
@@ -116,7 +115,7 @@ def path_row(
     errors = {
         f"{title}: {key}": value
         for title, (points, rows) in cases.items()
-        for key, value in quick_nme(points, pictures.points[rows], detector.scheme).items()
+        for key, value in mean_errors(points, pictures.points[rows], detector.scheme).items()
     }
     return {
         "data": pictures.name,

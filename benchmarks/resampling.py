@@ -19,13 +19,12 @@ import torch
 from results import finish
 
 from semalign.core.affine import compose
-from semalign.core.metrics import distances
+from semalign.core.metrics import distances, mean_errors
 from semalign.data.crops import CropCache, build_crops
 from semalign.data.opening import open_dataset
 from semalign.inference.heatmaps import predict
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
-from semalign.pipeline.stages import quick_nme
 
 MOVES = ((1, 0), (2, 2), (4, 4), (-4, 4))
 
@@ -61,8 +60,8 @@ def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
                     "faces": len(dataset),
                     "moved by": f"{move[0]} {move[1]}",
                     "rms apart, px of the input": float(np.sqrt((apart**2).mean())),
-                    "nme_interpupil": quick_nme(plain, points, model.scheme)["nme_interpupil"],
-                    "nme_interpupil of the mean": quick_nme((plain + moved) / 2, points, model.scheme)[
+                    "nme_interpupil": mean_errors(plain, points, model.scheme)["nme_interpupil"],
+                    "nme_interpupil of the mean": mean_errors((plain + moved) / 2, points, model.scheme)[
                         "nme_interpupil"
                     ],
                 }

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
-from semalign.core.metrics import distances, interocular, nme
+from semalign.core.metrics import distances
 from semalign.paper.shape_fit import ShapeFitSettings, fit_to_heatmaps
 from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import load_scheme
@@ -140,7 +140,7 @@ def measure(model: ShapeModel, faces: np.ndarray, size: int, sigma: float, kind:
 def errors(points: np.ndarray, truth: np.ndarray, size: int) -> dict[str, float]:
     """Mean and worst error of a face in % of the outer-eye distance, and the mean in pixels of the crop."""
     apart = distances(points, truth)
-    error = nme(apart, interocular(truth, load_scheme("ibug68")))
+    error = nme_interocular(points, truth, load_scheme("ibug68"))
     return {
         "nme_interocular": round(float(error.mean()), 3),
         "worst_face": round(float(error.max()), 2),

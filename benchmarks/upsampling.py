@@ -23,7 +23,6 @@ from results import write_results
 from rich.console import Console
 from rich.table import Table
 
-from semalign.core.metrics import distances, interocular, nme
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.w300 import open_300w
@@ -101,13 +100,12 @@ def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> dic
     trainer.fit(lambda epoch: (labels, {}))
     with trainer.averaged_weights() as network:
         found = predict(network, test.crops, HEATMAP.pixels(NETWORK.heatmap_size), test.dataset.scheme)
-    apart = distances(found.points, test.reference)
     return {
         "head": trainer.network.settings.upsampling,
         "seed": trainer.seed,
         "epochs": trainer.training.epochs,
         "parameters": count_parameters(trainer.network),
-        "nme_interocular": float(nme(apart, interocular(test.reference, test.dataset.scheme)).mean()),
+        "nme_interocular": float(nme_interocular(found.points, test.reference, test.dataset.scheme).mean()),
     }
 
 

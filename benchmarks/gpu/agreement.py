@@ -27,7 +27,7 @@ from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps
-from semalign.core.metrics import distances, interpupil, nme
+from semalign.core.metrics import nme_interpupil
 from semalign.core.search import SearchSettings, search_labels, search_labels_torch
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
@@ -148,8 +148,7 @@ def difference(what: str, limit: str | None, a: Tensor, b: Tensor) -> dict[str, 
 def same_figure(model: Model, crops: CropCache, annotations: np.ndarray, found: list[Tensor]) -> dict[str, Any]:
     """The inter-pupil error of both sets of landmarks (bare network), in %."""
     reference = crops.to_crop(annotations)
-    size = interpupil(reference, model.scheme)
-    cpu, gpu = (float(nme(distances(points.numpy(), reference), size).mean()) for points in found)
+    cpu, gpu = (float(nme_interpupil(points.numpy(), reference, model.scheme).mean()) for points in found)
     return {
         "what": "nme_interpupil",
         "CPU": cpu,

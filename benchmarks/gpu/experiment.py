@@ -26,7 +26,7 @@ from learner import Crops, Epoch, Learner, train_epoch
 from state import Record, State
 from torch import Tensor
 
-from semalign.core.metrics import distances, interocular, interpupil, nme
+from semalign.core.metrics import mean_errors, nme_interpupil
 from semalign.core.search import SearchSettings
 from semalign.core.systematic import systematic_offsets
 from semalign.data.augment import AugmentationSettings
@@ -286,28 +286,25 @@ class Experiment:
 
     def _look(self, learner: Learner, annotations: Tensor) -> Record:
         """Mean errors in %: on test faces, and on some training faces against what they were annotated with, and the truth."""
+        scheme = self.faces.scheme
         found = self.others.to_image(learner.predict(self.others, self.test_rows).subpixel)
         own = self.crops.to_image(learner.predict(self.crops, self.sample).subpixel, self.sample)
-        record = {f"test_{name}": value for name, value in self.errors(found, self.test.reference).items()}
-        taught = self.crops.to_image(annotations[self.sample], self.sample)
-        record["train_nme_interpupil"] = self.errors(own, taught)["nme_interpupil"]
+        record = {f"test_{name}": value for name, value in mean_errors(found, self.test.reference, scheme).items()}
+        record["train_nme_interpupil"] = self._error(own, self.crops.to_image(annotations[self.sample], self.sample))
         if self.train.truth is not None:
-            record["train_truth_nme_interpupil"] = self.errors(own, self.train.truth[self.sample])["nme_interpupil"]
+            record["train_truth_nme_interpupil"] = self._error(own, self.train.truth[self.sample])
         return record
 
     def _label_errors(self, labels: Tensor, annotations: Tensor) -> Record:
         """How far labels went from the annotations, and how far they are from the truth where it is known, in %."""
-        found, given = self.crops.to_image(labels), self.crops.to_image(annotations)
-        record = {"moved_nme_interpupil": self.errors(found, given)["nme_interpupil"]}
+        found = self.crops.to_image(labels)
+        record = {"moved_nme_interpupil": self._error(found, self.crops.to_image(annotations))}
         if self.train.truth is not None:
-            record["labels_truth_nme_interpupil"] = self.errors(found, self.train.truth)["nme_interpupil"]
+            record["labels_truth_nme_interpupil"] = self._error(found, self.train.truth)
         return record
 
-    def errors(self, found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-        """Mean errors in % under both normalisations of 300W."""
-        apart, scheme = distances(found, reference), self.faces.scheme
-        normalizers = {"nme_interpupil": interpupil, "nme_interocular": interocular}
-        return {name: float(nme(apart, size(reference, scheme)).mean()) for name, size in normalizers.items()}
+    def _error(self, points: np.ndarray, reference: np.ndarray) -> float:
+        return float(nme_interpupil(points, reference, self.faces.scheme).mean())
 
     def _keep(self, key: str, learner: Learner, labels: Tensor) -> None:
         """Put into the state what the tables are made of: points of the image frame."""

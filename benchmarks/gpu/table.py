@@ -10,7 +10,7 @@ import numpy as np
 from faces import Faces, read_faces
 from state import JSON, State
 
-from semalign.core.metrics import distances, interocular, interpupil, nme
+from semalign.core.metrics import mean_errors, nme_interpupil
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import residual_distances
 from semalign.evaluation.bootstrap import paired_bootstrap
@@ -64,20 +64,17 @@ def rows_of(state: State, faces: Faces) -> list[dict[str, Any]]:
 
 def test_errors(state: State, key: str, test: Faces) -> dict[str, float]:
     """On the test faces, with sub-pixels and at the highest pixel."""
-    scheme, reference = test.scheme, test.reference
     result = {}
     for column, name in {"": "test", "_argmax": "test-argmax"}.items():
-        apart = distances(state.arrays[f"{key}/{name}"].astype(np.float64), reference)
-        result[f"nme_interpupil{column}"] = float(nme(apart, interpupil(reference, scheme)).mean())
-        result[f"nme_interocular{column}"] = float(nme(apart, interocular(reference, scheme)).mean())
+        errors = mean_errors(state.arrays[f"{key}/{name}"].astype(np.float64), test.reference, test.scheme)
+        result |= {f"{figure}{column}": value for figure, value in errors.items()}
     return result
 
 
 def against(state: State, key: str, baseline: str, test: Faces) -> dict[str, float]:
     """The difference to training on the annotations, inter-pupil, with its paired 95 % interval over test faces."""
-    size = interpupil(test.reference, test.scheme)
     own, other = (
-        nme(distances(state.arrays[f"{name}/test"].astype(np.float64), test.reference), size)
+        nme_interpupil(state.arrays[f"{name}/test"].astype(np.float64), test.reference, test.scheme)
         for name in (key, baseline)
     )
     difference = paired_bootstrap(own, other, np.random.default_rng(0))

@@ -130,3 +130,23 @@ def test_a_face_without_an_error_counts_as_a_failure() -> None:
 def test_no_errors_have_no_summary(summary: object) -> None:
     with pytest.raises(ValueError, match="no errors"):
         summary(np.empty(0), 8.0)  # type: ignore[operator]
+
+
+def test_each_figure_of_a_face_has_its_normalisation_in_its_name() -> None:
+    rng = np.random.default_rng(3)
+    reference = rng.uniform(20, 180, (5, 68, 2))
+    points = reference + rng.normal(0, 2, reference.shape)
+    apart = metrics.distances(points, reference)
+    boxes = metrics.landmark_boxes(reference)
+    expected = {
+        "nme_interpupil": metrics.nme(apart, metrics.interpupil(reference, IBUG68)),
+        "nme_interocular": metrics.nme(apart, metrics.interocular(reference, IBUG68)),
+    }
+    np.testing.assert_array_equal(metrics.nme_interpupil(points, reference, IBUG68), expected["nme_interpupil"])
+    np.testing.assert_array_equal(metrics.nme_interocular(points, reference, IBUG68), expected["nme_interocular"])
+    np.testing.assert_array_equal(
+        metrics.nme_box(points, reference, boxes), metrics.nme(apart, metrics.box_size(boxes))
+    )
+    found = metrics.mean_errors(points, reference, IBUG68)
+    assert found == {name: pytest.approx(float(values.mean())) for name, values in expected.items()}
+    assert metrics.mean_errors(points[:, : EYELESS.count], reference[:, : EYELESS.count], EYELESS) == {}

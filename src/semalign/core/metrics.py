@@ -58,6 +58,46 @@ def landmark_boxes(points: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b 4
     return np.where(np.concatenate([low <= high, low <= high], axis=1), np.concatenate([low, high], axis=1), np.nan)
 
 
+def nme_interpupil(
+    points: Float[np.ndarray, "b n 2"], reference: Float[np.ndarray, "b n 2"], scheme: LandmarkScheme
+) -> Float[np.ndarray, " b"]:
+    """Each face's mean distance to the reference by that between the reference's pupils, in %: what papers give on 300W.
+
+    Raises:
+        SemalignError: the scheme names no points of the eyes.
+    """
+    return nme(distances(points, reference), interpupil(reference, scheme))
+
+
+def nme_interocular(
+    points: Float[np.ndarray, "b n 2"], reference: Float[np.ndarray, "b n 2"], scheme: LandmarkScheme
+) -> Float[np.ndarray, " b"]:
+    """Each face's mean distance to the reference by that between the reference's outer eye corners, in %.
+
+    What the evaluation code of the 300-VW challenge computes, and its papers call RMSE.
+
+    Raises:
+        SemalignError: the scheme names no outer corners of the eyes.
+    """
+    return nme(distances(points, reference), interocular(reference, scheme))
+
+
+def nme_box(
+    points: Float[np.ndarray, "b n 2"], reference: Float[np.ndarray, "b n 2"], boxes: Float[np.ndarray, "b 4"]
+) -> Float[np.ndarray, " b"]:
+    """Each face's mean distance to the reference by √(w·h) of its box (x0, y0, x1, y1), in %: AFLW's."""
+    return nme(distances(points, reference), box_size(boxes))
+
+
+def mean_errors(
+    points: Float[np.ndarray, "b n 2"], reference: Float[np.ndarray, "b n 2"], scheme: LandmarkScheme
+) -> dict[str, float]:
+    """The means over faces of `nme_interocular` and `nme_interpupil`, as far as the scheme has the points for them."""
+    kinds = {"nme_interocular": nme_interocular} if scheme.outer_eyes is not None else {}
+    kinds |= {"nme_interpupil": nme_interpupil} if all(scheme.pupils) else {}
+    return {name: float(error(points, reference, scheme).mean()) for name, error in kinds.items()}
+
+
 def nme(distances: Float[np.ndarray, "b n"], normalizer: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
     """Each face's normalised mean error in %: the mean distance over its landmarks by its normaliser."""
     return _percent(_mean_present(distances), normalizer)

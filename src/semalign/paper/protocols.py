@@ -76,20 +76,17 @@ class Protocol:
 
 def interpupil_error(points: Float[np.ndarray, "b n 2"], test: Faces) -> Float[np.ndarray, " b"]:
     """The mean distance by that of the pupils: 300W's."""
-    reference = test.reference
-    return metrics.nme(metrics.distances(points, reference), metrics.interpupil(reference, test.dataset.scheme))
+    return metrics.nme_interpupil(points, test.reference, test.dataset.scheme)
 
 
 def interocular_error(points: Float[np.ndarray, "b n 2"], test: Faces) -> Float[np.ndarray, " b"]:
     """The mean distance by that of the outer eye corners: what 300-VW's own code computes and its papers call RMSE."""
-    reference = test.reference
-    return metrics.nme(metrics.distances(points, reference), metrics.interocular(reference, test.dataset.scheme))
+    return metrics.nme_interocular(points, test.reference, test.dataset.scheme)
 
 
 def box_error(points: Float[np.ndarray, "b n 2"], test: Faces) -> Float[np.ndarray, " b"]:
     """The mean distance by √(w·h) of the face box: AFLW's."""
-    boxes = face_boxes(test.dataset.samples)
-    return metrics.nme(metrics.distances(points, test.reference), metrics.box_size(boxes))
+    return metrics.nme_box(points, test.reference, face_boxes(test.dataset.samples))
 
 
 METRICS = {

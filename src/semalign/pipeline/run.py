@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from semalign.core.metrics import mean_errors
 from semalign.core.search import REFERENCE
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.opening import open_dataset
@@ -33,7 +34,7 @@ from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
-from semalign.pipeline.stages import MODEL, Stages, quick_nme, search_provenance
+from semalign.pipeline.stages import MODEL, Stages, search_provenance
 from semalign.pipeline.summary import (
     describe_run,
     hardware,
@@ -339,7 +340,7 @@ def _detector_figures(start: Model, models: list[tuple[Model, Model]], test: Fac
     pairs = [pair for baseline, aligned in models for pair in (("baseline", baseline), ("aligned", aligned))]
     for name, model in [("start", start), *pairs]:
         found = Landmarker(model).on_crops(test.crops)
-        errors[name].append(quick_nme(found.points, test.reference, model.scheme))
+        errors[name].append(mean_errors(found.points, test.reference, model.scheme))
         if name not in full:
             full[name] = evaluate_predictions(found.points, test.dataset, truth=test.dataset.truth)
         advance(1)

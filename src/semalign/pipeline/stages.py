@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
-from semalign.core.metrics import distances, interocular, interpupil, nme
+from semalign.core.metrics import mean_errors
 from semalign.core.systematic import Dialect, choose_modes, learn_dialect
 from semalign.data.crops import CropCache
 from semalign.data.duplicates import independent_folds
@@ -281,24 +281,13 @@ class Stages:
 
         def after_epoch(epoch: int) -> Record:
             found = predict(trainer.network, test.crops, self.sigma, self.scheme, precision=trainer.training.precision)
-            return {"stage": title} | quick_nme(found.points, test.reference, self.scheme)
+            return {"stage": title} | mean_errors(found.points, test.reference, self.scheme)
 
         return after_epoch
 
     def _later_seed(self, repeat: int) -> int:
         """Seeds of the trainings after the start differ from the start's: their epochs are new draws."""
         return self.recipe.seed + 1 + repeat
-
-
-def quick_nme(found: np.ndarray, reference: np.ndarray, scheme: LandmarkScheme) -> dict[str, float]:
-    """Mean errors in % under the normalisations that the scheme has points for."""
-    apart = distances(found, reference)
-    result = {}
-    if scheme.outer_eyes is not None:
-        result["nme_interocular"] = float(nme(apart, interocular(reference, scheme)).mean())
-    if all(scheme.pupils):
-        result["nme_interpupil"] = float(nme(apart, interpupil(reference, scheme)).mean())
-    return result
 
 
 def search_provenance(recipe: Recipe) -> dict[str, str | int | float]:
