@@ -33,12 +33,8 @@ def _lines(command: Any, name: str) -> list[str]:
     rows = [(f"`{item.metavar or item.name.upper()}`", item.help) for item in arguments]
     rows += [(f"`{' '.join(filter(None, [item.opts[0], item.metavar]))}`", item.help) for item in options]
     if rows:
-        lines += [
-            "| argument or option | what it is |",
-            "|---|---|",
-            *(f"| {first} | {_cell(text)} |" for first, text in rows),
-            "",
-        ]
+        cells = [f"| {first} | {_cell(text)} |" for first, text in rows]
+        lines += ["| argument or option | what it is |", "|---|---|", *cells, ""]
     return lines
 
 
