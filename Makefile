@@ -6,10 +6,12 @@ ARGS ?=
 
 VENV := .venv
 READY := $(VENV)/ready
+DOCS_READY := $(VENV)/docs-ready
 RUN := $(VENV)/bin/python -m
+RUN_FILE := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs bench clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +30,21 @@ lint: $(READY) ## ruff and mypy
 	$(RUN) ruff format --check
 	$(RUN) mypy
 
+docs: $(DOCS_READY) ## the documentation as pages: site/index.html, to be opened without a server or a network
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+
+bench: $(READY) ## a short set of speed measurements that need no data, into runs/bench (3 minutes)
+	@echo "1/4 one label search for 68 landmarks, by heatmap and template size"
+	@BENCHMARK_RESULTS=runs/bench $(RUN_FILE) benchmarks/search.py --repeats 3
+	@echo "2/4 from a crop to its landmarks: PyTorch, ONNX, ONNX in int8"
+	@$(RUN) semalign bench default --rounds 5 --json runs/bench/bench.json
+	@echo "3/4 correcting a face by a shape model: projection and iterative fit"
+	@BENCHMARK_RESULTS=runs/bench $(RUN_FILE) benchmarks/shape_fit.py --train 200 --test 10
+	@echo "4/4 drawing synthetic faces, and how far two annotators differ"
+	@BENCHMARK_RESULTS=runs/bench $(RUN_FILE) benchmarks/synthesis.py --faces 40 --repeats 3 --pairs 100
+
 clean: ## delete .venv and caches; runs/ stays
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is made anew, and a change of the pins is installed over the old ones.
@@ -37,6 +52,12 @@ $(READY): pyproject.toml constraints.txt
 	@test -e $@ || { $(find_python) && echo "Setting up $(VENV) with $$python" && $$python -m venv --clear $(VENV); }
 	@echo "Installing the pinned dependencies into $(VENV) (a minute from a warm cache, longer the first time)"
 	@$(RUN) pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What builds the pages is an installation of its own, so that `make test` does not wait for it.
+$(DOCS_READY): $(READY)
+	@echo "Installing what builds the documentation into $(VENV)"
+	@$(RUN) pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 # The first interpreter named by PYTHON that is new enough and can make environments, or one sentence on what is missing.

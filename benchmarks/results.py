@@ -17,7 +17,9 @@ from rich.table import Table
 
 from semalign.files import write_text
 
-FOLDER = Path(__file__).resolve().parent / "results"
+FOLDER = Path(
+    os.environ.get("BENCHMARK_RESULTS") or Path(__file__).resolve().parent / "results"
+)  # `make bench` sets it
 PACKAGES = {"torch": "torch", "numpy": "numpy", "opencv": "opencv-python-headless"}  # column: distribution
 
 

@@ -73,7 +73,7 @@ def test_everything_declared_is_imported() -> None:
 
 def test_pins_fit_what_is_declared() -> None:
     pinned = pins()
-    for requirement in [*CORE.values(), *EXTRAS["dev"], *EXTRAS["pandas"]]:
+    for requirement in [*CORE.values(), *EXTRAS["dev"], *EXTRAS["pandas"], *EXTRAS["docs"]]:
         name = str(canonicalize_name(requirement.name))
         assert name in pinned, f"constraints.txt does not pin {name}"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes the pin {pinned[name]}"
@@ -156,6 +156,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 
 INSTALL = "-m pip install --disable-pip-version-check --constraint constraints.txt --editable .[dev]"
+INSTALL_DOCS = INSTALL.replace("[dev]", "[docs]")
 
 
 def test_make_sets_up_once_and_again_when_the_pins_change(checkout: Checkout) -> None:
@@ -168,6 +169,17 @@ def test_make_sets_up_once_and_again_when_the_pins_change(checkout: Checkout) ->
     os.utime(checkout.folder / "constraints.txt", (2**31, 2**31))
     checkout.make("demo", "PYTHON=./good")
     assert checkout.calls() == [INSTALL, demo]
+
+
+def test_make_docs_adds_what_builds_pages_once_and_other_commands_do_without(checkout: Checkout) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    build = "-m mkdocs build --strict"
+    assert checkout.make("setup", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == ["venv", INSTALL]
+    assert checkout.make("docs", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == [INSTALL_DOCS, build]
+    assert checkout.make("docs", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == [build]
 
 
 def test_make_redoes_an_installation_that_was_cut_short(checkout: Checkout) -> None:
@@ -220,5 +232,7 @@ def test_help_names_every_command(checkout: Checkout) -> None:
         "demo",
         "test",
         "lint",
+        "docs",
+        "bench",
         "clean",
     ]

@@ -102,9 +102,11 @@ class Alternation:
 
     Args:
         store: version 0 must be the annotations of `dataset`.
-        dataset, crops: the training faces, in the same order.
+        dataset: the training faces.
+        crops: of the same faces, in the same order.
         sigma: of the network's Gaussians, heatmap pixels.
-        search, settings: how to search, how often.
+        search: how to search.
+        settings: how often.
         accelerator: in a run of several processes the first one writes, all read.
         provenance: kept with every version.
     """
