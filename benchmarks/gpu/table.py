@@ -1,14 +1,15 @@
-"""What a state of `paper_size.py` says: a row for each network and training, and one for all seeds together."""
+"""What a state of `paper_size.py` says: a row for each network and training, for all seeds together, and curves."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from faces import Faces, read_faces
-from state import JSON, State
+from state import JSON, Record, State
 
 from semalign.core.metrics import mean_errors, nme_interpupil
 from semalign.errors import SemalignError
@@ -17,9 +18,11 @@ from semalign.evaluation.bootstrap import paired_bootstrap
 from semalign.files import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from results import FOLDER, finish
+from results import FOLDER, finish, write_results
 
 BASELINE = "annotations"
+TRAINING = ("train_nme_interpupil", "train_truth_nme_interpupil")  # columns from the logs
+LABELS = ("moved_nme_interpupil", "labels_truth_nme_interpupil")
 
 
 def finish_table(folder: Path, packed: Path, name: str, results: Path | None) -> None:
@@ -29,37 +32,59 @@ def finish_table(folder: Path, packed: Path, name: str, results: Path | None) ->
     if faces.name != stored["origin"]["data"]:
         raise SemalignError(f"{packed}: holds {faces.name}, but {folder} was trained on {stored['origin']['data']}.")
     rows = rows_of(state, faces)
-    if not rows:
+    if not state.content["arms"]:
         raise SemalignError(f"{folder}: holds no finished training; call 'run' again with this state.")
     machine = state.content["machines"][-1]
     versions = {column: machine[column] for column in ("python", "torch", "numpy")}
-    finish(name, [versions | row for row in rows], digits=3, hardware=machine["device"], folder=results or FOLDER)
+    hardware, results = machine["device"], results or FOLDER
+    finish(name, [versions | row for row in rows], digits=3, hardware=hardware, folder=results)
+    curves = write_results(f"{name}-curves", [versions | row for row in curves_of(state)], hardware, results)
+    print(f"written: {curves}")
 
 
 def rows_of(state: State, faces: Faces) -> list[dict[str, Any]]:
     """A row for each finished training, then the means over seeds."""
     train, test = faces.take(np.flatnonzero(~faces.test)), faces.take(np.flatnonzero(faces.test))
     rows = []
-    for key, about in state.content["arms"].items():
+    for name, start in state.content["starts"].items():
+        last = start["log"][-1]
+        row = about(state, faces, name, "start", str(start["epochs"])) | told(last, TRAINING)
+        rows.append(row | {column: last[f"test_{column}"] for column in ("nme_interpupil", "nme_interocular")})
+    for key, stage in state.content["arms"].items():
         name, arm = key.split("/")
-        noise, seed = name.removeprefix("noise").split("-seed")
-        last, start = about["log"][-1], state.content["starts"][name]
-        row: dict[str, Any] = {
-            "data": faces.name,
-            "size": state.content["origin"]["size"],
-            "measured against": "annotations" if faces.truth is None else "truth",
-            "noise": int(noise),
-            "seed": int(seed),
-            "arm": arm,
-            "epochs": f"{start['epochs']} + {about['epochs']}",
-        }
-        row |= {column: last.get(column, "") for column in ("train_nme_interpupil", "train_truth_nme_interpupil")}
+        last, before = stage["log"][-1], state.content["starts"][name]["epochs"]
+        row = about(state, faces, name, arm, f"{before} + {stage['epochs']}") | told(last, TRAINING)
         row |= test_errors(state, key, test)
         if f"{name}/{BASELINE}/test" in state.arrays and arm != BASELINE:
             row |= against(state, key, f"{name}/{BASELINE}", test)
-        row |= {column: last.get(column, "") for column in ("moved_nme_interpupil", "labels_truth_nme_interpupil")}
-        rows.append(row | annotator_distances(state, key, train))
+        rows.append(row | told(last, LABELS) | annotator_distances(state, key, train))
     return rows + over_seeds(rows)
+
+
+def about(state: State, faces: Faces, name: str, arm: str, epochs: str) -> dict[str, Any]:
+    """What a row is of."""
+    noise, seed = name.removeprefix("noise").split("-seed")
+    return {
+        "data": faces.name,
+        "size": state.content["origin"]["size"],
+        "measured against": "annotations" if faces.truth is None else "truth",
+        "noise": int(noise),
+        "seed": int(seed),
+        "arm": arm,
+        "epochs": epochs,
+    }
+
+
+def told(record: Record, columns: Sequence[str]) -> dict[str, Any]:
+    """Some figures of a log's record; empty where it lacks them."""
+    return {column: record.get(column, "") for column in columns}
+
+
+def curves_of(state: State) -> list[dict[str, Any]]:
+    """Training and test error of every training, epoch by epoch as far as they were looked at."""
+    starts = ((name, "start", about["log"]) for name, about in state.content["starts"].items())
+    arms = ((*key.split("/"), about["log"]) for key, about in state.content["arms"].items())
+    return [{"network": name, "stage": stage} | record for name, stage, log in (*starts, *arms) for record in log]
 
 
 def test_errors(state: State, key: str, test: Faces) -> dict[str, float]:

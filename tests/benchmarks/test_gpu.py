@@ -285,15 +285,29 @@ def test_the_whole_comparison_at_toy_size(packed: Path, tmp_path: Path) -> None:
     for file in (tmp_path / "state").iterdir():
         assert file.stat().st_size <= PART + 1024
     command("paper_size.py", "table", tmp_path / "state", "--packed", packed, "--results", tmp_path)
+    with next(iter(tmp_path.glob("paper-size-curves_*.csv"))).open() as stream:
+        curves = list(csv.DictReader(stream))
+    assert {(row["network"], row["stage"]) for row in curves} == {
+        (f"noise1-seed{seed}", stage) for seed in (0, 1) for stage in ("start", *ARMS)
+    }
+    assert [row["epoch"] for row in curves if row["network"] == "noise1-seed0" and row["stage"] == "start"] == [
+        "2",
+        "4",
+    ]
+    assert all(float(row["test_nme_interpupil"]) > 0 and float(row["train_nme_interpupil"]) > 0 for row in curves)
     with next(iter(tmp_path.glob("paper-size_*.csv"))).open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["arm"] for row in rows] == [*ARMS, *ARMS, *ARMS]
+    assert [row["arm"] for row in rows] == ["start", "start", *ARMS, *ARMS, "start", *ARMS]
     assert {row["seed"] for row in rows} == {"0", "1", "mean of 2"}
-    assert {row["epochs"] for row in rows} == {"4 + 2"}
+    assert {row["epochs"] for row in rows if row["arm"] != "start"} == {"4 + 2"}
     state = json.loads((tmp_path / "state" / "state.json").read_text())
     results = np.load(tmp_path / "state" / "results.npz")
     for row in rows:
         assert 0 < float(row["nme_interocular"]) < float(row["nme_interpupil"])
+        assert float(row["train_nme_interpupil"]) > 0
+        if row["arm"] == "start":
+            assert row["epochs"] == "4" and row["difference"] == ""
+            continue
         assert float(row["labels_truth_nme_interpupil"]) == pytest.approx(
             0.0 if row["arm"] == "truth" else 2.6, abs=1.0
         )
