@@ -35,7 +35,7 @@ def write_results(
         raise ValueError("there are no rows to write")
     today = date.today().isoformat()
     common = {"date": today, "hardware": hardware or processor(), "python": platform.python_version(), **versions()}
-    own = list(dict.fromkeys(key for row in rows for key in row))
+    own = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in common]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*common, *own], restval="", lineterminator="\n")
     writer.writeheader()

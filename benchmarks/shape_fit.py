@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
-from semalign.core.metrics import distances
+from semalign.core.metrics import distances, nme_interocular
 from semalign.paper.shape_fit import ShapeFitSettings, fit_to_heatmaps
 from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import load_scheme

@@ -23,6 +23,7 @@ from results import write_results
 from rich.console import Console
 from rich.table import Table
 
+from semalign.core.metrics import nme_interocular
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.w300 import open_300w

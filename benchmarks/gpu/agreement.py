@@ -32,6 +32,7 @@ from semalign.core.search import SearchSettings, search_labels, search_labels_to
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.files import write_json
+from semalign.inference.views import mean_heatmaps
 from semalign.models.checkpoint import Model
 from semalign.models.pretrained import load
 

@@ -40,6 +40,7 @@ from semalign.core.heatmaps import decode_heatmaps
 from semalign.data.augment import AugmentationSettings
 from semalign.errors import SemalignError
 from semalign.files import read_json, write_json
+from semalign.inference.views import mean_heatmaps
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.models.pretrained import load
 from semalign.training.alternation import search_dataset

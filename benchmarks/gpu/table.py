@@ -26,7 +26,7 @@ LABELS = ("moved_nme_interpupil", "labels_truth_nme_interpupil")
 
 
 def finish_table(folder: Path, packed: Path, name: str, results: Path | None) -> None:
-    """Print the rows and write them to benchmarks/results, with the card's name for hardware."""
+    """Print the rows and write them to benchmarks/results, with the card's name for hardware where there was one."""
     stored = read_json(folder / JSON, "give the folder that a call left behind")
     state, faces = State(folder, stored["origin"]), read_faces(packed)
     if faces.name != stored["origin"]["data"]:
@@ -36,7 +36,8 @@ def finish_table(folder: Path, packed: Path, name: str, results: Path | None) ->
         raise SemalignError(f"{folder}: holds no finished training; call 'run' again with this state.")
     machine = state.content["machines"][-1]
     versions = {column: machine[column] for column in ("python", "torch", "numpy")}
-    hardware, results = machine["device"], results or FOLDER
+    card = not machine["device"].endswith("CPU threads")  # what was trained on a CPU is tabled there
+    hardware, results = machine["device"] if card else None, results or FOLDER
     finish(name, [versions | row for row in rows], digits=3, hardware=hardware, folder=results)
     curves = write_results(f"{name}-curves", [versions | row for row in curves_of(state)], hardware, results)
     print(f"written: {curves}")

@@ -47,7 +47,7 @@ def test_no_boxes_give_no_landmarks(dots: Dots) -> None:
 def test_pictures_and_crops_give_the_same(dots: Dots) -> None:
     pictures, boxes, _ = scene(dots)
     landmarker = Landmarker(dots.model(), batch_size=2)
-    maps, size = crop_maps(boxes[0], landmarker.backend.crop, landmarker.backend.input_size)
+    maps, size = crop_maps(boxes[0], replace(landmarker.backend.crop, margin=1.0), landmarker.backend.input_size)
     images = np.stack([cut(pictures[0], matrix, size) for matrix in maps])
     done: list[int] = []
     on_crops = landmarker.on_crops(CropCache(("a", "b"), images, maps, landmarker.backend.input_size), done.append)
@@ -99,6 +99,7 @@ class Fixed:
 
     scheme = SCHEME
     crop = Dots().model().crop
+    margin = 1.0
     input_size = 64
     about: dict[str, str] = {}  # noqa: RUF012
 

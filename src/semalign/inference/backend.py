@@ -28,7 +28,11 @@ class Backend(Protocol):
 
     @property
     def crop(self) -> CropSettings:
-        """Which square of an image it sees; a crop needs no larger margin than this one's."""
+        """Which square of an image it sees."""
+
+    @property
+    def margin(self) -> float:
+        """How many sides of that square a crop must have, at least 1."""
 
     @property
     def input_size(self) -> int:
@@ -73,8 +77,13 @@ class TorchBackend:
 
     @property
     def crop(self) -> CropSettings:
-        """The model's square; turned and shifted views need its margin, the plain and the mirrored one need none."""
-        return self.model.crop if self.views > 2 else replace(self.model.crop, margin=1.0)
+        """Which square of an image the model sees."""
+        return self.model.crop
+
+    @property
+    def margin(self) -> float:
+        """Turned and shifted views need the model's margin, the plain and the mirrored one need none."""
+        return self.model.crop.margin if self.views > 2 else 1.0
 
     @property
     def input_size(self) -> int:

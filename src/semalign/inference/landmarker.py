@@ -6,6 +6,7 @@ Shape legend: k faces of a picture, n landmarks, h w heatmap.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ class Landmarker:
         return maps[0].cpu().numpy(), heatmap_to_image(network, crops, rows)[0].numpy()
 
     def _crops(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> CropCache:
-        maps, size = crop_maps(np.concatenate(list(boxes)), self.backend.crop, self.backend.input_size)
+        crop = replace(self.backend.crop, margin=self.backend.margin)
+        maps, size = crop_maps(np.concatenate(list(boxes)), crop, self.backend.input_size)
         owners = [picture for picture, own in zip(pictures, boxes, strict=True) for _ in own]
         images = np.stack([cut(picture, matrix, size) for picture, matrix in zip(owners, maps, strict=True)])
         return CropCache(tuple(map(str, range(len(maps)))), images, maps, self.backend.input_size)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -47,6 +46,7 @@ class OnnxBackend:
     Attributes:
         scheme: the landmarks.
         crop: which square of an image the model sees.
+        margin: sides of the square that a crop must have: the square itself is enough.
         input_size: s, in pixels.
         pixels: type of the crops' values: "uint8" (0 to 255) or "float32" (0 to 1).
         precision: "float32" or "int8".
@@ -59,9 +59,9 @@ class OnnxBackend:
     def __init__(self, path: str | Path, threads: int | None = None, batch_size: int = 32) -> None:
         self._session = _session(Path(path), threads)
         description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
-        self.batch_size = batch_size
+        self.batch_size, self.margin = batch_size, 1.0
         self.scheme = LandmarkScheme.from_dict(description["scheme"])
-        self.crop = replace(CropSettings(**description["crop"]), margin=1.0)
+        self.crop = CropSettings(**description["crop"])
         self.sigma: float = description["sigma"]
         self.input_size: int = description["input"]["size"]
         self.pixels: Pixels = description["input"]["pixels"]
