@@ -56,7 +56,11 @@ def pins() -> dict[str, str]:
 def test_everything_imported_is_declared() -> None:
     allowed = {
         *CORE,
-        *(canonicalize_name(r.name) for name in ("tensorboard", "pandas", "mat", "fast", "onnx") for r in EXTRAS[name]),
+        *(
+            canonicalize_name(r.name)
+            for name in ("tensorboard", "pandas", "mat", "fast", "onnx", "serve")
+            for r in EXTRAS[name]
+        ),
     }
     undeclared = {
         name: files

@@ -114,8 +114,8 @@ def test_serve_answers_until_it_is_interrupted(model: Path, monkeypatch: pytest.
     answers: list[dict[str, Any]] = []
     forever = PageServer.serve_forever
 
-    def once(server: PageServer, poll_interval: float = 0.5) -> None:
-        thread = threading.Thread(target=forever, args=(server, 0.01))
+    def once(server: PageServer) -> None:
+        thread = threading.Thread(target=forever, args=(server,))
         thread.start()
         with urllib.request.urlopen(f"{server.url}api/model", timeout=20) as answer:
             answers.append(json.load(answer))

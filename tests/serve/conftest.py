@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from asking import serving
 from worlds import NETWORK
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
-from semalign.serve import PageServer, Service, open_server
+from semalign.serve import Service
+from semalign.serve.server import PageServer
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,5 @@ def service() -> Service:
 
 @pytest.fixture(scope="session")
 def server(service: Service) -> Iterator[PageServer]:
-    opened = open_server(service, port=0)
-    thread = threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield opened
-    opened.shutdown()
-    thread.join()
-    opened.server_close()
+    with serving(service) as opened:
+        yield opened

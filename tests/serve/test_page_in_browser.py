@@ -15,7 +15,7 @@ from browser import Tab, needs_chromium
 from PIL import Image
 
 from semalign.data.pts import read_pts
-from semalign.serve import PageServer
+from semalign.serve.server import PageServer
 
 LIMIT = 120.0  # seconds for any one answer, on a busy machine
 READY = "document.body && document.body.dataset.ready === 'yes'"

@@ -22,29 +22,32 @@ def serve(
 ) -> None:
     """A page on this machine: drop a picture or use the camera, look at points, confidences and heatmaps, save them.
 
-    Pictures stay on this machine, and none is kept. Ctrl-C ends it.
+    Pictures stay on this machine, and none is kept. Ctrl-C ends it. Needs the extra 'serve'.
 
     Examples:
         semalign serve
         semalign serve runs/300w/aligned/model.safetensors --port 9000
     """
+    import signal
     import webbrowser
+    from contextlib import closing
 
     from semalign.detect import Detector
     from semalign.models import pretrained
     from semalign.serve import Service, open_server
 
     loaded = pretrained.load(model)
-    server = open_server(Service(Detector(loaded), loaded, model), host, port)
-    typer.echo(f"{server.url} (Ctrl-C ends)")
-    if browse:
-        webbrowser.open(server.url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        typer.echo("stopped")
-    finally:
-        server.server_close()
+    with closing(open_server(Service(Detector(loaded), loaded, model), host, port)) as server:
+        typer.echo(f"{server.url} (Ctrl-C ends)")
+        if browse:
+            webbrowser.open(server.url)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("stopped")
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"serve": serve}

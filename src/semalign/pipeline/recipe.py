@@ -10,6 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from semalign.core.search import SearchSettings
@@ -125,9 +126,7 @@ def parse_recipe(text: str, where: str, name: str = "unnamed", overrides: Sequen
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with every setting spelled out; `parse_recipe` gives the same recipe back."""
-    lines: list[str] = []
-    _dump(asdict(recipe), (), lines)
-    return "\n".join(lines).strip() + "\n"
+    return tomli_w.dumps(_without_none(asdict(recipe)))
 
 
 def _folder() -> Any:
@@ -165,21 +164,7 @@ def _dataclass_in(hint: Any) -> type | None:
     return next((c for c in candidates if isinstance(c, type) and is_dataclass(c)), None)
 
 
-def _dump(tree: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    tables = {key: value for key, value in tree.items() if isinstance(value, dict)}
-    if path:
-        lines += ["", f"[{'.'.join(path)}]"]
-    lines += [f"{key} = {_value(value)}" for key, value in tree.items() if key not in tables and value is not None]
-    for key, value in tables.items():
-        _dump(value, (*path, key), lines)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or c in '"\\\x7f' else c for c in value)
-        return f'"{escaped}"'
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return repr(value)
+def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no word for None; a setting that is left out is read as its default."""
+    present = {key: value for key, value in tree.items() if value is not None}
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in present.items()}
