@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from faces import read_faces
 from pack import FACES
-from paper_size import BEST, machine, say
+from paper_size import BEST, machine, say_row
 from settings import read_recipe
 from torch import Tensor
 
@@ -58,11 +58,7 @@ def main() -> None:
     except SemalignError as error:
         sys.exit(f"error: {error}")
     for row in rows:
-        say(
-            "  ".join(
-                f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-            )
-        )
+        say_row(row)
     if options.out:
         write_json(options.out, {"machine": machine(device), "rows": rows})
     beyond = [row["what"] for row in rows if not row["within"]]

@@ -18,7 +18,7 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -211,6 +211,11 @@ def machine(device: torch.device) -> dict[str, str]:
 
 def say(line: str) -> None:
     print(line, flush=True)
+
+
+def say_row(row: Mapping[str, object]) -> None:
+    """A row of figures as one line, numbers to four digits."""
+    say("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
 
 
 if __name__ == "__main__":

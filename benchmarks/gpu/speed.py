@@ -31,7 +31,7 @@ from experiment import Experiment, Name
 from faces import Faces, read_faces
 from learner import train_epoch
 from pack import FACES
-from paper_size import machine, say, sizes
+from paper_size import machine, say, say_row, sizes
 from settings import Recipe, read_recipe
 from state import State
 from torch.utils.flop_counter import FlopCounterMode
@@ -74,11 +74,7 @@ def main() -> None:
     except SemalignError as error:
         sys.exit(f"error: {error}")
     for row in rows:
-        say(
-            "  ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-            )
-        )
+        say_row(row)
     if options.out:
         before = read_json(options.out, "delete it")["rows"] if options.out.is_file() else []
         write_json(options.out, {"machine": machine(device), "rows": before + rows})

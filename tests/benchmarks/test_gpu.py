@@ -35,28 +35,21 @@ CPU = torch.device("cpu")
 TOY = sizes()["toy"]
 
 
+def ran(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, FOLDER / script, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+
+
 def command(script: str, *arguments: str | Path) -> str:
     """What a script prints; it must end well."""
-    done = subprocess.run(
-        [sys.executable, FOLDER / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = ran(script, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def refused(script: str, *arguments: str | Path) -> str:
     """The sentence with which a script refuses."""
-    done = subprocess.run(
-        [sys.executable, FOLDER / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = ran(script, *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     return done.stderr
