@@ -32,7 +32,7 @@ from semalign.core.search import SearchSettings, search_labels, search_labels_to
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.files import write_json
-from semalign.inference.views import mean_heatmaps
+from semalign.inference.heatmaps import heatmaps_of
 from semalign.models.checkpoint import Model
 from semalign.models.pretrained import load
 
@@ -90,15 +90,10 @@ def compare(
 
 
 def heatmaps(model: Model, crops: CropCache, device: torch.device) -> Tensor:
-    """(b, n, h, h) float32 on the CPU, computed on the device."""
-    network, parts = model.network.to(device).eval(), []
-    for start in range(0, len(crops), BATCH):
-        pictures = crops.batch(np.arange(start, min(start + BATCH, len(crops)))).to(device)
-        with torch.inference_mode():
-            parts.append(
-                mean_heatmaps(network, pictures, crops.crop_to_input, model.views, model.scheme.flip_index).cpu()
-            )
-    return torch.cat(parts).contiguous()  # as the compiled search wants them
+    """(b, n, h, h) float32 on the CPU, computed on the device; contiguous, as the compiled search wants them."""
+    flip = model.scheme.flip_index
+    parts = heatmaps_of(model.network.to(device), crops, BATCH, views=model.views, flip_index=flip)
+    return torch.cat([maps.cpu() for _, maps in parts]).contiguous()
 
 
 def to_heatmap(model: Model, crops: CropCache) -> Tensor:

@@ -217,8 +217,7 @@ class Experiment:
     @cached_property
     def kept(self) -> np.ndarray:
         """Rows of the training faces whose points are kept: those that several people marked, else all."""
-        marked = set(self.faces.marks.ids if self.faces.marks else self.train.ids)
-        return np.array([row for row, name in enumerate(self.train.ids) if name in marked], dtype=int)
+        return self.rows if self.train.marks is None else self.train.marked
 
     def learners(self, count: int) -> list[Learner]:
         """As many networks in training, made once: their weights are exchanged, a captured step is not."""

@@ -10,7 +10,7 @@ Shape legend: b faces, n landmarks, f faces that several people marked, a people
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -50,19 +50,22 @@ class Faces:
 
     def take(self, rows: np.ndarray) -> Faces:
         """Some of the faces, in the order of `rows`."""
-        return Faces(
-            self.name,
-            self.scheme,
-            tuple(self.ids[row] for row in rows),
-            self.test[rows],
-            self.folds[rows],
-            self.points[rows],
-            None if self.truth is None else self.truth[rows],
-            self.image_to_crop[rows],
-            self.side,
-            tuple(self.pictures[row] for row in rows),
-            self.marks,
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            test=self.test[rows],
+            folds=self.folds[rows],
+            points=self.points[rows],
+            truth=None if self.truth is None else self.truth[rows],
+            image_to_crop=self.image_to_crop[rows],
+            pictures=tuple(self.pictures[row] for row in rows),
         )
+
+    @property
+    def marked(self) -> np.ndarray:
+        """Rows of the faces that several people marked."""
+        ids = set(self.marks.ids if self.marks else ())
+        return np.array([row for row, name in enumerate(self.ids) if name in ids], dtype=int)
 
     def crops(self, input_size: int) -> CropCache:
         """The decoded crops for a network of that input size, in memory."""

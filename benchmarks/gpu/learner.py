@@ -147,7 +147,6 @@ class Learner:
         try:
             self.capture(images, points)
         except RuntimeError as error:
-            self.graph = None
             self.optimizer.zero_grad(set_to_none=True)
             say(f"no CUDA graph, steps are launched one by one: {str(error).splitlines()[0]}")
 
@@ -156,20 +155,22 @@ class Learner:
         kept = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.train()
         torch.backends.cudnn.benchmark = True  # here alone: each further size of batch would cost seconds
-        with self.alone():
-            self.images, self.points = images.clone(memory_format=torch.preserve_format), points.clone()
-            for _ in range(WARM_UP):
+        try:
+            with self.alone():
+                self.images, self.points = images.clone(memory_format=torch.preserve_format), points.clone()
+                for _ in range(WARM_UP):
+                    self.optimizer.zero_grad(set_to_none=True)
+                    self._backward(self.images, self.points)
                 self.optimizer.zero_grad(set_to_none=True)
-                self._backward(self.images, self.points)
-            self.optimizer.zero_grad(set_to_none=True)
-        torch.cuda.synchronize(self.device)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
-            self.total = self._backward(self.images, self.points)
-        torch.backends.cudnn.benchmark = False
-        self.graph = graph
-        self.network.load_state_dict(kept)
-        torch.cuda.synchronize(self.device)
+            torch.cuda.synchronize(self.device)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.total = self._backward(self.images, self.points)
+            self.graph = graph
+        finally:
+            torch.backends.cudnn.benchmark = False
+            self.network.load_state_dict(kept)
+            torch.cuda.synchronize(self.device)
 
     def step(self, images: Tensor, points: Tensor, rate: float) -> Tensor:
         """One step; the loss, on the device."""

@@ -20,14 +20,13 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 
 import cv2
 import numpy as np
 from faces import CROP, Faces, write_faces
+from settings import recipe_tables
 
 from semalign.data.crops import crop_maps, cut, face_boxes
 from semalign.data.duplicates import independent_folds, leaky_training_ids
@@ -93,8 +92,7 @@ def write(path: Path, faces: Faces) -> None:
 
 def synthetic(train: int, test: int, seed: int, quality: int = QUALITY) -> Faces:
     """Faces as the demo draws them, with their truth."""
-    text = resources.files("semalign").joinpath("pipeline/recipes/demo.toml").read_text(encoding="utf-8")
-    face = FaceSettings(**tomllib.loads(text)["synthesis"]["face"])
+    face = FaceSettings(**recipe_tables("demo")["synthesis"]["face"])
     settings = SynthesisSettings(count=train + test, seed=seed, test_count=test, face=face)
     with tempfile.TemporaryDirectory() as folder:
         return packed(write_dataset(Path(folder) / "faces", settings), quality=quality)

@@ -24,10 +24,15 @@ class Recipe:
     alternation: AlternationSettings
 
 
+def recipe_tables(name: str) -> dict[str, Any]:
+    """A shipped recipe's TOML by its name."""
+    text = resources.files("semalign").joinpath(f"pipeline/recipes/{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
 def read_recipe(name: str) -> Recipe:
     """A shipped recipe by its name."""
-    text = resources.files("semalign").joinpath(f"pipeline/recipes/{name}.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    tables = recipe_tables(name)
 
     def part(kind: type, table: str) -> Any:
         values = tables.get(table, {})  # TOML has lists where the settings have tuples

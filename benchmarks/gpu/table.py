@@ -111,8 +111,7 @@ def annotator_distances(state: State, key: str, train: Faces) -> dict[str, float
     """How far labels and the network's predictions on the marked training faces are from three people's mean, in %."""
     if train.marks is None:
         return {}
-    rows = [row for row, name in enumerate(train.ids) if name in set(train.marks.ids)]
-    marked = train.take(np.array(rows))
+    marked = train.take(train.marked)
     result: dict[str, float | str] = {}
     for column, name in {"labels": "labels", "network": "train"}.items():
         points = state.arrays[f"{key}/{name}"].astype(np.float64)
