@@ -23,10 +23,8 @@ FOLDER = Path(
 PACKAGES = {"torch": "torch", "numpy": "numpy", "opencv": "opencv-python-headless"}  # column: distribution
 
 
-def write_results(
-    name: str, rows: Sequence[Mapping[str, Any]], hardware: str | None = None, folder: Path = FOLDER
-) -> Path:
-    """Write `rows` to <name>_<today>.csv in the folder and return its path; a file of the same day is replaced.
+def write_results(name: str, rows: Sequence[Mapping[str, Any]], hardware: str | None = None) -> Path:
+    """Write `rows` to <name>_<today>.csv in FOLDER and return its path; a file of the same day is replaced.
 
     The columns date, hardware, python and versions of libraries come first, then the rows' own in order; what a row
     does not have stays empty. `hardware` defaults to this machine's processor and the cores that may be used.
@@ -40,7 +38,7 @@ def write_results(
     writer = csv.DictWriter(text, [*common, *own], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({**common, **row} for row in rows)
-    path = folder / f"{name}_{today}.csv"
+    path = FOLDER / f"{name}_{today}.csv"
     write_text(path, text.getvalue())
     return path
 
@@ -50,7 +48,6 @@ def finish(
     rows: Sequence[Mapping[str, Any]],
     digits: int = 2,
     hardware: str | None = None,
-    folder: Path = FOLDER,
 ) -> None:
     """Print the rows as a table and write them as `write_results` does."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -60,7 +57,7 @@ def finish(
         table.add_row(*(f"{value:.{digits}f}" if isinstance(value, float) else str(value) for value in values))
     console = Console(width=200)
     console.print(table)
-    console.print(f"written: {write_results(name, rows, hardware, folder)}")
+    console.print(f"written: {write_results(name, rows, hardware)}")
 
 
 def processor() -> str:

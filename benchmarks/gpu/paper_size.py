@@ -73,14 +73,13 @@ def main() -> None:
     tables = commands.add_parser("table", help="print what a state says and write it to benchmarks/results")
     tables.add_argument("state", type=Path)
     tables.add_argument("--packed", type=Path, default=FACES)
-    tables.add_argument("--results", type=Path, help="folder for the CSV file; default: benchmarks/results")
     tables.add_argument("--name", default="paper-size", help="of the CSV file")
     options = parser.parse_args()
     try:
         if options.command == "table":
             from table import finish_table  # needs libraries that a machine with a GPU may lack
 
-            finish_table(options.state, options.packed, options.name, options.results)
+            finish_table(options.state, options.packed, options.name)
         else:
             run(options, time.monotonic() + 60.0 * options.minutes)
     except SemalignError as error:

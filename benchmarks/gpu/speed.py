@@ -60,13 +60,12 @@ def main() -> None:
     parser.add_argument("file", type=Path, nargs="?", help="of rows, for 'table'")
     parser.add_argument("--packed", type=Path, default=FACES)
     parser.add_argument("--out", type=Path, help="JSON file to add the rows to")
-    parser.add_argument("--results", type=Path, help="folder for the CSV files of 'table'; default: benchmarks/results")
     parser.add_argument("--toy", action="store_true", help="sizes for a test on a CPU")
     options = parser.parse_args()
     keep_large_blocks()
     try:
         if options.what == "table":
-            finish_table(options.file, options.results)
+            finish_table(options.file)
             return
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         measure = {"training": training, "profile": profile, "latency": latency}[options.what]
@@ -248,16 +247,16 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def finish_table(file: Path, folder: Path | None) -> None:
+def finish_table(file: Path) -> None:
     """Print the rows of a file and write them to benchmarks/results, with the card's name for hardware."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
-    from results import FOLDER, finish  # needs libraries that a machine with a GPU may lack
+    from results import finish  # needs libraries that a machine with a GPU may lack
 
     stored = read_json(file, "measure again")
     versions = {column: stored["machine"][column] for column in ("python", "torch", "numpy")}
     for what in dict.fromkeys(row["what"] for row in stored["rows"]):
         rows = [versions | row for row in stored["rows"] if row["what"] == what]
-        finish(f"gpu-{what}", rows, digits=3, hardware=stored["machine"]["device"], folder=folder or FOLDER)
+        finish(f"gpu-{what}", rows, digits=3, hardware=stored["machine"]["device"])
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ from semalign.evaluation.bootstrap import paired_bootstrap
 from semalign.files import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from results import FOLDER, finish, write_results
+from results import finish, write_results
 
 BASELINE = "annotations"
 TRAINING = ("train_nme_interpupil", "train_truth_nme_interpupil")  # columns from the logs
 LABELS = ("moved_nme_interpupil", "labels_truth_nme_interpupil")
 
 
-def finish_table(folder: Path, packed: Path, name: str, results: Path | None) -> None:
+def finish_table(folder: Path, packed: Path, name: str) -> None:
     """Print the rows and write them to benchmarks/results, with the card's name for hardware where there was one."""
     stored = read_json(folder / JSON, "give the folder that a call left behind")
     state, faces = State(folder, stored["origin"]), read_faces(packed)
@@ -37,9 +37,9 @@ def finish_table(folder: Path, packed: Path, name: str, results: Path | None) ->
     machine = state.content["machines"][-1]
     versions = {column: machine[column] for column in ("python", "torch", "numpy")}
     card = not machine["device"].endswith("CPU threads")  # what was trained on a CPU is tabled there
-    hardware, results = machine["device"] if card else None, results or FOLDER
-    finish(name, [versions | row for row in rows], digits=3, hardware=hardware, folder=results)
-    curves = write_results(f"{name}-curves", [versions | row for row in curves_of(state)], hardware, results)
+    hardware = machine["device"] if card else None
+    finish(name, [versions | row for row in rows], digits=3, hardware=hardware)
+    curves = write_results(f"{name}-curves", [versions | row for row in curves_of(state)], hardware)
     print(f"written: {curves}")
 
 
