@@ -6,10 +6,10 @@
     python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/taught --parts 1 2 --against cv/as-it-is \\
         --taught-by cv/as-it-is
 
-Looks at training faces only. Parts are those of `dialect.held_out` (near-duplicates together), the same for one seed. Each
-training goes to a folder of its own and is resumed or read where it is there. Held-out faces are measured with the bare network
-and with a kernel dialect of its predictions on the faces that it was trained on; `--taught-by` names a folder of the same
-parts, whose networks have not seen the held-out faces either. The last row is all parts together.
+Looks at training faces only. Parts are those of `label_adaptation.held_out` (near-duplicates together), the same for one
+seed. Each training goes to a folder of its own and is resumed or read where it is there. Held-out faces are measured with the
+network alone and with a kernel label adaptation of its predictions on the faces that it was trained on; `--taught-by` names a
+folder of the same parts, whose networks have not seen the held-out faces either. The last row is all parts together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from results import finish
 
 from semalign.cli.progress import RichProgress
-from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.core.metrics import mean_errors
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
@@ -34,7 +34,7 @@ from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
 from semalign.pipeline.stages import MODEL, Stages
 
-KINDS = ("bare", "with dialect")
+KINDS = ("bare", "with label adaptation")
 
 
 def main() -> None:
@@ -90,9 +90,9 @@ def measure(
         predicted = (
             Landmarker(load_model(out / f"part-{part}" / MODEL, faces.dataset.scheme)).on_crops(faces.crops).points
         )
-        seen = learn_kernel_dialect(predicted[~held_out], labels[~held_out])
+        seen = fit_kernel_adaptation(predicted[~held_out], labels[~held_out])
         found["bare"][held_out] = predicted[held_out]
-        found["with dialect"][held_out] = seen.corrected(predicted[held_out])
+        found["with label adaptation"][held_out] = seen.corrected(predicted[held_out])
         row: dict[str, Any] = {"part": part, "faces": int(held_out.sum())}
         row["bare, on its training faces"] = error(predicted, faces, ~held_out)
         rows.append(row | errors(found, faces, held_out))

@@ -36,7 +36,14 @@ def main() -> None:
     truth = np.stack([dataset.truth[name] for name in dataset.ids()])
     rows = [row for folder in options.folders for row in read(folder, truth, dataset.scheme)]
     table = Table(
-        "folder", "update", "weight", "modes", "version", *ERRORS, "contour", "nme_interocular after its epoch"
+        "folder",
+        "update",
+        "weight",
+        "adaptation_components",
+        "version",
+        *ERRORS,
+        "contour",
+        "nme_interocular after its epoch",
     )
     for row in rows:
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
@@ -59,7 +66,7 @@ def read(folder: Path, truth: np.ndarray, scheme: Any) -> list[dict[str, Any]]:
                 "folder": folder.name,
                 "update": recipe.alternation.update,
                 "weight": recipe.search.likelihood_weight,
-                "modes": recipe.alternation.modes,
+                "adaptation_components": recipe.alternation.adaptation_components,
                 "version": index,
                 **{name: errors[name] for name in ERRORS},
                 "contour": errors["regions"]["contour"]["mean"],

@@ -1,12 +1,12 @@
-"""What a detector's dialect is worth when it is learned from networks that have not seen the faces.
+"""What a detector's label adaptation is worth when it is learned from networks that have not seen the faces.
 
-    semalign train 300w-detector-2 --data 300w --out whole --set dialect.held_out=4
+    semalign train 300w-detector-2 --data 300w --out whole --set label_adaptation.held_out=4
     python benchmarks/held_out.py whole --data 300w
 
 Looks at training faces only. Each of the held-out networks of such a training predicts the part of the faces that it was not
-trained on, bare and with four dialects: of its own predictions on its training faces, of what the *other* held-out networks
-predict on the faces that they have not seen (the same faces), of both together, and a linear one of the latter. The last row
-is all faces together.
+trained on, alone and with four label adaptations: of its own predictions on its training faces, of what the *other* held-out
+networks predict on the faces that they have not seen (the same faces), of both together, and a linear one of the latter. The
+last row is all faces together.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from dialect import open_faces
+from label_adaptation import open_faces
 from results import finish
 
-from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.adaptation import choose_components, fit_linear_adaptation
+from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.core.metrics import mean_errors
-from semalign.core.systematic import choose_modes, learn_dialect
 from semalign.data import independent_folds
 from semalign.evaluation import compare_predictions
 from semalign.inference import Landmarker
@@ -29,7 +29,7 @@ from semalign.models.checkpoint import load_model
 from semalign.pipeline import load_recipe
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.stages import MODEL
-from semalign.training.settings import DialectSettings
+from semalign.training.settings import LabelAdaptationSettings
 
 ENDS = {"": "difference", ", from": "low", ", to": "high"}
 Corrected = Callable[[np.ndarray], np.ndarray]
@@ -37,13 +37,15 @@ Corrected = Callable[[np.ndarray], np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the folder of a training with dialect.held_out")
+    parser.add_argument("run", type=Path, help="the folder of a training with label_adaptation.held_out")
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     recipe = load_recipe(options.run / "recipe.toml")
-    count = recipe.dialect.held_out
+    count = recipe.label_adaptation.held_out
     if not count:
-        parser.error(f"{options.run}: was trained without dialect.held_out; give the folder of a training with it")
+        parser.error(
+            f"{options.run}: was trained without label_adaptation.held_out; give the folder of a training with it"
+        )
     faces, _ = open_faces(options.run, options.data)
     folds = independent_folds(faces.dataset, count, recipe.seed)
     folders = [options.run / f"held-out-{index + 1}" for index in range(count)]
@@ -62,28 +64,28 @@ def measure(folders: list[Path], faces: Faces, folds: np.ndarray) -> list[dict[s
         rest, part = folds != index, folds == index
         row: dict[str, object] = {"faces": f"part {index + 1}", "count": int(part.sum())}
         row["bare, on its training faces"] = error(own[rest], labels[rest], faces)
-        for name, corrected in dialects(own[rest], unseen[rest], labels[rest]).items():
+        for name, corrected in adaptations(own[rest], unseen[rest], labels[rest]).items():
             found.setdefault(name, unseen.copy())[part] = corrected(unseen[part])
             row[name] = error(found[name][part], labels[part], faces)
         rows.append(row)
     total: dict[str, object] = {"faces": "all", "count": len(folds)}
     total |= {name: error(points, labels, faces) for name, points in found.items()}
-    for name in ("dialect of unseen faces", "dialect of both"):
-        compared = compare_predictions(found[name], found["dialect of its own"], faces.dataset)
+    for name in ("label adaptation of unseen faces", "label adaptation of both"):
+        compared = compare_predictions(found[name], found["label adaptation of its own"], faces.dataset)
         figures = compared["subsets"]["all"]["nme_interpupil"]
         total |= {f"{name} less its own{end}": figures[key] for end, key in ENDS.items()}
     return [*rows, total]
 
 
-def dialects(own: np.ndarray, unseen: np.ndarray, labels: np.ndarray) -> dict[str, Corrected]:
-    modes = choose_modes(unseen, labels, DialectSettings().modes)
-    both = learn_kernel_dialect(np.concatenate([own, unseen]), np.concatenate([labels, labels]))
+def adaptations(own: np.ndarray, unseen: np.ndarray, labels: np.ndarray) -> dict[str, Corrected]:
+    count = choose_components(unseen, labels, LabelAdaptationSettings().components)
+    both = fit_kernel_adaptation(np.concatenate([own, unseen]), np.concatenate([labels, labels]))
     return {
         "bare": lambda points: points,
-        "dialect of its own": learn_kernel_dialect(own, labels).corrected,
-        "dialect of unseen faces": learn_kernel_dialect(unseen, labels).corrected,
-        "dialect of both": both.corrected,
-        "linear dialect of unseen faces": learn_dialect(unseen, labels, modes).corrected,
+        "label adaptation of its own": fit_kernel_adaptation(own, labels).corrected,
+        "label adaptation of unseen faces": fit_kernel_adaptation(unseen, labels).corrected,
+        "label adaptation of both": both.corrected,
+        "linear label adaptation of unseen faces": fit_linear_adaptation(unseen, labels, count).corrected,
     }
 
 

@@ -127,14 +127,14 @@ def path_row(
 
 
 def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
-    """Errors from boxes that are shifted or scaled, with one look and with two."""
+    """Errors from boxes that are shifted or scaled, without refinement and with one."""
     unit = interocular(pictures.points, detector.scheme)
     changes = [(shift, 1.0) for shift in SHIFTS] + [(0.0, scale) for scale in SCALES if scale != 1]
     looking = {
-        f"{looks} look{'s' * (looks > 1)}": Detector(
-            detector.model, "cpu", detector.finder, replace(detector.settings, looks=looks)
+        f"{count} refinements": Detector(
+            detector.model, "cpu", detector.finder, replace(detector.settings, refinements=count)
         )
-        for looks in (1, 2)
+        for count in (0, 1)
     }
     rows = []
     for shift, scale in track(changes, "boxes"):

@@ -2,9 +2,9 @@
 
     python benchmarks/resampling.py MODEL [MODEL ...] --data 300w [--split test]
 
-Each model reads every face's crop as it is and moved by some pixels of the input, in one look without its dialect. Given
+Each model reads every face's crop as it is and moved by some pixels of the input, without label adaptation. Given
 are the root mean square distance between the two answers for the same face, in pixels of the input, the error of the first,
-and that of their mean: what the mean gains is noise that one look has.
+and that of their mean: what the mean gains is noise that one answer has.
 """
 
 from __future__ import annotations

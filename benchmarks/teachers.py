@@ -9,7 +9,7 @@ Needs a finished run on synthetic faces. From its start, each network trains for
     exchanged      the truth with the found labels' errors of *another* face, turned and sized to this one: as large, of the
                    same kind, but not those that the network itself makes on this face
     truth          the exact points: no label search can do better
-and is tested on the held-out faces against the truth (nme_interocular), bare and with the dialect that those labels teach.
+and is tested on the held-out faces against the truth (nme_interocular), alone and with label adaptation from those labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dialect import errors, open_faces
+from label_adaptation import errors, open_faces
 from results import finish
 
 from semalign.core.metrics import interocular
@@ -94,7 +94,7 @@ def taught(run: Path, train: Faces, test: Faces, labels: np.ndarray, repeat: int
     stages = Stages(load_recipe(run / "recipe.toml"), told, test, SilentProgress(), {})
     with tempfile.TemporaryDirectory() as folder:
         model = stages.baseline(Path(folder), load_model(run / "start" / "model.safetensors"), repeat)
-    bare, whole = (errors(m, test)["nme_interocular"] for m in (replace(model, dialect=None), model))
+    bare, whole = (errors(m, test)["nme_interocular"] for m in (replace(model, adaptation=None), model))
     return {"bare": bare, "detector": whole}
 
 

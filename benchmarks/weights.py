@@ -1,10 +1,10 @@
-"""Which template and which weight: one search around the annotations against the truth; and what several views are worth.
+"""Which template and which weight: one search around the annotations against the truth; what test-time augmentation is worth.
 
     semalign run demo --out runs/demo
     python benchmarks/weights.py runs/demo [--faces 600]
 
 Takes the start model of a run on synthetic faces, searches the first training faces under every setting (whole, no
-dialect, so that the table shows the cost alone), and writes the labels' errors in % of the outer-eye distance.
+label adaptation, so that the table shows the cost alone), and writes the labels' errors in % of the outer-eye distance.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from semalign.pipeline.prepare import Faces
 
 TEMPLATES = (37, 25, 19, 9, 1)
 WEIGHTS = (0.1, 0.3, 1.0, 2.0, 3.0, 10.0)
-VIEWS = (1, 2, 4)
+TTA = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def main() -> None:
     common = {"run": options.run.name, "faces": len(faces.dataset), "heatmap": model.network.settings.heatmap_size}
     common |= {"sigma at 256": model.sigma * 256 / model.network.settings.heatmap_size}
     rows = [errors("annotations", faces.dataset.points(), faces)]
-    rows += [errors(f"network, views {views}", predicted(model, faces, views), faces) for views in VIEWS]
+    rows += [errors(f"network, tta {tta}", predicted(model, faces, tta), faces) for tta in TTA]
     found = searched(model, faces, [Setting(template, weight) for template in TEMPLATES for weight in WEIGHTS])
     rows += [
-        {"template": setting.template, "weight": setting.weight} | errors("search, views 4", points, faces)
+        {"template": setting.template, "weight": setting.weight} | errors("search, tta 4", points, faces)
         for setting, points in found.items()
     ]
     show(rows)
@@ -70,14 +70,14 @@ def first_faces(run: Path, model: Model, count: int) -> Faces:
     return Faces(dataset, build_crops(run / "crops", dataset.samples, model.crop, model.network.settings.input_size))
 
 
-def predicted(model: Model, faces: Faces, views: int) -> np.ndarray:
-    return predict(model.network, faces.crops, model.sigma, model.scheme, views=views).points
+def predicted(model: Model, faces: Faces, tta: int) -> np.ndarray:
+    return predict(model.network, faces.crops, model.sigma, model.scheme, tta=tta).points
 
 
 def searched(model: Model, faces: Faces, settings: list[Setting]) -> dict[Setting, np.ndarray]:
     """The labels of every setting; each batch of heatmaps is made once."""
     annotations, parts = faces.dataset.points(), {setting: [] for setting in settings}
-    maps = heatmaps_of(model.network, faces.crops, views=4, flip_index=model.scheme.flip_index)
+    maps = heatmaps_of(model.network, faces.crops, tta=4, flip_index=model.scheme.flip_index)
     for rows, heatmaps in track(maps, "search", total=-(-len(faces.crops) // 32)):
         to_image = heatmap_to_image(model.network, faces.crops, rows)
         observations = transform_points(torch.from_numpy(annotations[rows]), invert(to_image)).to(heatmaps)

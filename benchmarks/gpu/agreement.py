@@ -92,7 +92,7 @@ def compare(
 def heatmaps(model: Model, crops: CropCache, device: torch.device) -> Tensor:
     """(b, n, h, h) float32 on the CPU, computed on the device; contiguous, as the compiled search wants them."""
     flip = model.scheme.flip_index
-    parts = heatmaps_of(model.network.to(device), crops, BATCH, views=model.views, flip_index=flip)
+    parts = heatmaps_of(model.network.to(device), crops, BATCH, tta=model.tta, flip_index=flip)
     return torch.cat([maps.cpu() for _, maps in parts]).contiguous()
 
 

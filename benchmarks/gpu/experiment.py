@@ -5,7 +5,7 @@
             annotations        go on as before
             sa                 before each epoch search labels around the last labels, train on them (the paper's procedure)
             sa-without-update  search around the annotations
-            out-of-fold        labels found once, in the heatmaps of networks that have not seen the face, in their dialect
+            out-of-fold        labels found once, in the heatmaps of networks that have not seen the face, with label adaptation
             truth              the exact points, where they are known: no label search can do better
 
 A network is named by how many independent draws of annotation noise its labels hold and by its seed. Networks of a
@@ -26,9 +26,9 @@ from learner import Crops, Epoch, Learner, train_epoch
 from state import Record, State
 from torch import Tensor
 
+from semalign.core.adaptation import systematic_offsets
 from semalign.core.metrics import mean_errors, nme_interpupil
 from semalign.core.search import SearchSettings
-from semalign.core.systematic import systematic_offsets
 from semalign.data.augment import AugmentationSettings
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.synthetic.annotators import marked_again
@@ -57,7 +57,7 @@ class Size:
     arm: TrainingSettings
     search: SearchSettings  # the paper's
     best: SearchSettings  # ours, for labels out of fold
-    modes: int = 60  # of the dialect, out of fold
+    components: int = 60  # of the label adaptation, out of fold
     searches: int = 10  # at most, one before each epoch
     look_every: int = 5  # epochs
 
@@ -180,8 +180,8 @@ class Experiment:
     def _out_of_fold(self, names: list[Name], annotations: list[Tensor], epochs: int) -> list[Tensor]:
         """Labels of each fold by a network trained for as long as the start on the other folds.
 
-        What its predictions of the fold differ from the annotations as a function of the shape (its dialect) is added to the
-        observations and taken off the labels, as in `semalign.training.alternation`.
+        What its predictions of the fold differ from the annotations as a function of the shape (label adaptation) is added to
+        the observations and taken off the labels, as in `semalign.training.alternation`.
         """
         labels = [own.clone() for own in annotations]
         training, learners = scaled(self.size.start, epochs), self.learners(len(names))
@@ -195,7 +195,7 @@ class Experiment:
             for index, learner in enumerate(learners):
                 own = annotations[index][unseen]
                 found = learner.predict(self.crops, unseen).subpixel
-                offsets = torch.from_numpy(systematic_offsets(found.numpy(), own.numpy(), self.size.modes))
+                offsets = torch.from_numpy(systematic_offsets(found.numpy(), own.numpy(), self.size.components))
                 labels[index][unseen] = learner.search(self.crops, unseen, own + offsets, self.size.best) - offsets
             self.say(f"out of fold {fold}: {len(unseen)} faces labelled by networks of {len(seen)} others")
         return labels

@@ -40,7 +40,7 @@ from semalign.core.heatmaps import decode_heatmaps
 from semalign.data.augment import AugmentationSettings
 from semalign.errors import SemalignError
 from semalign.files import read_json, write_json
-from semalign.inference.views import mean_heatmaps
+from semalign.inference.tta import mean_heatmaps
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.models.pretrained import load
 from semalign.training.alternation import search_dataset
@@ -105,7 +105,7 @@ def training(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
             search_dataset(trained, crops, points, sigma, recipe.search, recipe.alternation, faces.scheme)  # noqa: B023
 
         seconds = timed(search, device, 2)
-        looks = recipe.alternation.views * (2 if recipe.alternation.modes >= 0 else 1)
+        looks = recipe.alternation.tta * (2 if recipe.alternation.adaptation_components >= 0 else 1)
         rows.append(reached(f"{name}: a search pass", len(points) / seconds, looks * each, top, "fp32"))
     return [*rows, own_step(faces, device, toy, top)]
 
@@ -175,7 +175,7 @@ def latency(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
         def detect() -> None:
             with torch.inference_mode():
                 pictures = part.float().div_(255.0)  # noqa: B023
-                maps = mean_heatmaps(network, pictures, crops.crop_to_input, model.views, model.scheme.flip_index)
+                maps = mean_heatmaps(network, pictures, crops.crop_to_input, model.tta, model.scheme.flip_index)
                 decode_heatmaps(maps, model.sigma)
 
         seconds = timed(detect, device, 3 if toy else 20)

@@ -101,14 +101,14 @@ def test_a_photo_gives_landmarks_and_a_picture(white: dict[str, Any]) -> None:
 def test_folders_options_and_formats(white: dict[str, Any]) -> None:
     save(Path("in/a.png")), save(Path("in/sub/b.png"), x=20)
     result = invoke(
-        "in", "--out", "o", "--format", "pts", "--format", "csv", "--model", "m", "--views", "4",
-        "--least-score", "0.5", "--device", "cpu",
+        "in", "--out", "o", "--format", "pts", "--format", "csv", "--model", "m", "--tta", "4",
+        "--score-threshold", "0.5", "--device", "cpu",
     )  # fmt: skip
     assert result.stdout.startswith("2 faces in 2 pictures")
     assert read_pts("o/sub/b.pts")[0].tolist() == [20.0, 12.0]
     assert not Path("o/a.jpg").exists() and Path("o/landmarks.csv").exists()
     assert (white["name"], white["device"]) == ("m", "cpu")
-    assert white["settings"] == DetectorSettings(views=4, least_score=0.5)
+    assert white["settings"] == DetectorSettings(tta=4, score_threshold=0.5)
 
 
 def test_no_face_is_said_and_gives_status_1(white: dict[str, Any]) -> None:

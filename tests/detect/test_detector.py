@@ -42,10 +42,10 @@ def test_a_second_look_makes_up_for_a_sloppy_box(dots):
     points = dots.points(100, 80, 60)
     x0, y0, x1, y1 = dots.box(points)
     seen = []
-    for looks in (1, 2):
-        (face,) = dots.detector(looks=looks)(dots.picture([points]), [[x0 + 9, y0 - 30, x1 + 55, y1 + 34]])
+    for refinements in (0, 1):
+        (face,) = dots.detector(refinements=refinements)(dots.picture([points]), [[x0 + 9, y0 - 30, x1 + 55, y1 + 34]])
         seen.append(np.abs(face.points - points).max())
-    (exact,) = dots.detector(looks=1)(dots.picture([points]), [dots.box(points)])
+    (exact,) = dots.detector(refinements=0)(dots.picture([points]), [dots.box(points)])
     assert seen[1] < 0.6 * seen[0]
     assert seen[1] == pytest.approx(np.abs(exact.points - points).max(), abs=0.1)
 
@@ -66,8 +66,8 @@ def test_found_faces_are_sure_and_each_there_once_the_largest_first(dots):
     picture = dots.picture([small, large])
     faces = dots.detector(boxes)(picture)
     assert [round(face.box[0]) for face in faces] == [100, 35]
-    assert len(dots.detector(boxes, least_score=0.0)(picture)) == 3
-    assert dots.detector(boxes, least_score=1.0)(picture) == []
+    assert len(dots.detector(boxes, score_threshold=0.0)(picture)) == 3
+    assert dots.detector(boxes, score_threshold=1.0)(picture) == []
 
 
 def test_given_boxes_are_kept_in_their_order_whatever_they_hold(dots):
@@ -100,7 +100,7 @@ def test_views_see_the_same(dots):
     points = dots.points(100, 80, 60)
     scheme = dots.scheme
     assert scheme.flip_index == (0, 1, 2)
-    (face,) = dots.detector(views=4)(dots.picture([points]), [dots.box(points)])
+    (face,) = dots.detector(tta=4)(dots.picture([points]), [dots.box(points)])
     assert np.abs(face.points - points).max() < 1.0
 
 
@@ -235,8 +235,8 @@ def test_an_exported_model_finds_what_the_model_finds(dots, exported: Path):
 
 
 def test_what_an_exported_model_cannot_do_is_refused(exported: Path, tmp_path: Path):
-    with pytest.raises(SemalignError, match="views"):
-        Detector.from_pretrained(exported, settings=DetectorSettings(views=2))
+    with pytest.raises(SemalignError, match="tta"):
+        Detector.from_pretrained(exported, settings=DetectorSettings(tta=2))
     with pytest.raises(SemalignError, match="already"):
         Detector.from_pretrained(exported).save(tmp_path / "copy.onnx")
     with pytest.raises(SemalignError, match="no such model file"):
@@ -265,9 +265,9 @@ def test_a_device_that_is_not_there_is_refused(dots):
         Detector(dots.model(), "abacus")
 
 
-@pytest.mark.parametrize("wrong", [{"looks": 0}, {"views": 5}, {"batch_size": 0}])
+@pytest.mark.parametrize("wrong", [{"refinements": -1}, {"tta": 5}, {"tta": 0}, {"batch_size": 0}])
 def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="looks"):
+    with pytest.raises(ValueError, match="refinements"):
         DetectorSettings(**wrong)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from semalign.core.kernel_dialect import learn_kernel_dialect
-from semalign.core.systematic import learn_dialect
+from semalign.core.adaptation import fit_linear_adaptation
+from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
@@ -59,17 +59,17 @@ def test_a_crop_cache_gives_what_the_pytorch_path_gives(exported: Any, cache: Cr
     assert found.points.dtype == ours.points.dtype == np.float64
 
 
-def test_a_model_with_a_mirrored_look_is_exported_with_it(exported: Any, cache: CropCache, tmp_path: Path) -> None:
-    model = replace(exported.model, views=2)
+def test_a_model_with_a_mirrored_crop_is_exported_with_it(exported: Any, cache: CropCache, tmp_path: Path) -> None:
+    model = replace(exported.model, tta=2)
     export_onnx(tmp_path / "two.onnx", model)
     ours = Landmarker(model).on_crops(cache)
     found = OnnxBackend(tmp_path / "two.onnx", threads=1, batch_size=4).predict(cache)
     np.testing.assert_allclose(found.points, ours.points, atol=0.02)  # a pixel of a crop is two of these images
     np.testing.assert_allclose(found.confidence, ours.confidence, atol=1e-3)
     assert np.abs(ours.points - Landmarker(exported.model).on_crops(cache).points).max() > 0.05
-    np.testing.assert_array_equal(ours.points, Landmarker(exported.model, views=2).on_crops(cache).points)
-    with pytest.raises(SemalignError, match="views"):
-        export_onnx(tmp_path / "four.onnx", replace(model, views=4))
+    np.testing.assert_array_equal(ours.points, Landmarker(exported.model, tta=2).on_crops(cache).points)
+    with pytest.raises(SemalignError, match="tta"):
+        export_onnx(tmp_path / "four.onnx", replace(model, tta=4))
 
 
 @pytest.mark.parametrize("upsampling", ["shuffle", "bilinear", "transposed"])
@@ -87,7 +87,7 @@ def test_the_mean_of_both_looks_is_taken_before_the_heatmaps_are_large(exported:
 
 
 def test_int8_with_two_looks_keeps_the_last_head_in_float32(exported: Any, tmp_path: Path) -> None:
-    export_onnx(tmp_path / "two.onnx", replace(exported.model, views=2))
+    export_onnx(tmp_path / "two.onnx", replace(exported.model, tta=2))
     quantize_onnx(tmp_path / "two8.onnx", tmp_path / "two.onnx", exported.images)
     nodes = onnx.load(tmp_path / "two8.onnx").graph.node
     types = {tensor.name: tensor.data_type for tensor in onnx.load(tmp_path / "two8.onnx").graph.initializer}
@@ -96,7 +96,7 @@ def test_int8_with_two_looks_keeps_the_last_head_in_float32(exported: Any, tmp_p
     quantised = [produced.get(node.input[1]) is not None for node in convolutions]
     assert quantised == [True] * (len(convolutions) - 1) + [False]
     assert types[convolutions[-1].input[1]] == onnx.TensorProto.FLOAT
-    points, _ = in_pytorch(replace(exported.model, views=2), exported.images)
+    points, _ = in_pytorch(replace(exported.model, tta=2), exported.images)
     assert (
         np.linalg.norm(OnnxBackend(tmp_path / "two8.onnx", threads=1)(exported.images).points - points, axis=2).max()
         < 2
@@ -104,16 +104,20 @@ def test_int8_with_two_looks_keeps_the_last_head_in_float32(exported: Any, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["linear", "kernel"])
-def test_a_model_is_exported_with_its_dialect(exported: Any, cache: CropCache, tmp_path: Path, kind: str) -> None:
+def test_a_model_is_exported_with_its_label_adaptation(
+    exported: Any, cache: CropCache, tmp_path: Path, kind: str
+) -> None:
     rng = np.random.default_rng(0)
     bare = Landmarker(exported.model).on_crops(cache).points
     shapes = np.concatenate([bare, bare[rng.integers(len(bare), size=60)] + rng.normal(size=(60, 3, 2))])
     annotated = shapes * 1.02 + 1 + 0.5 * rng.normal(size=shapes.shape)
-    dialect = learn_dialect(shapes, annotated, 2) if kind == "linear" else learn_kernel_dialect(shapes, annotated)
-    model = replace(exported.model, dialect=dialect)
-    export_onnx(tmp_path / "dialect.onnx", model)
+    adaptation = (
+        fit_linear_adaptation(shapes, annotated, 2) if kind == "linear" else fit_kernel_adaptation(shapes, annotated)
+    )
+    model = replace(exported.model, adaptation=adaptation)
+    export_onnx(tmp_path / "adaptation.onnx", model)
     ours = Landmarker(model).on_crops(cache).points
-    found = OnnxBackend(tmp_path / "dialect.onnx", threads=1, batch_size=4).predict(cache).points
+    found = OnnxBackend(tmp_path / "adaptation.onnx", threads=1, batch_size=4).predict(cache).points
     np.testing.assert_allclose(found, ours, atol=0.02)  # a pixel of a crop is two of these images
     assert np.abs(ours - bare).max() > 0.5
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from dots import SCHEME, Dots
 
-from semalign.core.systematic import learn_dialect
+from semalign.core.adaptation import fit_linear_adaptation
 from semalign.data.crops import CropCache, crop_maps, cut
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
@@ -79,7 +79,7 @@ def test_what_is_systematic_is_taken_off(dots: Dots) -> None:
     """As where a detector's points were 2 px of a 50 px face too far right in training."""
     truth = np.stack([dots.points(100, 80, side) for side in np.linspace(40, 90, 60)])
     shifted = truth + [0.04, 0.0] * np.linspace(40, 90, 60)[:, None, None]
-    model = replace(dots.model(), dialect=learn_dialect(shifted, truth, modes=0))
+    model = replace(dots.model(), adaptation=fit_linear_adaptation(shifted, truth, count=0))
     pictures, boxes, _ = scene(dots)
     bare, found = (Landmarker(m)(pictures, boxes)[0].points for m in (dots.model(), model))
     np.testing.assert_allclose((bare - found)[..., 0], 0.04 * np.array([[50.0], [36.0]]) * np.ones(3), rtol=0.2)
@@ -114,8 +114,8 @@ def test_any_backend_will_do(dots: Dots) -> None:
     assert [own.points.shape for own in found] == [(2, 3, 2), (0, 3, 2), (1, 3, 2)]
     with pytest.raises(SemalignError, match="no heatmaps"):
         Landmarker(backend).heatmaps(pictures[0], boxes[0][0])
-    with pytest.raises(SemalignError, match="views"):
-        Landmarker(backend, views=2)
+    with pytest.raises(SemalignError, match="tta"):
+        Landmarker(backend, tta=2)
 
 
 def test_both_runtimes_keep_the_protocol(dots: Dots, tmp_path: Path) -> None:

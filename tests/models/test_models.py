@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from worlds import NETWORK
 
-from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
-from semalign.core.systematic import learn_dialect
+from semalign.core.adaptation import fit_linear_adaptation
+from semalign.core.kernel_adaptation import KernelAdaptation, fit_kernel_adaptation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
@@ -142,10 +142,10 @@ def test_a_model_of_another_scheme_is_refused(model, tmp_path):
 
 def test_a_model_file_keeps_how_its_crops_are_read(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(path, replace(model, views=2))
-    assert load_model(path).views == 2
+    save_model(path, replace(model, tta=2))
+    assert load_model(path).tta == 2
     save_model(path, model)
-    assert load_model(path).views == 1
+    assert load_model(path).tta == 1
 
 
 def test_scales_of_a_hourglass_may_grow_wider():
@@ -160,28 +160,28 @@ def test_scales_of_a_hourglass_may_grow_wider():
         replace(settings, growth=0.5)
 
 
-def test_a_dialect_comes_back_from_the_file_and_corrects_what_the_network_says(model, tmp_path):
+def test_a_label_adaptation_comes_back_from_the_file_and_corrects_what_the_network_says(model, tmp_path):
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(60, model.scheme.count, 2)) + 5 * rng.normal(size=(model.scheme.count, 2))
-    dialect = learn_dialect(predicted, predicted + 0.1 * rng.normal(size=predicted.shape), modes=2)
+    adaptation = fit_linear_adaptation(predicted, predicted + 0.1 * rng.normal(size=predicted.shape), count=2)
     path = tmp_path / "model.safetensors"
-    save_model(path, replace(model, dialect=dialect))
-    back = load_model(path).dialect
-    assert back is not None and back.modes == 2
-    assert np.array_equal(back.corrected(predicted), dialect.corrected(predicted))
+    save_model(path, replace(model, adaptation=adaptation))
+    back = load_model(path).adaptation
+    assert back is not None and back.count == 2
+    assert np.array_equal(back.corrected(predicted), adaptation.corrected(predicted))
     save_model(path, model)
-    assert load_model(path).dialect is None
+    assert load_model(path).adaptation is None
 
 
-def test_a_kernel_dialect_comes_back_and_is_kept_in_half_the_room(model, tmp_path):
+def test_a_kernel_label_adaptation_comes_back_and_is_kept_in_half_the_room(model, tmp_path):
     rng = np.random.default_rng(0)
     predicted = 40 * rng.normal(size=(model.scheme.count, 2)) + rng.normal(size=(60, model.scheme.count, 2))
-    dialect = learn_kernel_dialect(predicted, predicted + rng.normal(size=predicted.shape))
+    adaptation = fit_kernel_adaptation(predicted, predicted + rng.normal(size=predicted.shape))
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    save_model(whole, replace(model, dialect=dialect))
-    save_model(half, replace(model, dialect=dialect), half=True)
-    back, rough = load_model(whole).dialect, load_model(half).dialect
-    assert isinstance(back, KernelDialect) and isinstance(rough, KernelDialect)
-    assert np.allclose(back.corrected(predicted), dialect.corrected(predicted), rtol=0, atol=1e-9)
-    assert np.abs(rough.corrected(predicted) - dialect.corrected(predicted)).max() < 0.02
+    save_model(whole, replace(model, adaptation=adaptation))
+    save_model(half, replace(model, adaptation=adaptation), half=True)
+    back, rough = load_model(whole).adaptation, load_model(half).adaptation
+    assert isinstance(back, KernelAdaptation) and isinstance(rough, KernelAdaptation)
+    assert np.allclose(back.corrected(predicted), adaptation.corrected(predicted), rtol=0, atol=1e-9)
+    assert np.abs(rough.corrected(predicted) - adaptation.corrected(predicted)).max() < 0.02
     assert half.stat().st_size < 0.6 * whole.stat().st_size

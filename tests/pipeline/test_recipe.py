@@ -79,3 +79,22 @@ def test_unknown_and_unreadable_recipes_are_named(tmp_path):
 
 def test_the_default_recipe_is_complete():
     assert parse_recipe(dump_recipe(Recipe()), "text") == Recipe()
+
+
+OLD = 'name = "old"\n[dialect]\nkind = "linear"\nmodes = [0, 7]\n[readout]\nviews = 2\n[alternation]\nviews = 3\nmodes = 5\n'
+
+
+def test_a_name_of_version_0_1_is_refused_and_the_new_one_is_named():
+    with pytest.raises(
+        SemalignError, match=r"dialect is label_adaptation now.*readout\.views is decoding\.tta now.*rename"
+    ):
+        parse_recipe(OLD, "old.toml")
+    with pytest.raises(SemalignError, match=r"alternation\.modes is alternation\.adaptation_components now"):
+        load_recipe("demo", ["alternation.modes=4"])
+
+
+def test_the_recipe_of_an_old_model_file_is_read_by_its_old_names():
+    recipe = parse_recipe(OLD, "a model's own recipe", upgrade=True)
+    assert recipe.label_adaptation.components == (0, 7) and recipe.decoding.tta == 2
+    assert recipe.alternation.tta == 3 and recipe.alternation.adaptation_components == 5
+    assert parse_recipe(dump_recipe(recipe), "new", upgrade=True) == recipe

@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
+from semalign.core.kernel_adaptation import KernelAdaptation, fit_kernel_adaptation
 from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
@@ -133,12 +133,12 @@ def test_a_run_interrupted_anywhere_resumes_to_the_same_bits(finished, recipe, t
         assert np.array_equal(*pair)
 
 
-def test_a_recipe_may_ask_for_a_kernel_dialect(finished, tmp_path):
+def test_a_recipe_may_ask_for_a_kernel_label_adaptation(finished, tmp_path):
     model = load_model(
-        train(load_recipe("demo", [*TINY, "dialect.kind='kernel'"]), finished[0] / "data", tmp_path / "x")
+        train(load_recipe("demo", [*TINY, "label_adaptation.kind='kernel'"]), finished[0] / "data", tmp_path / "x")
     )
     start = load_model(finished[0] / "start" / "model.safetensors")
-    assert isinstance(model.dialect, KernelDialect) and len(model.dialect.faces) == 10  # of the training faces
+    assert isinstance(model.adaptation, KernelAdaptation) and len(model.adaptation.faces) == 10  # of the training faces
     assert all(torch.equal(v, start.network.state_dict()[k]) for k, v in model.network.state_dict().items())
 
 
@@ -157,9 +157,9 @@ def test_detectors_finish_and_a_run_does_not_start_from_finished_ones(finished, 
     assert same == {"start": True, "baseline": False, "aligned": False}
 
 
-def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(finished, tmp_path):
-    data, bare = finished[0] / "data", load_recipe("demo", [*FINISHED, "dialect.modes=[]"])
-    asked = load_recipe("demo", [*FINISHED, "dialect={kind='kernel', held_out=3}"])
+def test_a_label_adaptation_may_be_learned_from_networks_that_have_not_seen_the_faces(finished, tmp_path):
+    data, bare = finished[0] / "data", load_recipe("demo", [*FINISHED, "label_adaptation.components=[]"])
+    asked = load_recipe("demo", [*FINISHED, "label_adaptation={kind='kernel', held_out=3}"])
     model = load_model(train(asked, data, tmp_path / "x"))
     train(bare, data, tmp_path / "own")
     assert _same(tmp_path / "x", tmp_path / "own")
@@ -174,17 +174,17 @@ def test_a_dialect_may_be_learned_from_networks_that_have_not_seen_the_faces(fin
         assert _same(tmp_path / f"alone-{index}", tmp_path / "x" / f"held-out-{index + 1}")
         rows = np.flatnonzero(folds == index)
         predicted[rows] = predict(network, faces.crops.take(rows), model.sigma, model.scheme).points
-    expected = learn_kernel_dialect(predicted, dataset.points())
-    assert np.allclose(model.dialect.corrected(predicted), expected.corrected(predicted), atol=1e-9)
-    many = load_recipe("demo", [*TINY, "dialect.held_out=11"])
-    with pytest.raises(SemalignError, match="held_out: 10 training faces do not make 11 independent parts; choose few"):
+    expected = fit_kernel_adaptation(predicted, dataset.points())
+    assert np.allclose(model.adaptation.corrected(predicted), expected.corrected(predicted), atol=1e-9)
+    many = load_recipe("demo", [*TINY, "label_adaptation.held_out=11"])
+    with pytest.raises(SemalignError, match="held_out: 10 training faces do not make 11 independent folds; choose few"):
         train(many, data, tmp_path / "many")
     assert not (tmp_path / "many" / "log.jsonl").exists()  # said before anything is trained
 
 
 @pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2: start", "without part 2 of 2: start, finish"])
 def test_a_training_interrupted_after_its_start_resumes_to_the_same_bits(finished, tmp_path, stage):
-    asked = load_recipe("demo", [*FINISHED, "dialect.held_out=2"])
+    asked = load_recipe("demo", [*FINISHED, "label_adaptation.held_out=2"])
     whole = train(asked, finished[0] / "data", tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(asked, finished[0] / "data", tmp_path / "cut", progress=Interrupting(stage, 2))
@@ -246,7 +246,7 @@ def test_a_training_may_have_teachers(finished, tmp_path):
 def test_teachers_that_do_not_fit_are_refused_before_anything_is_written(finished, tmp_path):
     teacher = finished[0] / "start" / "model.safetensors"
     changes = {
-        "set it to 0": "dialect.held_out=2",
+        "set it to 0": "label_adaptation.held_out=2",
         "heatmap.sigma=12, the recipe has 6": "heatmap.sigma=6.0",
         "crop.scale=1.25, the recipe has 1.5": "crop.scale=1.5",
         "for the landmark scheme 'aflw19', the model for 'ibug68'": "data.scheme=aflw19",

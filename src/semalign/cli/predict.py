@@ -51,16 +51,18 @@ def predict(
     finder: Annotated[
         Path | None, option("--finder", "FILE", "ONNX file of YuNet, to find faces with instead of OpenCV's cascades.")
     ] = None,
-    least_score: Annotated[
+    score_threshold: Annotated[
         float,
-        option("--least-score", "S", "Found faces that are less sure are dropped, 0 to 1.", default=True, min=0, max=1),
+        option(
+            "--score-threshold", "S", "Found faces that are less sure are dropped, 0 to 1.", default=True, min=0, max=1
+        ),
     ] = 0.4,
-    views: Annotated[
+    tta: Annotated[
         int | None,
         option(
-            "--views",
+            "--tta",
             "N",
-            "Looks at each face whose mean counts, 1 to 4: steadier, slower.",
+            "Test-time augmentation: mean of so many versions of each face (mirrored, turned), 1 to 4: steadier, slower.",
             default="the model's own",
             min=1,
             max=4,
@@ -101,7 +103,9 @@ def predict(
     sources = find_sources(inputs, out)
     given = None if boxes is None else BoxFile(boxes)
     yunet = None if finder is None else YuNetFinder(finder)
-    detector = Detector.from_pretrained(model, device, yunet, DetectorSettings(views=views, least_score=least_score))
+    detector = Detector.from_pretrained(
+        model, device, yunet, DetectorSettings(tta=tta, score_threshold=score_threshold)
+    )
     about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name}
     problems: list[str] = []
     with (
@@ -167,7 +171,9 @@ def _pictures(work: _Work, sources: list[Source]) -> list[str]:
             work.read += 1
             work.faces += len(faces)
             if not faces:
-                problems.append(f"{source.name}: no face was found; give its box with --boxes, or lower --least-score.")
+                problems.append(
+                    f"{source.name}: no face was found; give its box with --boxes, or lower --score-threshold."
+                )
             advance(1)
     return problems
 
@@ -207,7 +213,7 @@ def _video(work: _Work, source: Source) -> list[str]:
                 raise
     problems = []
     if not faces_seen:
-        problems.append(f"{source.name}: no face was found; give a box with --boxes, or lower --least-score.")
+        problems.append(f"{source.name}: no face was found; give a box with --boxes, or lower --score-threshold.")
     expected = min(footage.claimed_frames, work.limit or footage.claimed_frames)
     if count + 2 < expected:
         problems.append(

@@ -1,7 +1,7 @@
-"""From pictures to landmarks: find the faces, look at each, and look again where the first look saw them.
+"""From pictures to landmarks: find the faces, find the landmarks of each, and refine them on a crop around those points.
 
 Networks are trained on boxes around the annotated landmarks. A box from a face finder, or from a person, is another one; so
-the first look's own points give the box of the second.
+the points of the first crop give the box of the second.
 
 Shape legend: b pictures, k faces, n landmarks.
 """
@@ -32,17 +32,19 @@ Boxes = Sequence[Sequence[float]] | np.ndarray
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """How a detector looks at faces."""
+    """How faces are found and refined."""
 
-    looks: int = 2  # at each face; every one after the first at the box of the points before
-    views: int | None = None  # mean heatmap of so many views (semalign.inference.views), 1 to 4; None = the model's own
-    least_score: float = 0.4  # a face found with less is none; boxes that are given are always kept
-    most_overlap: float = 0.5  # of two found faces that share more of their union, the surer one stays
+    refinements: int = 1  # how often a face is cropped anew, at the box of the points before
+    tta: int | None = (
+        None  # mean heatmap of so many versions of a crop (semalign.inference.tta), 1 to 4; None = the model's own
+    )
+    score_threshold: float = 0.4  # a face found with less is none; boxes that are given are always kept
+    iou_threshold: float = 0.5  # of two found faces that share more of their union, the surer one stays
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if self.looks < 1 or not 1 <= (self.views or 1) <= 4 or self.batch_size < 1:
-            raise ValueError("looks and batch_size must be at least 1, views between 1 and 4")
+        if self.refinements < 0 or not 1 <= (1 if self.tta is None else self.tta) <= 4 or self.batch_size < 1:
+            raise ValueError("refinements must be at least 0, batch_size at least 1, tta between 1 and 4")
 
 
 class Detector:
@@ -64,7 +66,7 @@ class Detector:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
         self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
-        self.landmarker = Landmarker(model, self.device, self.settings.views, self.settings.batch_size)
+        self.landmarker = Landmarker(model, self.device, self.settings.tta, self.settings.batch_size)
 
     @classmethod
     def from_pretrained(
@@ -136,26 +138,28 @@ class Detector:
             None if item is None else as_boxes(item)
             for item in (boxes if boxes is not None else [None] * len(pictures))
         ]
-        looked = [self.finder(p) if g is None else g for p, g in zip(pictures, given, strict=True)]
-        results = self._look(pictures, looked, self.settings.looks)
+        found = [self.finder(p) if g is None else g for p, g in zip(pictures, given, strict=True)]
+        results = self._landmarks(pictures, found, self.settings.refinements)
         return [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
 
     def follow(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "k 4"]) -> list[Face]:
-        """One look at boxes that are those of landmarks already, as from the frame before: a face for each, in order."""
-        return self._look([picture], [boxes], 1)[0]
+        """As a call, for boxes of landmarks (as from the frame before), which need no refinement: a face for each, in order."""
+        return self._landmarks([picture], [boxes], 0)[0]
 
     def _chosen(self, faces: Sequence[Face]) -> list[Face]:
         """The found faces that are sure enough, each once, the largest first."""
-        sure = [face for face in faces if face.score >= self.settings.least_score]
+        sure = [face for face in faces if face.score >= self.settings.score_threshold]
         kept: list[Face] = []
         for face in sorted(sure, key=lambda face: -face.score):
-            if all(overlap(face.box, other.box) <= self.settings.most_overlap for other in kept):
+            if all(overlap(face.box, other.box) <= self.settings.iou_threshold for other in kept):
                 kept.append(face)
         return sorted(kept, key=lambda face: -float(box_sides(np.array([face.box]))[0]))
 
-    def _look(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray], looks: int) -> list[list[Face]]:
+    def _landmarks(
+        self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray], refinements: int
+    ) -> list[list[Face]]:
         seen = self.landmarker(pictures, boxes)
-        for _ in range(looks - 1):
+        for _ in range(refinements):
             boxes = [boxes_of_points(found, before) for found, before in zip(seen, boxes, strict=True)]
             seen = self.landmarker(pictures, boxes)
         return [faces_of(found) for found in seen]
@@ -171,7 +175,7 @@ def faces_of(found: Landmarks) -> list[Face]:
 
 
 def boxes_of_points(seen: Landmarks, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
-    """Boxes around the points seen, for the next look.
+    """Boxes around the points seen, for the next crop.
 
     Landmarks that are much less sure than the face's others (hidden ones, empty heatmaps) do not count, and where a box would
     be less than half or more than twice as large as before, or lie elsewhere, the one before stays.

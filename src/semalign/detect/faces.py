@@ -2,7 +2,7 @@
 
 Networks see a square around the *landmarks' box* (brows to chin, ear to ear). Every finder draws another box, so each has
 a fixed relation from its own to the landmarks', measured by `benchmarks/face_boxes.py` on the training faces of 300W.
-What remains of the difference is taken out by the detector's second look.
+What remains of the difference is taken out by the detector's refinement.
 """
 
 from __future__ import annotations

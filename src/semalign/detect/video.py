@@ -100,7 +100,7 @@ class Tracker:
     def _goes_on(self, track: _Track, face: Face) -> bool:
         old, new = box_sides(np.array([track.face.box, face.box]))
         grown = max(new, old) / max(min(new, old), 1e-9)
-        return bool(face.score >= self.detector.settings.least_score and grown <= self.settings.most_growth)
+        return bool(face.score >= self.detector.settings.score_threshold and grown <= self.settings.most_growth)
 
     def _same(self, face: Face, other: Face) -> bool:
         return overlap(face.box, other.box) >= self.settings.least_overlap

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from semalign.core.adaptation import LinearAdaptation
 from semalign.core.heatmaps import Decoded, decode_heatmaps
-from semalign.core.kernel_dialect import KernelDialect
-from semalign.core.systematic import Dialect
+from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.errors import SemalignError
 from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
@@ -36,12 +36,12 @@ class LandmarkGraph(nn.Module):
         self.network, self.sigma, self.pixels = model.network, model.sigma, pixels
         self.input_size = model.network.settings.input_size
         self.landmarks = model.network.landmarks
-        if model.views > 2:
+        if model.tta > 2:
             raise SemalignError(
-                f"a model with {model.views} views of each crop has no form in one graph; 1 or 2 (the mirror image) have."
+                f"test-time augmentation with {model.tta} crops has no form in one graph; 1, or 2 (with the mirror image) have."
             )
-        self.both = None if model.views == 1 else MirroredHead(model.network, model.scheme.flip_index)
-        self.correct: nn.Module = _dialect_layer(model.dialect)
+        self.both = None if model.tta == 1 else MirroredHead(model.network, model.scheme.flip_index)
+        self.correct: nn.Module = _adaptation_layer(model.adaptation)
         self.eval()
 
     def forward(self, images: UInt8[Tensor, "b 3 s s"] | Float[Tensor, "b 3 s s"]) -> Decoded:
@@ -54,7 +54,7 @@ class LandmarkGraph(nn.Module):
         return Decoded(self.correct((decoded.points + 0.5) * scale - 0.5), decoded.confidence)
 
     def _heatmaps(self, images: Tensor) -> Tensor:
-        """As `semalign.inference.views.mean_heatmaps`, where mirroring is exact."""
+        """As `semalign.inference.tta.mean_heatmaps`, where mirroring is exact."""
         if self.both is None:
             return self.network(images)[-1]
         _, features = self.network.last_features(torch.cat([images, images.flip(-1)]))
@@ -95,17 +95,17 @@ class MirroredHead(nn.Module):
         return self.head.enlarged(self.mean(torch.cat([plain, mirrored.flip(-1)], 1)))
 
 
-class DialectLayer(nn.Module):
-    """A dialect's `corrected` as tensor arithmetic, complex numbers as their two parts, for any runtime."""
+class AdaptationLayer(nn.Module):
+    """A label adaptation's `corrected` as tensor arithmetic, complex numbers as their two parts, for any runtime."""
 
-    def __init__(self, dialect: Dialect | KernelDialect, axes: np.ndarray) -> None:
+    def __init__(self, adaptation: LinearAdaptation | KernelAdaptation, axes: np.ndarray) -> None:
         super().__init__()
-        mean = torch.from_numpy(dialect.mean)
+        mean = torch.from_numpy(adaptation.mean)
         self.register_buffer("mean", (mean / mean.square().sum()).float())
         self.register_buffer("axes", torch.from_numpy(axes).float())
-        self.register_buffer("centre", torch.from_numpy(dialect.centre).float())
-        self.register_buffer("constant", torch.from_numpy(dialect.coefficients[0]).float())
-        self.register_buffer("slopes", torch.from_numpy(dialect.coefficients[1:]).flatten(1).float())
+        self.register_buffer("centre", torch.from_numpy(adaptation.centre).float())
+        self.register_buffer("constant", torch.from_numpy(adaptation.coefficients[0]).float())
+        self.register_buffer("slopes", torch.from_numpy(adaptation.coefficients[1:]).flatten(1).float())
 
     def features(self, places: Float[Tensor, "b k"]) -> Float[Tensor, "b j"]:
         """What the slopes weigh."""
@@ -123,12 +123,12 @@ class DialectLayer(nn.Module):
         return points - torch.stack([a * real - b * imaginary, a * imaginary + b * real], dim=-1)
 
 
-class KernelDialectLayer(DialectLayer):
-    """The same for the kernel's dialect."""
+class KernelAdaptationLayer(AdaptationLayer):
+    """The same for the kernel's label adaptation."""
 
-    def __init__(self, dialect: KernelDialect) -> None:
-        super().__init__(dialect, dialect.axes)
-        self.register_buffer("faces", torch.from_numpy(dialect.faces).float())
+    def __init__(self, adaptation: KernelAdaptation) -> None:
+        super().__init__(adaptation, adaptation.axes)
+        self.register_buffer("faces", torch.from_numpy(adaptation.faces).float())
 
     def features(self, places: Float[Tensor, "b k"]) -> Float[Tensor, "b t"]:
         """The kernel, from differences: the quicker expansion of the square loses float32's digits where faces are alike."""
@@ -136,9 +136,11 @@ class KernelDialectLayer(DialectLayer):
         return torch.exp(-(apart * apart).sum(-1).sqrt())
 
 
-def _dialect_layer(dialect: Dialect | KernelDialect | None) -> nn.Module:
-    if dialect is None:
+def _adaptation_layer(adaptation: LinearAdaptation | KernelAdaptation | None) -> nn.Module:
+    if adaptation is None:
         return nn.Identity()
     return (
-        KernelDialectLayer(dialect) if isinstance(dialect, KernelDialect) else DialectLayer(dialect, dialect.components)
+        KernelAdaptationLayer(adaptation)
+        if isinstance(adaptation, KernelAdaptation)
+        else AdaptationLayer(adaptation, adaptation.components)
     )

@@ -52,7 +52,7 @@ class TorchBackend:
     Args:
         model: the network and what it needs.
         device: where to; None leaves the network where it is.
-        views: mean heatmap of so many views (`semalign.inference.views`), 1 to 4; None = the model's own.
+        tta: test-time augmentation: mean heatmap of so many versions of a crop, 1 to 4; None = the model's own.
         batch_size: crops at a time.
         precision: of the network, 'fp32' or 'bf16'.
     """
@@ -61,13 +61,13 @@ class TorchBackend:
         self,
         model: Model,
         device: torch.device | None = None,
-        views: int | None = None,
+        tta: int | None = None,
         batch_size: int = 32,
         precision: str = "fp32",
     ) -> None:
         network = model.network.eval()
         self.model = model if device is None else replace(model, network=network.to(device))
-        self.views = model.views if views is None else views
+        self.tta = model.tta if tta is None else tta
         self.batch_size, self.precision = batch_size, precision
 
     @property
@@ -82,8 +82,8 @@ class TorchBackend:
 
     @property
     def margin(self) -> float:
-        """Turned and shifted views need the model's margin, the plain and the mirrored one need none."""
-        return self.model.crop.margin if self.views > 2 else 1.0
+        """Turned and shifted crops need the model's margin, the plain and the mirrored one need none."""
+        return self.model.crop.margin if self.tta > 2 else 1.0
 
     @property
     def input_size(self) -> int:
@@ -99,6 +99,6 @@ class TorchBackend:
         """The network's landmarks, without what is systematic in them where the model knows it."""
         model = self.model
         found = predict(
-            model.network, crops, model.sigma, model.scheme, self.batch_size, self.precision, self.views, advance
+            model.network, crops, model.sigma, model.scheme, self.batch_size, self.precision, self.tta, advance
         )
-        return found if model.dialect is None else replace(found, points=model.dialect.corrected(found.points))
+        return found if model.adaptation is None else replace(found, points=model.adaptation.corrected(found.points))

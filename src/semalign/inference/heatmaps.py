@@ -16,7 +16,7 @@ from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.data.crops import CropCache
 from semalign.inference.landmarks import Landmarks
-from semalign.inference.views import mean_heatmaps
+from semalign.inference.tta import mean_heatmaps
 from semalign.models.hourglass import StackedHourglass
 from semalign.schemes import LandmarkScheme
 
@@ -26,12 +26,13 @@ def heatmaps_of(
     crops: CropCache,
     batch_size: int = 32,
     precision: str = "fp32",
-    views: int = 1,
+    tta: int = 1,
     flip_index: tuple[int, ...] = (),
 ) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"]]]:
     """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch.
 
-    With more than one of the `views` of `semalign.inference.views`, their mean; mirrored ones need the scheme's flip index.
+    With `tta` above 1 the mean over so many versions of a crop (`semalign.inference.tta`); mirrored ones need the scheme's flip
+    index.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -39,7 +40,7 @@ def heatmaps_of(
         rows = np.arange(start, min(start + batch_size, len(crops)))
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             pictures = crops.batch(rows).to(device)
-            heatmaps = mean_heatmaps(network, pictures, crops.crop_to_input, views, flip_index)
+            heatmaps = mean_heatmaps(network, pictures, crops.crop_to_input, tta, flip_index)
         yield rows, heatmaps
 
 
@@ -58,12 +59,12 @@ def predict(
     scheme: LandmarkScheme,
     batch_size: int = 32,
     precision: str = "fp32",
-    views: int = 1,
+    tta: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> Landmarks:
-    """The network's landmarks on every crop; views as for `heatmaps_of`, `advance` is told how many more are done."""
+    """The network's landmarks on every crop; `tta` as for `heatmaps_of`, `advance` is told how many more are done."""
     points, confidence, spread = [], [], []
-    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, views, scheme.flip_index):
+    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, tta, scheme.flip_index):
         decoded = decode_heatmaps(heatmaps, sigma)
         to_image = heatmap_to_image(network, crops, rows)
         points.append(transform_points(decoded.points.cpu().double(), to_image).numpy())

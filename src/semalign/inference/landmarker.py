@@ -32,26 +32,28 @@ class Landmarker:
     Args:
         model: a model, computed by PyTorch, or any backend.
         device: such as "cpu" or "cuda:0"; None leaves the network where it is.
-        views: mean heatmap of so many views (`semalign.inference.views`), 1 to 4; None = the model's own.
+        tta: test-time augmentation: mean heatmap of so many versions of a crop, 1 to 4; None = the model's own.
         batch_size: crops at a time.
 
     Raises:
-        SemalignError: a device that cannot be used; views, or a device but the CPU, for an exported model.
+        SemalignError: a device that cannot be used; `tta`, or a device but the CPU, for an exported model.
     """
 
     def __init__(
         self,
         model: Model | Backend,
         device: str | torch.device | None = None,
-        views: int | None = None,
+        tta: int | None = None,
         batch_size: int = 32,
     ) -> None:
         self.backend: Backend
         if isinstance(model, Model):
-            self.backend = TorchBackend(model, None if device is None else torch_device(device), views, batch_size)
+            self.backend = TorchBackend(model, None if device is None else torch_device(device), tta, batch_size)
             return
-        if views is not None:
-            raise SemalignError("an exported model has its views in its graph; leave them out, or use the model file.")
+        if tta is not None:
+            raise SemalignError(
+                "an exported model has its test-time augmentation in its graph; leave tta out, or use the model file."
+            )
         if device is not None and torch_device(device).type != "cpu":
             raise SemalignError(
                 f"an exported model is computed on the CPU, not on {str(device)!r}; leave the device out."
@@ -63,7 +65,7 @@ class Landmarker:
         cls,
         name_or_path: str | Path = "default",
         device: str | torch.device | None = None,
-        views: int | None = None,
+        tta: int | None = None,
         batch_size: int = 32,
     ) -> Landmarker:
         """With a shipped model by its name, a model file, or a file that `semalign export` wrote (.onnx).
@@ -71,7 +73,7 @@ class Landmarker:
         Raises:
             SemalignError: an unknown name, a file that is no model, and as above.
         """
-        return cls(open_model(name_or_path), device, views, batch_size)
+        return cls(open_model(name_or_path), device, tta, batch_size)
 
     @property
     def scheme(self) -> LandmarkScheme:

@@ -16,18 +16,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from semalign.core.kernel_dialect import KernelDialect
-from semalign.core.systematic import Dialect
+from semalign.core.adaptation import LinearAdaptation
+from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.schemes import LandmarkScheme
 
-FORMAT = 1
+FORMAT = 2  # 1, of version 0.1, calls label adaptation 'dialect' and test-time augmentation 'views', and is read, too
 KEY = "semalign"
 Built = TypeVar("Built")
-DIALECT = "dialect."  # begins the names of its tensors
+ADAPTATION, OLD_ADAPTATION = "adaptation.", "dialect."  # begin the names of its tensors; the second in format 1
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Model:
 
     Attributes:
         sigma: of the Gaussians that the network was trained on, in pixels of its heatmaps.
-        dialect: what its predictions differ from the annotations as a function of the shape; None = not known.
-        views: looks at a crop whose mean heatmap is decoded, 1 to 4 (`semalign.inference.views`).
+        adaptation: what its predictions differ from the annotations as a function of the shape; None = not known.
+        tta: test-time augmentation: versions of a crop whose mean heatmap is decoded, 1 to 4 (`semalign.inference.tta`).
         about: where it comes from (recipe, data, seed, versions), JSON values only.
     """
 
@@ -46,8 +46,8 @@ class Model:
     crop: CropSettings
     sigma: float
     about: Mapping[str, Any] = field(default_factory=dict)
-    dialect: Dialect | KernelDialect | None = None
-    views: int = 1
+    adaptation: LinearAdaptation | KernelAdaptation | None = None
+    tta: int = 1
 
     @property
     def input_size(self) -> int:
@@ -56,10 +56,10 @@ class Model:
 
 
 def save_model(path: Path, model: Model, half: bool = False) -> None:
-    """Write a model file atomically; with `half`, weights of convolutions as float16 and the dialect as float32.
+    """Write a model file atomically; with `half`, weights of convolutions as float16 and the label adaptation as float32.
 
-    A kernel dialect, which is large, is float16 then, too. Such a file has half the size and is computed with in float32
-    all the same.
+    A kernel label adaptation, which is large, is float16 then, too. Such a file has half the size and is computed with in
+    float32 all the same.
     """
     description = {
         "format": FORMAT,
@@ -67,25 +67,25 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
         "scheme": model.scheme.to_dict(),
         "crop": asdict(model.crop),
         "sigma": model.sigma,
-        "views": model.views,
+        "tta": model.tta,
         "about": dict(model.about),
     }
     tensors = weights_of(model.network)
     if half:
         tensors = {name: value.half() if value.ndim > 1 else value for name, value in tensors.items()}
-    if model.dialect is not None:
-        tensors |= _dialect_tensors(model.dialect, half)
+    if model.adaptation is not None:
+        tensors |= _adaptation_tensors(model.adaptation, half)
     save_tensors(path, tensors, description)
 
 
-def _dialect_tensors(dialect: Dialect | KernelDialect, half: bool) -> dict[str, torch.Tensor]:
+def _adaptation_tensors(adaptation: LinearAdaptation | KernelAdaptation, half: bool) -> dict[str, torch.Tensor]:
     kind: type[np.floating] = np.float64
     if half:
-        kind = np.float16 if isinstance(dialect, KernelDialect) else np.float32
+        kind = np.float16 if isinstance(adaptation, KernelAdaptation) else np.float32
     exact = ("mean", "centre")  # small, and every offset depends on them
     return {
-        DIALECT + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if key in exact and half else kind))
-        for key, value in vars(dialect).items()
+        ADAPTATION + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if key in exact and half else kind))
+        for key, value in vars(adaptation).items()
     }
 
 
@@ -105,29 +105,29 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
             f"{path}: holds a {description['kind']} network, not a heatmap network; use the model file of a detector."
         )
     try:
-        if description["format"] != FORMAT:
+        if description["format"] not in (1, FORMAT):
             raise SemalignError(
-                f"{path}: is a model file of format {description['format']}; this version reads format {FORMAT}."
+                f"{path}: is a model file of format {description['format']}; this version reads formats 1 to {FORMAT}."
             )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
-        dialect = _take_dialect(tensors)
+        adaptation = _take_adaptation(tensors)
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
-        views = int(description.get("views", 1))
+        tta = int(description.get("tta", description.get("views", 1)))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
     refuse_other_scheme(path, own, scheme)
-    return Model(network.eval(), own, crop, sigma, about, dialect, views)
+    return Model(network.eval(), own, crop, sigma, about, adaptation, tta)
 
 
-def _take_dialect(tensors: dict[str, torch.Tensor]) -> Dialect | KernelDialect | None:
-    """The dialect of a file, of the kind whose parts it has; its tensors are taken out of the others."""
-    names = [name for name in tensors if name.startswith(DIALECT)]
-    parts = {name.removeprefix(DIALECT): tensors.pop(name).double().numpy() for name in names}
+def _take_adaptation(tensors: dict[str, torch.Tensor]) -> LinearAdaptation | KernelAdaptation | None:
+    """The label adaptation of a file, of the kind whose parts it has; its tensors are taken out of the others."""
+    names = [name for name in tensors if name.startswith((ADAPTATION, OLD_ADAPTATION))]
+    parts = {name.partition(".")[2]: tensors.pop(name).double().numpy() for name in names}
     if not parts:
         return None
-    return KernelDialect(**parts) if "faces" in parts else Dialect(**parts)
+    return KernelAdaptation(**parts) if "faces" in parts else LinearAdaptation(**parts)
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:

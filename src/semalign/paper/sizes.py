@@ -17,7 +17,7 @@ from semalign.paper.shape_fit import ShapeFitSettings
 from semalign.pipeline.recipe import DataSettings, Recipe, load_recipe
 from semalign.synthetic.settings import FaceSettings, SynthesisSettings
 from semalign.training.correction import CorrectionSettings
-from semalign.training.settings import AlternationSettings, DialectSettings, HeatmapSettings, TrainingSettings
+from semalign.training.settings import AlternationSettings, HeatmapSettings, LabelAdaptationSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ class Size:
             search=self.search,
             alternation=self.alternation,
             alignment=self.alignment,
-            dialect=DialectSettings(modes=()),  # the paper's detectors are bare networks
+            label_adaptation=LabelAdaptationSettings(
+                components=()
+            ),  # the paper's detectors are networks without label adaptation
         )
 
     def synthesis(self, train: int, test: int, face: FaceSettings, seed: int) -> SynthesisSettings:
@@ -128,7 +130,7 @@ def _tiny() -> Size:
         heatmap=HeatmapSettings(sigma=12.0),
         start=training,
         search=SearchSettings(likelihood_weight=5.0, guard=False),  # so that an untrained network moves labels
-        alternation=AlternationSettings(searches=1, views=1, modes=-1),
+        alternation=AlternationSettings(searches=1, tta=1, adaptation_components=-1),
         alignment=training,
         search_counts=(0, 1, 2),
         correction=CorrectionSettings(unit=GhcuSettings(input_size=32), copies=2, gate_passes=1),
@@ -152,7 +154,7 @@ def _small() -> Size:
         heatmap=demo.heatmap,
         start=TrainingSettings(epochs=30, batch_size=16, learning_rate=4e-3, warmup=0.5, ema=0.99, precision="bf16"),
         search=SearchSettings(likelihood_weight=2.0, region=17, template=9),
-        alternation=AlternationSettings(searches=2, views=2, modes=20),
+        alternation=AlternationSettings(searches=2, tta=2, adaptation_components=20),
         alignment=alignment,
         correction=CorrectionSettings(unit=GhcuSettings(input_size=24), gate_passes=8),
         correction_training=TrainingSettings(
@@ -183,7 +185,7 @@ def _compact() -> Size:
         heatmap=recipe.heatmap,
         start=recipe.start,
         search=recipe.search,
-        alternation=replace(recipe.alternation, views=2),
+        alternation=replace(recipe.alternation, tta=2),
         alignment=replace(recipe.alignment, epochs=4),
         search_counts=(0, 1, 2, 4),
         correction=CorrectionSettings(unit=GhcuSettings(input_size=32), gate_passes=8),

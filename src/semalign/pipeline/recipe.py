@@ -22,13 +22,22 @@ from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.settings import SynthesisSettings
 from semalign.training.settings import (
     AlternationSettings,
-    DialectSettings,
+    DecodingSettings,
     DistillationSettings,
     FinishSettings,
     HeatmapSettings,
-    ReadoutSettings,
+    LabelAdaptationSettings,
     TrainingSettings,
 )
+
+RENAMED = {  # settings of version 0.1, and what they are called now
+    "dialect": "label_adaptation",
+    "dialect.modes": "label_adaptation.components",
+    "readout": "decoding",
+    "readout.views": "decoding.tta",
+    "alternation.views": "alternation.tta",
+    "alternation.modes": "alternation.adaptation_components",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,8 @@ class Recipe:
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
     finish: FinishSettings = field(default_factory=FinishSettings)  # of detectors: all but a run's *start*
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    dialect: DialectSettings = field(default_factory=DialectSettings)
-    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
+    label_adaptation: LabelAdaptationSettings = field(default_factory=LabelAdaptationSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -105,14 +114,20 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     return parse_recipe(text, where, default, overrides)
 
 
-def parse_recipe(text: str, where: str, name: str = "unnamed", overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from TOML; `where` is for messages. Raises as `load_recipe` does."""
+def parse_recipe(
+    text: str, where: str, name: str = "unnamed", overrides: Sequence[str] = (), upgrade: bool = False
+) -> Recipe:
+    """A recipe from TOML; `where` is for messages. Raises as `load_recipe` does.
+
+    With `upgrade`, settings may have the names of version 0.1, as in the recipes that its model files hold.
+    """
     try:
         tree = {"name": name} | tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SemalignError(f"{where}: is not valid TOML ({error}); correct that line.") from error
     for override in overrides:
         _override(tree, override)
+    _rename(tree, None if upgrade else where)
     _refuse_unknown(tree, Recipe, where)
     try:
         return TypeAdapter(Recipe).validate_python(tree)
@@ -147,6 +162,24 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(tree, dict):
             raise SemalignError(f"--set {override}: {parent} is a value, not a table; check the setting's name.")
     tree[last] = parsed
+
+
+def _rename(tree: dict[str, Any], where: str | None) -> None:
+    """Give what has a name of version 0.1 its new one; with `where`, refuse it and name the new one."""
+    old = [name for name in RENAMED if _value(tree, name) is not None]
+    if old and where is not None:
+        names = ", ".join(f"{name} is {RENAMED[name]} now" for name in old)
+        raise SemalignError(f"{where}: has names of an earlier version ({names}); rename them.")
+    for name in sorted(old, key=lambda name: -name.count(".")):  # what is in a table before the table
+        table, _, key = name.rpartition(".")
+        parent = tree[table] if table else tree
+        parent[RENAMED[name].rpartition(".")[2]] = parent.pop(key)
+
+
+def _value(tree: dict[str, Any], name: str) -> Any:
+    table, _, key = name.rpartition(".")
+    parent = tree.get(table) if table else tree
+    return parent.get(key) if isinstance(parent, dict) else None
 
 
 def _refuse_unknown(tree: dict[str, Any], kind: type, where: str, table: str = "") -> None:

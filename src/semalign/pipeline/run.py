@@ -87,7 +87,7 @@ def run(
         faces, held_out, notes = _open(recipe, folder, out, keep_going, progress)
     same_origin(out, faces.dataset)
     stages = Stages(recipe, faces, held_out, progress, _about(recipe, faces.dataset))
-    _say_of_dialect(recipe, progress)
+    _say_of_adaptation(recipe, progress)
     with clock("start"):
         start = stages.start(out / "start")
     models: list[tuple[Model, Model]] = []
@@ -183,7 +183,7 @@ def align(
     claim(out, recipe, resume)
     stages = _stages(recipe, data, out, keep_going, progress)
     same_origin(out, stages.train.dataset, model)
-    _say_of_dialect(recipe, progress)
+    _say_of_adaptation(recipe, progress)
     stages.aligned(out, out / "labels", start)
     return out / MODEL
 
@@ -379,10 +379,12 @@ def _open(
     return faces, held_out, notes
 
 
-def _say_of_dialect(recipe: Recipe, progress: Progress) -> None:
+def _say_of_adaptation(recipe: Recipe, progress: Progress) -> None:
     """For what aligns labels, where the recipe is one for `train`."""
-    if recipe.dialect.held_out:
-        progress.say("dialect.held_out is of 'semalign train' alone: here dialects are learned on the training faces.")
+    if recipe.label_adaptation.held_out:
+        progress.say(
+            "label_adaptation.held_out is of 'semalign train' alone: here label adaptations are learned on the training faces."
+        )
 
 
 def _say_skipped(faces: Faces, held_out: Faces, progress: Progress) -> None:
@@ -401,7 +403,7 @@ def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
         name = str(model.about.get("recipe_text", ""))
         if not name:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
-        recipe = parse_recipe(name, "the model's own recipe")
+        recipe = parse_recipe(name, "the model's own recipe", upgrade=True)
     network = model.network.settings
     if recipe.network.resampling == "smooth":  # it has no weights
         network = replace(network, resampling="smooth")
@@ -411,9 +413,9 @@ def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
 
 def _refuse_unfit(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
     """Raise a SemalignError if a recipe cannot be taught by these teachers."""
-    if teachers and recipe.dialect.held_out:
+    if teachers and recipe.label_adaptation.held_out:
         raise SemalignError(
-            "dialect.held_out: a teacher tells the further networks of the faces that they must not see; set it to 0."
+            "label_adaptation.held_out: a teacher tells the further networks of the faces that they must not see; set it to 0."
         )
     for name, teacher in teachers.items():
         same_scheme(teacher.scheme, recipe)

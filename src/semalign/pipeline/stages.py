@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from semalign.core.kernel_dialect import KernelDialect, learn_kernel_dialect
+from semalign.core.adaptation import LinearAdaptation, choose_components, fit_linear_adaptation
+from semalign.core.kernel_adaptation import KernelAdaptation, fit_kernel_adaptation
 from semalign.core.metrics import mean_errors
-from semalign.core.systematic import Dialect, choose_modes, learn_dialect
 from semalign.data.crops import CropCache
 from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelStore
@@ -59,16 +59,16 @@ class Stages:
     def detector(self, folder: Path, trained: Model | None = None) -> Model:
         """What `semalign train` makes: a new network, or one that was trained before, trained on the annotations.
 
-        Where the recipe asks for a dialect from held-out faces, further networks are trained for it in the same way.
+        Where the recipe asks for a label adaptation from held-out faces, further networks are trained for it in the same way.
         """
         trainer = self._starting(folder, trained)
-        if not self.recipe.dialect.held_out:
+        if not self.recipe.label_adaptation.held_out:
             return self._on_annotations(trainer, "start")
         folds = self._folds()
         return self._on_annotations(trainer, "start", predictions=lambda: self._held_out(folder, trained, folds))
 
     def without(self, held_out: np.ndarray, part: str) -> Stages:
-        """The same for bare detectors (no dialect) that do not see some of the training faces, nor the test faces.
+        """The same for detectors without label adaptation that do not see some of the training faces, nor the test faces.
 
         Args:
             held_out: (b,) bool, the faces that are left out.
@@ -76,7 +76,9 @@ class Stages:
         """
         return replace(
             self,
-            recipe=replace(self.recipe, dialect=replace(self.recipe.dialect, modes=(), held_out=0)),
+            recipe=replace(
+                self.recipe, label_adaptation=replace(self.recipe.label_adaptation, components=(), held_out=0)
+            ),
             train=self.train.take(np.flatnonzero(~held_out)),
             test=self.test.take(np.arange(0)),
             progress=PrefixedProgress(self.progress, f"without {part}: "),
@@ -179,15 +181,15 @@ class Stages:
         finish: bool = True,
         predictions: Callable[[], np.ndarray] | None = None,
     ) -> Model:
-        """Train, finish, learn the dialect, and leave the model's file behind; nothing where it is there.
+        """Train, finish, learn the label adaptation, and leave the model's file behind; nothing where it is there.
 
         Args:
             trainer: of the first part, in the stage's folder.
             labels_of_epoch: that the trainer asks for.
-            last_labels: those of its end (image frame), which the finish and the dialect are for.
+            last_labels: those of its end (image frame), which the finish and the label adaptation are for.
             title: of the stage.
             finish: whether it ends as the recipe's `finish` says.
-            predictions: for the dialect (b, n, 2); default: the network's own on its training faces.
+            predictions: for the label adaptation (b, n, 2); default: the network's own on its training faces.
         """
         path = trainer.folder / MODEL
         if path.is_file():
@@ -197,13 +199,13 @@ class Stages:
         network = self._trained(trainer, labels_of_epoch, title)
         if finish:
             network = self._finished(network, last_labels(), trainer, title)
-        dialect = None
-        if self.recipe.dialect.modes:
+        adaptation = None
+        if self.recipe.label_adaptation.components:
             precision = trainer.training.precision
             found = predictions() if predictions else self._predictions(network, self.train.crops, precision)
-            dialect = self._dialect(found, last_labels())
-        views, about = self.recipe.readout.views, self.about | {"stage": title}
-        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, dialect, views)
+            adaptation = self._adaptation(found, last_labels())
+        tta, about = self.recipe.decoding.tta, self.about | {"stage": title}
+        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, adaptation, tta)
         if trainer.accelerator.is_main_process:
             save_model(path, model)
         trainer.accelerator.wait_for_everyone()
@@ -237,17 +239,18 @@ class Stages:
 
     def _folds(self) -> np.ndarray:
         """The part of each training face (b,); faces of one photograph or moment share one."""
-        count = self.recipe.dialect.held_out
+        count = self.recipe.label_adaptation.held_out
         folds = independent_folds(self.train.dataset, count, self.recipe.seed)
         if len(np.unique(folds)) < count:
             raise SemalignError(
-                f"dialect.held_out: {len(folds)} training faces do not make {count} independent parts; choose fewer, or 0."
+                f"label_adaptation.held_out: {len(folds)} training faces do not make {count} independent folds; "
+                "choose fewer, or 0."
             )
         return folds
 
     def _held_out(self, folder: Path, trained: Model | None, folds: np.ndarray) -> np.ndarray:
         """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it."""
-        count, crops = self.recipe.dialect.held_out, self.train.crops
+        count, crops = self.recipe.label_adaptation.held_out, self.train.crops
         found = np.empty((len(crops), self.scheme.count, 2))
         for index in range(count):
             others = self.without(folds == index, f"part {index + 1} of {count}")
@@ -258,20 +261,20 @@ class Stages:
 
     def _predictions(self, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
         """The bare network's landmarks (b, n, 2), with the looks of the detector."""
-        views = self.recipe.readout.views
-        return predict(network, crops, self.sigma, self.scheme, precision=precision, views=views).points
+        tta = self.recipe.decoding.tta
+        return predict(network, crops, self.sigma, self.scheme, precision=precision, tta=tta).points
 
-    def _dialect(self, predicted: np.ndarray, labels: np.ndarray) -> Dialect | KernelDialect | None:
+    def _adaptation(self, predicted: np.ndarray, labels: np.ndarray) -> LinearAdaptation | KernelAdaptation | None:
         """What predictions for the training faces differ from their labels systematically."""
-        settings, annotations = self.recipe.dialect, self.train.dataset.points()
+        settings, annotations = self.recipe.label_adaptation, self.train.dataset.points()
         usable = np.isfinite(labels).all(axis=(1, 2)) & np.isfinite(annotations).all(axis=(1, 2))
         if not usable.any():
             return None
         predicted, labels, annotations = predicted[usable], labels[usable], annotations[usable]
         if settings.kind == "kernel" and len(labels) > 1:
-            return learn_kernel_dialect(predicted, labels, judged_by=annotations)
-        modes = choose_modes(predicted, labels, settings.modes, settings.folds, judged_by=annotations)
-        return learn_dialect(predicted, labels, modes)
+            return fit_kernel_adaptation(predicted, labels, judged_by=annotations)
+        count = choose_components(predicted, labels, settings.components, settings.folds, judged_by=annotations)
+        return fit_linear_adaptation(predicted, labels, count)
 
     def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:
         """Logs the error on the test faces after each epoch: a curve to look at, nothing is chosen by it."""
@@ -299,6 +302,6 @@ def search_provenance(recipe: Recipe) -> dict[str, str | int | float]:
         "template": search.template,
         "precision": search.precision,
         "update": int(recipe.alternation.update),
-        "views": recipe.alternation.views,
-        "modes": recipe.alternation.modes,
+        "tta": recipe.alternation.tta,
+        "adaptation_components": recipe.alternation.adaptation_components,
     }

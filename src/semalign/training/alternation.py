@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from semalign.core.adaptation import systematic_offsets
 from semalign.core.affine import invert, transform_points
 from semalign.core.search import REFERENCE, SearchSettings, search_labels
-from semalign.core.systematic import systematic_offsets
 from semalign.data.crops import CropCache, box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
@@ -50,8 +50,8 @@ def search_dataset(
 ) -> Labels:
     """One search over all crops with the network fixed.
 
-    With `settings.modes` ≥ 0 the observations are translated into the network's dialect first: what its predictions differ from
-    the annotations systematically (`semalign.core.systematic`) is added before the search and taken off the labels after it.
+    With `settings.adaptation_components` ≥ 0 what the network's predictions differ from the annotations systematically
+    (`semalign.core.adaptation`) is added to the observations before the search and taken off the labels after it.
 
     Args:
         network: in evaluation mode.
@@ -59,20 +59,20 @@ def search_dataset(
         observations: o, (b, n, 2) in the image frames.
         sigma: of the network's Gaussians, heatmap pixels.
         search: weight and sizes.
-        settings: views and modes.
-        scheme: for the exchange of left and right in mirrored views.
+        settings: tta and adaptation_components.
+        scheme: for the exchange of left and right in mirrored crops.
         annotations: what people marked, (b, n, 2); the observations where not given.
         precision: of the network, 'bf16' or 'fp32'; the search itself is float32.
         advance: told how many images are done.
     """
     size = network.settings.heatmap_size
     offsets = np.zeros_like(observations)
-    if settings.modes >= 0:
-        predicted = predict(network, crops, sigma, scheme, precision=precision, views=settings.views)
+    if settings.adaptation_components >= 0:
+        predicted = predict(network, crops, sigma, scheme, precision=precision, tta=settings.tta)
         annotations = observations if annotations is None else annotations
-        offsets = systematic_offsets(predicted.points, annotations, settings.modes)
+        offsets = systematic_offsets(predicted.points, annotations, settings.adaptation_components)
     parts: list[tuple[np.ndarray, ...]] = []
-    maps = heatmaps_of(network, crops, precision=precision, views=settings.views, flip_index=scheme.flip_index)
+    maps = heatmaps_of(network, crops, precision=precision, tta=settings.tta, flip_index=scheme.flip_index)
     for rows, heatmaps in maps:
         to_image = heatmap_to_image(network, crops, rows)
         o = transform_points(torch.from_numpy(observations[rows] + offsets[rows]), invert(to_image))

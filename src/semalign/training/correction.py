@@ -324,10 +324,10 @@ def predict_corrected(
     use: Use = "fused",
     batch_size: int = 32,
     precision: str = "fp32",
-    views: int = 1,
+    tta: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> Landmarks:
-    """The corrected landmarks on every crop, and the heights of the heatmaps' peaks; views as for `heatmaps_of`.
+    """The corrected landmarks on every crop, and the heights of the heatmaps' peaks; `tta` as for `heatmaps_of`.
 
     Raises:
         SemalignError: the unit is for other landmarks or other heatmaps than the network's, or lacks the calibration.
@@ -336,7 +336,7 @@ def predict_corrected(
     device = next(base.network.parameters()).device
     ghcu.network.to(device).eval()
     points, confidence = [], []
-    for rows, heatmaps in heatmaps_of(base.network, crops, batch_size, precision, views, base.scheme.flip_index):
+    for rows, heatmaps in heatmaps_of(base.network, crops, batch_size, precision, tta, base.scheme.flip_index):
         corrected = correct(ghcu, heatmaps, base.sigma, use)
         to_image = heatmap_to_image(base.network, crops, rows)
         points.append(transform_points(corrected.points.cpu().double(), to_image).numpy())

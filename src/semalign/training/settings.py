@@ -79,11 +79,11 @@ class DistillationSettings:
 
 
 @dataclass(frozen=True)
-class DialectSettings:
+class LabelAdaptationSettings:
     """What a finished detector's predictions differ from its labels as a function of the shape, and is taken off them."""
 
     kind: Literal["linear", "kernel"] = "linear"  # 'kernel': nearer on other faces; of no use on its training faces
-    modes: tuple[int, ...] = (
+    components: tuple[int, ...] = (
         0,
         10,
         20,
@@ -100,13 +100,15 @@ class DialectSettings:
 
 
 @dataclass(frozen=True)
-class ReadoutSettings:
-    """How a finished detector reads a crop."""
+class DecodingSettings:
+    """How a finished detector's heatmaps become points."""
 
-    views: int = 1  # looks whose mean heatmap is decoded, 1 to 4: 2 adds the mirrored crop; steadier and slower
+    tta: int = (
+        1  # test-time augmentation: versions of a crop whose mean heatmap is decoded, 1 to 4; 2 adds the mirror image
+    )
 
     def __post_init__(self) -> None:
-        _check_views(self.views)
+        _check_tta(self.tta)
 
 
 @dataclass(frozen=True)
@@ -115,18 +117,18 @@ class AlternationSettings:
 
     searches: int = 10  # at most, one before each epoch; later epochs train on the last labels
     update: bool = True  # False: the observation stays the annotation ('SA w/o update')
-    views: int = 4  # looks at each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
-    modes: int = (
+    tta: int = 4  # versions of each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
+    adaptation_components: int = (
         60  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
     )
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
 
     def __post_init__(self) -> None:
-        _check_views(self.views)
+        _check_tta(self.tta)
         if self.searches < 0:
             raise ValueError("searches must be at least 0")
 
 
-def _check_views(views: int) -> None:
-    if not 1 <= views <= 4:
-        raise ValueError("views must be 1 to 4")
+def _check_tta(tta: int) -> None:
+    if not 1 <= tta <= 4:
+        raise ValueError("tta must be 1 to 4")

@@ -1,13 +1,13 @@
-"""What a finished run's detectors gain from their dialect, and what that dialect is.
+"""What a finished run's detectors gain from their label adaptation, and what that label adaptation is.
 
     semalign run demo --out runs/demo
-    python benchmarks/dialect.py runs/demo
-    python benchmarks/dialect.py runs/300w --data 300w
+    python benchmarks/label_adaptation.py runs/demo
+    python benchmarks/label_adaptation.py runs/300w --data 300w
 
-For every model of the run: the error on the test faces of the bare network and of the detector, the number of modes that
+For every model of the run: the error on the test faces of the bare network and of the detector, the number of components that
 cross-validation chose, and the mean offset of the network's predictions on the training faces, which a network trained on
 mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down). And what the same network would
-have with the dialect that as many modes learn from the labels that the run found, and with a kernel dialect of the annotations.
+have with as many components learned from the labels that the run found, and with the kernel regression of the annotations.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from results import finish
 
-from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core.adaptation import LinearAdaptation, fit_linear_adaptation
+from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.core.metrics import interocular, mean_errors
-from semalign.core.systematic import Dialect, learn_dialect
 from semalign.data import LabelStore
 from semalign.inference import Landmarker
 from semalign.models.checkpoint import Model, load_model
@@ -38,7 +38,7 @@ def main() -> None:
     train, test = open_faces(options.run, options.data or options.run / "data")
     models = sorted(path.parent for path in options.run.glob("*/model.safetensors"))
     rows = [measure(folder, train, test) for folder in models]
-    finish(f"dialect-{load_recipe(options.run / 'recipe.toml').name}", rows, digits=3)
+    finish(f"label-adaptation-{load_recipe(options.run / 'recipe.toml').name}", rows, digits=3)
 
 
 def open_faces(run: Path, data: Path) -> tuple[Faces, Faces]:
@@ -51,26 +51,30 @@ def open_faces(run: Path, data: Path) -> tuple[Faces, Faces]:
 
 def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     model = load_model(folder / "model.safetensors")
-    bare, whole = (errors(m, test) for m in (replace(model, dialect=None), model))
+    bare, whole = (errors(m, test) for m in (replace(model, adaptation=None), model))
     annotations = train.dataset.points()
-    predicted = Landmarker(replace(model, dialect=None)).on_crops(train.crops).points
+    predicted = Landmarker(replace(model, adaptation=None)).on_crops(train.crops).points
     offset = predicted - annotations
     found = LabelStore(folder.parent / "labels").read()
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
-    modes = model.dialect.modes if isinstance(model.dialect, Dialect) else 0
-    taught = errors(replace(model, dialect=learn_dialect(predicted, found.points, modes)), test)
-    kernel = errors(replace(model, dialect=learn_kernel_dialect(predicted, annotations)), test)
+    components = model.adaptation.count if isinstance(model.adaptation, LinearAdaptation) else 0
+    taught = errors(replace(model, adaptation=fit_linear_adaptation(predicted, found.points, components)), test)
+    kernel = errors(replace(model, adaptation=fit_kernel_adaptation(predicted, annotations)), test)
     share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
     return {
         "run": folder.parent.name,
         "model": folder.name,
         "train faces": len(train.dataset),
         "test faces": len(test.dataset),
-        "modes": "none" if model.dialect is None else modes if isinstance(model.dialect, Dialect) else "kernel",
+        "components": "none"
+        if model.adaptation is None
+        else components
+        if isinstance(model.adaptation, LinearAdaptation)
+        else "kernel",
         **{f"{key}, bare": value for key, value in bare.items()},
         **{f"{key}, detector": value for key, value in whole.items()},
-        **{f"{key}, dialect of the found labels": value for key, value in taught.items()},
-        **{f"{key}, kernel dialect": value for key, value in kernel.items()},
+        **{f"{key}, label adaptation of the found labels": value for key, value in taught.items()},
+        **{f"{key}, kernel label adaptation": value for key, value in kernel.items()},
         "mean offset, right": float(share[..., 0].mean()),
         "mean offset, down": float(share[..., 1].mean()),
         "landmarks offset to the left": int((share[..., 0].mean(axis=0) < 0).sum()),

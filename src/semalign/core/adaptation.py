@@ -1,13 +1,14 @@
-"""What a network does systematically differently from the annotators, as a function of the face's shape: its dialect.
+"""What a network does systematically differently from the annotators, as a function of the face's shape: its label adaptation.
 
 On average over many faces the annotations are where the landmark is by definition; a network's predictions are not: they lag
 behind in turned faces, shrink the eyes, and so on. Labels that follow such predictions drift into the network's own bias,
 and a network trained on them confirms it. This part can be told from the annotators' noise, because it depends on pose and
 expression and the noise does not: it is what a regression of (prediction - annotation) on the shape explains.
 
-The same regression, learned once training is over, makes a detector speak as its annotators do (`Dialect.corrected`).
+The field calls this regression label adaptation (Wood et al., Fake It Till You Make It, ICCV 2021) or bias correction. Learned
+once training is over, it makes a detector speak as its annotators do (`LinearAdaptation.corrected`).
 
-Shape legend: b faces, n landmarks, k modes, m = 2n coordinates (all x, then all y), j = k + 1.
+Shape legend: b faces, n landmarks, k components, m = 2n coordinates (all x, then all y), j = k + 1.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from jaxtyping import Complex, Float
 
 from semalign.core.similarity import similarity, to_complex, to_points
 
-FACES_PER_MODE = 20  # fewer faces for a mode than this would fit noise
+FACES_PER_COMPONENT = 20  # fewer faces for a mode than this would fit noise
 
 
 @dataclass(frozen=True, eq=False)
-class Dialect:
+class LinearAdaptation:
     """By how much predictions of a shape differ from the annotations on average.
 
     A face's predicted shape is turned, scaled and shifted onto `mean`; its scores on k principal components of the
@@ -37,7 +38,7 @@ class Dialect:
     coefficients: Float[np.ndarray, "j n 2"]  # the constant first
 
     @property
-    def modes(self) -> int:
+    def count(self) -> int:
         """Number of components."""
         return self.components.shape[1]
 
@@ -47,17 +48,21 @@ class Dialect:
         features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
         return to_points((features @ to_complex(self.coefficients)) * frames)
 
-    def shortened(self, modes: int) -> Dialect:
-        """With the first components alone: what `learn_dialect` gives for so many, for the components are uncorrelated."""
-        return Dialect(self.mean, self.components[:, :modes], self.centre[:modes], self.coefficients[: modes + 1])
+    def shortened(self, count: int) -> LinearAdaptation:
+        """With the first components alone: what a fit with so many gives, for the components are uncorrelated."""
+        return LinearAdaptation(
+            self.mean, self.components[:, :count], self.centre[:count], self.coefficients[: count + 1]
+        )
 
     def corrected(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """The predictions without what is systematic."""
         return predicted - self.offsets(predicted)
 
 
-def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], modes: int) -> Dialect:
-    """The dialect of a network, by least squares.
+def fit_linear_adaptation(
+    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], count: int
+) -> LinearAdaptation:
+    """The label adaptation of a network, by least squares.
 
     The differences, in the face's own frame, are regressed on a constant and the first principal components of the
     *predicted* shapes: these do not hold the annotator's noise in that face, so that it stays in the residual.
@@ -65,29 +70,29 @@ def learn_dialect(predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.nda
     Args:
         predicted: points of any frame.
         annotated: points of the same frames, all finite.
-        modes: number of components; 0 leaves the mean offset. At most one for every 20 faces is used.
+        count: of components; 0 leaves the mean offset. At most one for every 20 faces is used.
     """
     shapes = to_complex(predicted)
     aligned, frames, mean = aligned_shapes(shapes)
     flat = flat_shapes(aligned)
     middle = flat.mean(axis=0)
     left, values, right = np.linalg.svd(flat - middle, full_matrices=False)
-    kept = min(modes, len(shapes) // FACES_PER_MODE, int((values > 1e-9 * max(values[0], 1e-300)).sum()))
+    kept = min(count, len(shapes) // FACES_PER_COMPONENT, int((values > 1e-9 * max(values[0], 1e-300)).sum()))
     components = right[:kept].T * (np.sqrt(len(flat)) / values[:kept])
     features = np.concatenate([np.ones((len(flat), 1)), left[:, :kept] * np.sqrt(len(flat))], axis=1)
     difference = (shapes - to_complex(annotated)) / frames
     coefficients = np.linalg.lstsq(features, difference, rcond=None)[0]
-    return Dialect(to_points(mean), components, middle @ components, to_points(coefficients))
+    return LinearAdaptation(to_points(mean), components, middle @ components, to_points(coefficients))
 
 
 def systematic_offsets(
-    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], modes: int
+    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], count: int
 ) -> Float[np.ndarray, "b n 2"]:
     """For each of these faces, by how much predictions of faces of its shape differ from the annotations on average."""
-    return learn_dialect(predicted, annotated, modes).offsets(predicted)
+    return fit_linear_adaptation(predicted, annotated, count).offsets(predicted)
 
 
-def choose_modes(
+def choose_components(
     predicted: Float[np.ndarray, "b n 2"],
     annotated: Float[np.ndarray, "b n 2"],
     candidates: Sequence[int],
@@ -95,18 +100,18 @@ def choose_modes(
     seed: int = 0,
     judged_by: Float[np.ndarray, "b n 2"] | None = None,
 ) -> int:
-    """The number of modes whose dialect, learned on the other folds, brings a fold nearest to what it is judged by.
+    """How many components bring a fold nearest to what it is judged by, when they are learned on the other folds.
 
     Distances count in units of the face's size. Of equal ones the first candidate wins.
 
     Args:
         predicted: points of any frame.
-        annotated: what the dialects are learned from.
-        candidates: numbers of modes.
+        annotated: what the label adaptations are learned from.
+        candidates: numbers of components.
         folds: of the faces.
         seed: of the folds.
-        judged_by: default: `annotated`. Labels found with the network's help resemble it in every detail, so that more modes
-            always bring it nearer to them; annotations do not.
+        judged_by: default: `annotated`. Labels found with the network's help resemble it in every detail, so that more
+            components always bring it nearer to them; annotations do not.
 
     Raises:
         ValueError: there is no candidate.
@@ -119,10 +124,10 @@ def choose_modes(
         rest, part = fold != index, fold == index
         if not rest.any():
             continue
-        whole = learn_dialect(predicted[rest], annotated[rest], max(candidates))
-        for modes in errors:
-            found = whole.shortened(modes).corrected(predicted[part])
-            errors[modes] += float((np.linalg.norm(found - reference[part], axis=2) / size[part]).sum())
+        whole = fit_linear_adaptation(predicted[rest], annotated[rest], max(candidates))
+        for count in errors:
+            found = whole.shortened(count).corrected(predicted[part])
+            errors[count] += float((np.linalg.norm(found - reference[part], axis=2) / size[part]).sum())
     return min(errors, key=errors.__getitem__)
 
 

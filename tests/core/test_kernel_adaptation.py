@@ -1,4 +1,4 @@
-"""The kernel's dialect: against a brute-force oracle, on faces with a bias that is not linear in the pose, and its frames."""
+"""Kernel label adaptation: against a brute-force oracle, on faces with a bias that is not linear in the pose, its frames."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semalign.core import kernel_dialect
-from semalign.core.kernel_dialect import learn_kernel_dialect
+from semalign.core import kernel_adaptation
+from semalign.core.adaptation import aligned_shapes, fit_linear_adaptation
+from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.core.similarity import to_complex
-from semalign.core.systematic import aligned_shapes, learn_dialect
 
 POINTS, NOISE = 20, 0.05
 
@@ -45,23 +45,23 @@ def error(points: np.ndarray, faces: dict[str, np.ndarray]) -> float:
 
 def test_a_bias_that_is_no_line_in_the_pose_is_taken_off_unseen_faces():
     seen, unseen = make_faces(500), make_faces(200, seed=1)
-    kernel = learn_kernel_dialect(seen["predicted"], seen["annotated"]).corrected(unseen["predicted"])
-    line = learn_dialect(seen["predicted"], seen["annotated"], modes=5).corrected(unseen["predicted"])
+    kernel = fit_kernel_adaptation(seen["predicted"], seen["annotated"]).corrected(unseen["predicted"])
+    line = fit_linear_adaptation(seen["predicted"], seen["annotated"], count=5).corrected(unseen["predicted"])
     assert error(kernel, unseen) < 0.4 * error(unseen["predicted"], unseen)
     assert error(kernel, unseen) < 0.7 * error(line, unseen)
 
 
 def test_where_there_is_no_bias_next_to_nothing_is_learned():
     faces, unseen = make_faces(400), make_faces(100, seed=1)
-    dialect = learn_kernel_dialect(faces["truth"], faces["annotated"])
+    adaptation = fit_kernel_adaptation(faces["truth"], faces["annotated"])
     noise = np.linalg.norm(unseen["annotated"] - unseen["truth"], axis=2) / unseen["size"]
-    assert error(dialect.corrected(unseen["truth"]), unseen) < 0.25 * noise.mean()
+    assert error(adaptation.corrected(unseen["truth"]), unseen) < 0.25 * noise.mean()
 
 
 def test_the_penalty_is_the_one_that_leaving_out_each_face_in_turn_chooses():
     faces, penalties = make_faces(40), (0.01, 0.1, 1.0, 10.0)
     predicted, annotated = to_complex(faces["predicted"]), to_complex(faces["annotated"])
-    whole = learn_kernel_dialect(faces["predicted"], faces["annotated"], (1.0,))
+    whole = fit_kernel_adaptation(faces["predicted"], faces["annotated"], (1.0,))
     frames = aligned_shapes(predicted)[1]
     offsets = (predicted - annotated) / frames
     centred = offsets - offsets.mean(axis=0)
@@ -76,8 +76,8 @@ def test_the_penalty_is_the_one_that_leaving_out_each_face_in_turn_chooses():
         return float(np.mean(errors))
 
     best = min(penalties, key=left_out)
-    chosen = learn_kernel_dialect(faces["predicted"], faces["annotated"], penalties)
-    alone = {p: learn_kernel_dialect(faces["predicted"], faces["annotated"], (p,)) for p in penalties}
+    chosen = fit_kernel_adaptation(faces["predicted"], faces["annotated"], penalties)
+    alone = {p: fit_kernel_adaptation(faces["predicted"], faces["annotated"], (p,)) for p in penalties}
     assert np.array_equal(chosen.coefficients, alone[best].coefficients)
     assert len({left_out(p) for p in penalties}) == len(penalties)
     weights = np.linalg.solve(kernel + best * np.eye(len(kernel)), centred)
@@ -88,8 +88,8 @@ def test_labels_that_repeat_the_network_are_judged_by_the_annotations():
     faces = make_faces(300)
     found = faces["predicted"] + 1e-3 * np.random.default_rng(0).normal(size=faces["predicted"].shape)
     penalties = (0.03, 100.0)
-    near = learn_kernel_dialect(found, faces["truth"], penalties)
-    judged = learn_kernel_dialect(faces["truth"], faces["predicted"], penalties, judged_by=faces["annotated"])
+    near = fit_kernel_adaptation(found, faces["truth"], penalties)
+    judged = fit_kernel_adaptation(faces["truth"], faces["predicted"], penalties, judged_by=faces["annotated"])
     assert np.abs(judged.coefficients[1:]).sum() < np.abs(near.coefficients[1:]).sum()
 
 
@@ -101,39 +101,39 @@ def test_labels_that_repeat_the_network_are_judged_by_the_annotations():
 )
 def test_offsets_turn_and_scale_with_the_faces(angle, scale, shift):
     faces = make_faces(60)
-    dialect = learn_kernel_dialect(faces["predicted"], faces["annotated"])
-    offsets = to_complex(dialect.offsets(faces["predicted"]))
+    adaptation = fit_kernel_adaptation(faces["predicted"], faces["annotated"])
+    offsets = to_complex(adaptation.offsets(faces["predicted"]))
     turn = scale * np.exp(1j * angle)
     moved = plane(to_complex(faces["predicted"]) * turn) + shift
-    assert np.allclose(to_complex(dialect.offsets(moved)), offsets * turn, atol=1e-6 * scale)
+    assert np.allclose(to_complex(adaptation.offsets(moved)), offsets * turn, atol=1e-6 * scale)
 
 
 def test_no_more_faces_are_kept_than_fit_in_memory(monkeypatch):
-    monkeypatch.setattr(kernel_dialect, "FACES", 50)
+    monkeypatch.setattr(kernel_adaptation, "FACES", 50)
     faces = make_faces(80)
-    first, again = (learn_kernel_dialect(faces["predicted"], faces["annotated"]) for _ in range(2))
+    first, again = (fit_kernel_adaptation(faces["predicted"], faces["annotated"]) for _ in range(2))
     assert len(first.faces) == 50 and np.array_equal(first.faces, again.faces)
 
 
 def test_many_faces_are_corrected_as_each_on_its_own(monkeypatch):
     faces = make_faces(30)
-    dialect = learn_kernel_dialect(faces["predicted"], faces["annotated"])
-    monkeypatch.setattr(kernel_dialect, "CHUNK", 7)
-    apart = np.concatenate([dialect.offsets(faces["predicted"][i : i + 1]) for i in range(30)])
-    assert np.allclose(dialect.offsets(faces["predicted"]), apart, atol=1e-9)
-    assert dialect.offsets(faces["predicted"][:0]).shape == (0, POINTS, 2)
+    adaptation = fit_kernel_adaptation(faces["predicted"], faces["annotated"])
+    monkeypatch.setattr(kernel_adaptation, "CHUNK", 7)
+    apart = np.concatenate([adaptation.offsets(faces["predicted"][i : i + 1]) for i in range(30)])
+    assert np.allclose(adaptation.offsets(faces["predicted"]), apart, atol=1e-9)
+    assert adaptation.offsets(faces["predicted"][:0]).shape == (0, POINTS, 2)
 
 
 def test_faces_that_are_all_alike_teach_their_common_offset():
     one = make_faces(1)
     predicted, annotated = (np.repeat(one[name], 5, axis=0) for name in ("predicted", "annotated"))
-    assert np.allclose(learn_kernel_dialect(predicted, annotated).corrected(predicted), annotated, atol=1e-6)
+    assert np.allclose(fit_kernel_adaptation(predicted, annotated).corrected(predicted), annotated, atol=1e-6)
 
 
 def test_bad_arguments_are_refused():
     faces = make_faces(3)
     with pytest.raises(ValueError, match="two faces"):
-        learn_kernel_dialect(faces["predicted"][:1], faces["annotated"][:1])
+        fit_kernel_adaptation(faces["predicted"][:1], faces["annotated"][:1])
     for penalties in ((), (0.0, 1.0)):
         with pytest.raises(ValueError, match="positive"):
-            learn_kernel_dialect(faces["predicted"], faces["annotated"], penalties)
+            fit_kernel_adaptation(faces["predicted"], faces["annotated"], penalties)

@@ -7,7 +7,7 @@ import torch
 from worlds import NETWORK
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
-from semalign.inference.views import VIEWS, mean_heatmaps
+from semalign.inference.tta import TRANSFORMS, mean_heatmaps
 from semalign.models.hourglass import StackedHourglass
 from semalign.training.settings import AlternationSettings
 
@@ -31,13 +31,13 @@ def test_every_view_puts_a_dot_back_where_it_was():
     dots = render_gaussians(points, CROP, 3.0)
     crops = torch.cat([dots, torch.zeros(1, 1, CROP, CROP)], 1)
     expected = (points - INSET + 0.5) / 2 - 0.5
-    for views in range(1, len(VIEWS) + 1):
-        maps = mean_heatmaps(Seeing(), crops, TO_INPUT, views, (0, 1))  # colours are no left and right
+    for tta in range(1, len(TRANSFORMS) + 1):
+        maps = mean_heatmaps(Seeing(), crops, TO_INPUT, tta, (0, 1))  # colours are no left and right
         assert maps.shape == (1, 2, SIZE // 2, SIZE // 2)
         assert float((decode_heatmaps(maps, 1.6).points - expected).abs().max()) < 0.05
 
 
-def test_a_mirrored_view_exchanges_the_landmarks(small):
+def test_a_mirrored_crop_exchanges_the_landmarks(small):
     network = small.network().eval()
     crops = torch.rand(1, 3, CROP, CROP)
     crops = (crops + crops.flip(3)) / 2  # a face that is its own mirror image
@@ -49,7 +49,7 @@ def test_a_mirrored_view_exchanges_the_landmarks(small):
     assert torch.allclose(both, (plain + plain[:, list(flip)].flip(3)) / 2, atol=1e-4)
 
 
-@pytest.mark.parametrize("views", [0, 5])
-def test_other_numbers_of_views_are_refused(views):
+@pytest.mark.parametrize("tta", [0, 5])
+def test_other_numbers_of_crops_are_refused(tta):
     with pytest.raises(ValueError, match="1 to 4"):
-        AlternationSettings(views=views)
+        AlternationSettings(tta=tta)

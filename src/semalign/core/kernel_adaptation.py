@@ -1,4 +1,4 @@
-"""A dialect (see `semalign.core.systematic`) that is not linear in the shape: a kernel ridge regression.
+"""A label adaptation (see `semalign.core.adaptation`) that is not linear in the shape: a kernel ridge regression.
 
 The offset of a predicted shape is a weighted sum over the training faces, each weighing more the nearer its own predicted
 shape is: exp(-distance). Distances are taken in the shape's principal components, each divided by the square root of its
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from semalign.core.adaptation import aligned_shapes, flat_shapes, shape_scores
 from semalign.core.similarity import to_complex, to_points
-from semalign.core.systematic import aligned_shapes, flat_shapes, shape_scores
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 NARROWNESS = 0.5  # of the kernel: what a face's root mean square distance to the mean shape counts as
@@ -30,7 +30,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
-class KernelDialect:
+class KernelAdaptation:
     """By how much predictions of a shape differ from the annotations, by those of similar shapes.
 
     A face's predicted shape is turned, scaled and shifted onto `mean`; the nearness of its coordinates `axes` to those of
@@ -59,27 +59,27 @@ class KernelDialect:
         return predicted - self.offsets(predicted)
 
 
-def learn_kernel_dialect(
+def fit_kernel_adaptation(
     predicted: Float[np.ndarray, "b n 2"],
     annotated: Float[np.ndarray, "b n 2"],
     penalties: Sequence[float] = PENALTIES,
     judged_by: Float[np.ndarray, "b n 2"] | None = None,
     seed: int = 0,
-) -> KernelDialect:
-    """The dialect of a network, with the penalty that brings left-out faces nearest to what they are judged by.
+) -> KernelAdaptation:
+    """The label adaptation of a network, with the penalty that brings left-out faces nearest to what they are judged by.
 
     Args:
         predicted: points of any frame, of at least two faces.
         annotated: points of the same frames, all finite.
         penalties: to choose from, all above 0; of equal ones the first wins.
-        judged_by: default: `annotated`; see `semalign.core.systematic.choose_modes`.
+        judged_by: default: `annotated`; see `semalign.core.adaptation.choose_components`.
         seed: of the choice of faces where there are more than `FACES`.
 
     Raises:
         ValueError: fewer than two faces, or no penalty or one that is not positive.
     """
     if len(predicted) < 2:
-        raise ValueError("a kernel dialect needs at least two faces")
+        raise ValueError("a kernel label adaptation needs at least two faces")
     if not penalties or min(penalties) <= 0:
         raise ValueError("penalties must be positive")
     reference = annotated if judged_by is None else judged_by
@@ -108,7 +108,7 @@ def learn_kernel_dialect(
     penalty = min(penalties, key=left_out)
     weights = vectors @ (rotated / (values + penalty)[:, None])
     coefficients = np.concatenate([constant[None], weights])
-    return KernelDialect(to_points(mean), axes, middle @ axes, places, to_points(coefficients))
+    return KernelAdaptation(to_points(mean), axes, middle @ axes, places, to_points(coefficients))
 
 
 def _axes(deviations: Float[np.ndarray, "t m"]) -> Float[np.ndarray, "m k"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semalign.core.systematic import choose_modes, learn_dialect, systematic_offsets
+from semalign.core.adaptation import choose_components, fit_linear_adaptation, systematic_offsets
 
 FACES, POINTS = 800, 30
 
@@ -40,7 +40,7 @@ def faces() -> dict[str, np.ndarray]:
 
 
 def test_a_bias_that_depends_on_pose_is_found_and_noise_is_left(faces):
-    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), modes=3)
+    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), count=3)
     corrected = faces["predicted"] - (offsets[..., 0] + 1j * offsets[..., 1])
 
     def error(points: np.ndarray) -> float:
@@ -52,48 +52,48 @@ def test_a_bias_that_depends_on_pose_is_found_and_noise_is_left(faces):
 
 
 def test_without_a_bias_next_to_nothing_is_explained(faces):
-    offsets = systematic_offsets(plane(faces["truth"]), plane(faces["annotated"]), modes=5)
+    offsets = systematic_offsets(plane(faces["truth"]), plane(faces["annotated"]), count=5)
     noise = faces["annotated"] - faces["truth"]
     assert np.linalg.norm(offsets, axis=2).mean() < 0.12 * np.abs(noise).mean()
 
 
 def test_offsets_turn_and_scale_with_the_faces(faces):
-    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), modes=3)
+    offsets = systematic_offsets(plane(faces["predicted"]), plane(faces["annotated"]), count=3)
     turn = 2.5 * np.exp(0.7j)
-    moved = systematic_offsets(plane(faces["predicted"] * turn + 7), plane(faces["annotated"] * turn + 7), modes=3)
+    moved = systematic_offsets(plane(faces["predicted"] * turn + 7), plane(faces["annotated"] * turn + 7), count=3)
     expected = plane((offsets[..., 0] + 1j * offsets[..., 1]) * turn)
     assert np.allclose(moved, expected, atol=1e-8)
 
 
-def test_few_faces_get_fewer_modes(faces):
+def test_few_faces_get_fewer_components(faces):
     few = [plane(faces[name][:10]) for name in ("predicted", "annotated")]
-    offsets = systematic_offsets(*few, modes=20)
+    offsets = systematic_offsets(*few, count=20)
     frames = np.abs(faces["frame"][:10])
     lengths = np.linalg.norm(offsets, axis=2) / frames
     assert lengths.std(axis=0).max() < 0.2 * lengths.mean()  # the mean offset only, the same for every face
 
 
-def test_a_dialect_learned_from_some_faces_corrects_others(faces):
+def test_a_label_adaptation_learned_from_some_faces_corrects_others(faces):
     half = FACES // 2
-    dialect = learn_dialect(plane(faces["predicted"][:half]), plane(faces["annotated"][:half]), modes=3)
-    seen = dialect.corrected(plane(faces["predicted"][half:]))
+    adaptation = fit_linear_adaptation(plane(faces["predicted"][:half]), plane(faces["annotated"][:half]), count=3)
+    seen = adaptation.corrected(plane(faces["predicted"][half:]))
     apart = np.abs(seen[..., 0] + 1j * seen[..., 1] - faces["truth"][half:]) / np.abs(faces["frame"][half:])
     assert apart.mean() < 1.2 * 0.02 * np.sqrt(np.pi / 2)
 
 
-def test_modes_are_used_where_there_is_a_bias_and_only_there(faces):
+def test_components_are_used_where_there_is_a_bias_and_only_there(faces):
     predicted, annotated = plane(faces["predicted"]), plane(faces["annotated"])
-    assert choose_modes(predicted, annotated, (0, 1)) == 1
-    assert choose_modes(plane(faces["truth"]), annotated, (0, 30)) == 0
+    assert choose_components(predicted, annotated, (0, 1)) == 1
+    assert choose_components(plane(faces["truth"]), annotated, (0, 30)) == 0
 
 
-def test_modes_are_not_used_to_come_near_labels_that_repeat_the_network(faces):
+def test_components_are_not_used_to_come_near_labels_that_repeat_the_network(faces):
     predicted, found, annotated = (plane(faces[name]) for name in ("truth", "predicted", "annotated"))
-    assert choose_modes(predicted, found, (0, 1)) == 1
-    assert choose_modes(predicted, found, (0, 1), judged_by=annotated) == 0
+    assert choose_components(predicted, found, (0, 1)) == 1
+    assert choose_components(predicted, found, (0, 1), judged_by=annotated) == 0
 
 
-def test_one_face_has_no_dialect_but_its_own_offset(faces):
+def test_one_face_has_no_label_adaptation_but_its_own_offset(faces):
     one = [plane(faces[name][:1]) for name in ("predicted", "annotated")]
-    assert choose_modes(*one, (0, 5)) == 0
-    assert np.allclose(learn_dialect(*one, modes=0).corrected(one[0]), one[1])
+    assert choose_components(*one, (0, 5)) == 0
+    assert np.allclose(fit_linear_adaptation(*one, count=0).corrected(one[0]), one[1])

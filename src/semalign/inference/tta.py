@@ -1,7 +1,7 @@
-"""Several looks at the same crop: their mean heatmap is steadier than any one of them.
+"""Test-time augmentation: the mean heatmap of several versions of a crop is steadier than that of any one of them.
 
 The flat top of a weak landmark's heatmap has its highest pixel anywhere; slightly turned, enlarged and mirrored pictures put it
-elsewhere each time, and what they agree on remains. The first view is the plain crop, as the paper uses it.
+elsewhere each time, and what they agree on remains. The first version is the plain crop, as the paper uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from semalign.models.hourglass import StackedHourglass
 
 
 @dataclass(frozen=True)
-class View:
+class Transform:
     """A change of the input square: a turn and a zoom about its middle, a shift, then perhaps a mirror."""
 
     mirrored: bool = False
@@ -28,7 +28,7 @@ class View:
     shift: tuple[float, float] = (0.0, 0.0)  # sides of the square
 
     def matrix(self, size: int) -> Float[Tensor, "2 3"]:
-        """input_to_view, float64, for a square of `size` pixels."""
+        """input_to_transformed, float64, for a square of `size` pixels."""
         cosine, sine = self.zoom * math.cos(math.radians(self.turn)), self.zoom * math.sin(math.radians(self.turn))
         linear = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
         middle = torch.full((2,), (size - 1) / 2, dtype=torch.float64)
@@ -40,11 +40,11 @@ class View:
         return matrix
 
 
-VIEWS = (
-    View(),
-    View(mirrored=True),
-    View(turn=7.0, zoom=1.05, shift=(0.015, -0.01)),
-    View(mirrored=True, turn=-7.0, zoom=0.95, shift=(-0.01, 0.015)),
+TRANSFORMS = (
+    Transform(),
+    Transform(mirrored=True),
+    Transform(turn=7.0, zoom=1.05, shift=(0.015, -0.01)),
+    Transform(mirrored=True, turn=-7.0, zoom=0.95, shift=(-0.01, 0.015)),
 )
 
 
@@ -52,32 +52,32 @@ def mean_heatmaps(
     network: StackedHourglass,
     crops: Float[Tensor, "b 3 s s"],
     crop_to_input: Float[Tensor, "2 3"],
-    views: int,
+    tta: int,
     flip_index: tuple[int, ...],
 ) -> Float[Tensor, "b n h w"]:
-    """The mean of the last stack's heatmaps over the first `views` of VIEWS, in the plain view's frame, float32.
+    """The mean of the last stack's heatmaps over the first `tta` of TRANSFORMS, in the plain crop's frame, float32.
 
     Args:
         network: in evaluation mode.
         crops: with their margin, in [0, 1].
         crop_to_input: map to the plain input square, float64.
-        views: 1 to 4.
+        tta: 1 to 4.
         flip_index: the landmarks' exchange in a mirrored picture.
     """
     size = network.settings.input_size
     total: Tensor | None = None
-    for view in VIEWS[:views]:
-        matrix = view.matrix(size)
-        to_view = compose(matrix[None], crop_to_input[None]).to(crops.device)
-        images = warp(crops, to_view.expand(len(crops), 2, 3), size)
+    for transform in TRANSFORMS[:tta]:
+        matrix = transform.matrix(size)
+        to_transformed = compose(matrix[None], crop_to_input[None]).to(crops.device)
+        images = warp(crops, to_transformed.expand(len(crops), 2, 3), size)
         heatmaps = network(images.contiguous(memory_format=torch.channels_last))[-1].float()
-        if view.mirrored:
+        if transform.mirrored:
             heatmaps = heatmaps[:, list(flip_index)]
-        if view != View():
+        if transform != Transform():
             scale = rescaling(size, heatmaps.shape[-1]).to(crops.device)
             inverse = invert(matrix[None]).to(crops.device)
             back = compose(scale, compose(inverse, invert(scale)))
             heatmaps = warp(heatmaps, back.expand(len(crops), 2, 3), heatmaps.shape[-1])
         total = heatmaps if total is None else total.add_(heatmaps)
     assert total is not None
-    return total.div_(views)
+    return total.div_(tta)
