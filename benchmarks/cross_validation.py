@@ -31,8 +31,9 @@ from semalign.inference import Landmarker
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, load_recipe
 from semalign.pipeline.folder import claim, same_origin
+from semalign.pipeline.held_out import train_detector
+from semalign.pipeline.job import MODEL, Job
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
-from semalign.pipeline.stages import MODEL, Stages
 
 KINDS = ("bare", "with label adaptation")
 
@@ -56,9 +57,9 @@ def main() -> None:
     faces = open_training_faces(recipe, options.data, options.out.parent)
     folds = independent_folds(faces.dataset, options.folds, recipe.seed)
     parts = {part: folds == part - 1 for part in options.parts}
-    stages = Stages(recipe, faces, faces.take(np.arange(0)), RichProgress(), {"recipe": recipe.name})
+    job = Job(recipe, faces, faces.take(np.arange(0)), RichProgress(), {"recipe": recipe.name})
     for part, held_out in parts.items():
-        others = stages.without(held_out, f"part {part} of {options.folds}")
+        others = job.without(held_out, f"fold {part} of {options.folds}")
         train(others, options.out / f"part-{part}", [folder / f"part-{part}" / MODEL for folder in options.taught_by])
     found, rows = measure(options.out, faces, parts)
     together = {"part": "all", "faces": int(sum(held_out.sum() for held_out in parts.values()))}
@@ -73,10 +74,10 @@ def open_training_faces(recipe: Recipe, data: Path, cache: Path) -> Faces:
     return cache_crops(dataset, recipe.crop, recipe.network.input_size, cache / "crops", False, RichProgress(), "crops")
 
 
-def train(stages: Stages, out: Path, teachers: list[Path]) -> None:
-    claim(out, stages.recipe, resume=True)
-    same_origin(out, stages.train.dataset, teachers=teachers)
-    replace(stages, teachers=tuple(load_model(file, stages.scheme) for file in teachers)).detector(out)
+def train(job: Job, out: Path, teachers: list[Path]) -> None:
+    claim(out, job.recipe, resume=True)
+    same_origin(out, job.train.dataset, teachers=teachers)
+    train_detector(replace(job, teachers=tuple(load_model(file, job.scheme) for file in teachers)), out)
 
 
 def measure(

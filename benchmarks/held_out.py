@@ -27,8 +27,8 @@ from semalign.evaluation import compare_predictions
 from semalign.inference import Landmarker
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import load_recipe
+from semalign.pipeline.job import MODEL
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.stages import MODEL
 from semalign.training.settings import LabelAdaptationSettings
 
 ENDS = {"": "difference", ", from": "low", ", to": "high"}

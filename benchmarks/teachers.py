@@ -30,8 +30,9 @@ from semalign.data import LabelStore
 from semalign.evaluation import label_error
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import SilentProgress, load_recipe
+from semalign.pipeline.job import Job
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.stages import Stages
+from semalign.pipeline.run import train_baseline
 
 
 def main() -> None:
@@ -91,9 +92,9 @@ def taught(run: Path, train: Faces, test: Faces, labels: np.ndarray, repeat: int
     """The test errors of the start after as much training on the labels as the run's second stage has."""
     samples = tuple(replace(s, points=p) for s, p in zip(train.dataset.samples, labels, strict=True))
     told = replace(train, dataset=replace(train.dataset, samples=samples))
-    stages = Stages(load_recipe(run / "recipe.toml"), told, test, SilentProgress(), {})
+    job = Job(load_recipe(run / "recipe.toml"), told, test, SilentProgress(), {})
     with tempfile.TemporaryDirectory() as folder:
-        model = stages.baseline(Path(folder), load_model(run / "start" / "model.safetensors"), repeat)
+        model = train_baseline(job, Path(folder), load_model(run / "start" / "model.safetensors"), repeat)
     bare, whole = (errors(m, test)["nme_interocular"] for m in (replace(model, adaptation=None), model))
     return {"bare": bare, "detector": whole}
 

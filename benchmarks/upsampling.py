@@ -90,7 +90,7 @@ def step_times(folder: Path, train: Faces) -> dict[str, float]:
         for head in HEADS:
             trainer = make(folder / f"probe-{turn}", head, 0, few, 1)
             begin = time.perf_counter()
-            trainer.fit(lambda epoch: (labels, {}))
+            trainer.fit(labels)
             times[head].append(1000 * (time.perf_counter() - begin) / PROBE)
     return {head: median(values[1:]) for head, values in times.items()}
 
@@ -98,9 +98,8 @@ def step_times(folder: Path, train: Faces) -> dict[str, float]:
 def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> dict[str, Any]:
     """Train to the end; the error on the test faces."""
     labels = train.crops.to_crop(train.dataset.points())
-    trainer.fit(lambda epoch: (labels, {}))
-    with trainer.averaged_weights() as network:
-        found = predict(network, test.crops, HEATMAP.pixels(NETWORK.heatmap_size), test.dataset.scheme)
+    trainer.fit(labels)
+    found = predict(trainer.averaged, test.crops, HEATMAP.pixels(NETWORK.heatmap_size), test.dataset.scheme)
     return {
         "head": trainer.network.settings.upsampling,
         "seed": trainer.seed,

@@ -181,7 +181,7 @@ class Experiment:
         """Labels of each fold by a network trained for as long as the start on the other folds.
 
         What its predictions of the fold differ from the annotations as a function of the shape (label adaptation) is added to
-        the observations and taken off the labels, as in `semalign.training.alternation`.
+        the observations and taken off the labels, as in `semalign.searches.adapted`.
         """
         labels = [own.clone() for own in annotations]
         training, learners = scaled(self.size.start, epochs), self.learners(len(names))

@@ -43,7 +43,7 @@ from semalign.files import read_json, write_json
 from semalign.inference.tta import mean_heatmaps
 from semalign.models.hourglass import StackedHourglass, build_hourglass
 from semalign.models.pretrained import load
-from semalign.training.alternation import search_dataset
+from semalign.searches import Evidence, Observations, make_search
 from semalign.training.memory import keep_large_blocks
 from semalign.training.task import heatmap_task
 from semalign.training.trainer import LOG, train_on
@@ -102,7 +102,9 @@ def training(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
         sigma = recipe.heatmap.pixels(recipe.network.heatmap_size)
 
         def search() -> None:
-            search_dataset(trained, crops, points, sigma, recipe.search, recipe.alternation, faces.scheme)  # noqa: B023
+            find = make_search(recipe.search, recipe.alternation.adaptation_components)  # noqa: B023
+            evidence = Evidence(trained, crops, sigma, faces.scheme, recipe.alternation.tta)  # noqa: B023
+            find(Observations(points, points), evidence)  # noqa: B023
 
         seconds = timed(search, device, 2)
         looks = recipe.alternation.tta * (2 if recipe.alternation.adaptation_components >= 0 else 1)

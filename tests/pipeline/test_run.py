@@ -25,8 +25,9 @@ from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, SilentProgress, load_recipe, run, train
+from semalign.pipeline.held_out import train_detector
+from semalign.pipeline.job import Job
 from semalign.pipeline.prepare import cache_crops, split_faces
-from semalign.pipeline.stages import Stages
 from semalign.training.settings import DistillationSettings
 
 TINY = (
@@ -169,8 +170,8 @@ def test_a_label_adaptation_may_be_learned_from_networks_that_have_not_seen_the_
     nobody, folds = faces.take(np.arange(0)), independent_folds(dataset, 3, asked.seed)
     predicted = np.empty((len(dataset), 68, 2))
     for index in range(3):  # each network is what the other faces alone make of it
-        stages = Stages(bare, faces.take(np.flatnonzero(folds != index)), nobody, SilentProgress(), {})
-        network = stages.detector(tmp_path / f"alone-{index}").network
+        job = Job(bare, faces.take(np.flatnonzero(folds != index)), nobody, SilentProgress(), {})
+        network = train_detector(job, tmp_path / f"alone-{index}").network
         assert _same(tmp_path / f"alone-{index}", tmp_path / "x" / f"held-out-{index + 1}")
         rows = np.flatnonzero(folds == index)
         predicted[rows] = predict(network, faces.crops.take(rows), model.sigma, model.scheme).points
@@ -182,7 +183,7 @@ def test_a_label_adaptation_may_be_learned_from_networks_that_have_not_seen_the_
     assert not (tmp_path / "many" / "log.jsonl").exists()  # said before anything is trained
 
 
-@pytest.mark.parametrize("stage", ["start, finish", "without part 2 of 2: start", "without part 2 of 2: start, finish"])
+@pytest.mark.parametrize("stage", ["start, finish", "without fold 2 of 2: start", "without fold 2 of 2: start, finish"])
 def test_a_training_interrupted_after_its_start_resumes_to_the_same_bits(finished, tmp_path, stage):
     asked = load_recipe("demo", [*FINISHED, "label_adaptation.held_out=2"])
     whole = train(asked, finished[0] / "data", tmp_path / "whole")

@@ -246,7 +246,7 @@ def test_a_unit_learns_from_corrupted_heatmaps_where_the_points_are(small, tmp_p
     training = replace(TRAINING, epochs=8, learning_rate=1e-2, ema=0.0)
     trainer = Trainer(tmp_path, build_ghcu(GhcuSettings(16), 68, 0), make_accelerator(), learning, training, seed=1)
     labels = small.labels()
-    trainer.fit(lambda epoch: (labels, {}))
+    trainer.fit(labels)
     assert trainer.records[-1]["loss"] < 0.7 * trainer.records[0]["loss"]
     trainer.network.eval()
     maps, targets = learning.batch(np.arange(10), labels, torch.Generator().manual_seed(77), slice(0, 10), CPU)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from worlds import TRAINING, Small
@@ -27,8 +26,9 @@ HERE = Path(__file__).parent
 
 def fit(trainer: Trainer, small: Small) -> dict[str, torch.Tensor]:
     labels = small.labels()
-    trainer.fit(lambda epoch: (labels, {"iteration": epoch}))
-    return {name: value.clone() for name, value in trainer.average.items()}
+    for epoch in trainer.epochs_left():
+        trainer.train_epoch(labels, {"iteration": epoch})
+    return {name: value.clone() for name, value in trainer.averaged.state_dict().items()}
 
 
 def test_the_loss_falls_and_the_log_tells(small, tmp_path):
@@ -48,15 +48,7 @@ def test_the_same_seed_gives_the_same_bits(small, tmp_path):
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_a_run_stopped_between_epochs_continues_to_the_same_bits(small, tmp_path, optimizer):
     whole = fit(small.trainer(tmp_path / "whole", optimizer=optimizer), small)
-    labels = small.labels()
-
-    def stop_after_one(epoch: int) -> tuple[np.ndarray, dict[str, int]]:
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return labels, {}
-
-    with pytest.raises(KeyboardInterrupt):
-        small.trainer(tmp_path / "cut", optimizer=optimizer).fit(stop_after_one)
+    small.trainer(tmp_path / "cut", optimizer=optimizer).train_epoch(small.labels())
     resumed = small.trainer(tmp_path / "cut", optimizer=optimizer)
     assert resumed.resume() and resumed.epoch == 1
     continued = fit(resumed, small)
@@ -120,13 +112,25 @@ def test_a_checkpoint_of_another_network_is_refused(small, tmp_path):
         other.resume()
 
 
-def test_averaged_weights_are_in_place_only_inside(small, tmp_path):
-    trainer = small.trainer(tmp_path, epochs=1)
+@pytest.mark.parametrize("ema", [0.0, 0.5, 0.99])
+def test_averaged_weights_are_the_definition(small, tmp_path, ema):
+    """decay = min(ema, (1 + step) / (10 + step)) from the first weights on, buffers too; counters are the last ones."""
+    trainer = small.trainer(tmp_path, epochs=1, ema=ema)
+    expected = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    step = 0
+
+    def follow(done: int, note: str) -> None:
+        nonlocal step
+        decay = min(ema, (1 + step) / (10 + step))
+        for name, value in trainer.network.state_dict().items():
+            expected[name] = expected[name].lerp(value, 1 - decay) if value.is_floating_point() else value.clone()
+        step += 1
+
+    trainer.advance = follow
     fit(trainer, small)
-    own = trainer.network.stem[0].weight.clone()
-    with trainer.averaged_weights() as network:
-        assert torch.equal(network.stem[0].weight, trainer.average["stem.0.weight"]) and not network.training
-    assert torch.equal(trainer.network.stem[0].weight, own)
+    averaged = trainer.averaged
+    assert step == trainer.steps_per_epoch > 1 and not averaged.training and averaged is not trainer.network
+    assert all(torch.equal(value, expected[name]) for name, value in averaged.state_dict().items())
 
 
 def test_weighted_mse_is_the_definition_and_so_is_its_gradient():

@@ -18,9 +18,10 @@ def main(world: Path, out: Path, slowly: bool) -> None:
     trainer = small.trainer(out)
     trainer.resume()
     labels = small.labels()
-    trainer.fit(lambda epoch: (labels, {}), advance=lambda done, note: time.sleep(0.5) if slowly else None)
+    trainer.advance = lambda done, note: time.sleep(0.5) if slowly else None
+    trainer.fit(labels)
     if trainer.accelerator.is_main_process:
-        torch.save(trainer.average, out / "average.pt")
+        torch.save(trainer.averaged.state_dict(), out / "average.pt")
 
 
 if __name__ == "__main__":

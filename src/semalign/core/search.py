@@ -35,6 +35,7 @@ STEEP = 3.2  # radius/σ from which the template's corners drown the rest
 class SearchSettings:
     """Where and how to search. Sizes are in pixels of a 256×256 heatmap and scaled with the heatmap."""
 
+    method: Literal["semantic-alignment"] = "semantic-alignment"  # the paper's; the others are in semalign.searches
     likelihood_weight: float = (
         0.1  # on χ² against the squared distance to the observation; the σ₁²/σ₂² of Eq. 8, 0 = annotations
     )

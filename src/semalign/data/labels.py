@@ -1,8 +1,9 @@
 """The label store: one Parquet file a version, 0000 being the annotations. Versions are added, never changed.
 
 Columns: image (id), landmark (index from 0), x and y (image frame, px), prior_cost, likelihood_cost, movement (px of
-the image, from the version before), confidence, iteration. Rows go image by image, landmark by landmark. Where a
-label came from stands in the file's schema metadata under "semalign", as JSON. `pandas.read_parquet` reads it.
+the image, from the version before), confidence, spread_x and spread_y (standard deviations of the label, px of the image; NaN
+where the search does not say, missing in files of version 0.1), iteration. Rows go image by image, landmark by landmark. Where
+a label came from stands in the file's schema metadata under "semalign", as JSON. `pandas.read_parquet` reads it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Provenance = Mapping[str, str | int | float]
 PARTS = ("prior_cost", "likelihood_cost", "movement", "confidence")
+SPREAD = ("spread_x", "spread_y")
 _METADATA = b"semalign"
 _FILE = re.compile(r"(\d{4,})\.parquet")
 
@@ -41,6 +43,7 @@ class LabelVersion:
     likelihood_cost: np.ndarray
     movement: np.ndarray  # px of the image, from the version before
     confidence: np.ndarray
+    spread: np.ndarray  # (b, n, 2) standard deviations of the labels along x and y, px of the image
     iteration: int  # of the alternation; 0 = annotations
     provenance: Provenance
 
@@ -80,9 +83,11 @@ class LabelStore:
         prior_cost: np.ndarray | None = None,
         likelihood_cost: np.ndarray | None = None,
         confidence: np.ndarray | None = None,
+        spread: np.ndarray | None = None,
         index: int | None = None,
     ) -> LabelVersion:
-        """Write the next version from points (b, n, 2) of the image frame and, where known, parts (b, n); return it.
+        """Write the next version from points (b, n, 2) of the image frame and, where known, costs and confidence (b, n) and
+        spread (b, n, 2); return it.
 
         The movement follows from the version before. A program that continues names the `index` that the version must
         get: if that exists and holds the same labels, it is given back unchanged.
@@ -102,6 +107,7 @@ class LabelStore:
             raise SemalignError(f"{self.path(index)}: the next label version is {following}; write that one first.")
         given = {"prior_cost": prior_cost, "likelihood_cost": likelihood_cost, "confidence": confidence}
         parts = {name: _part(self.path(index), name, value, points.shape[:2]) for name, value in given.items()}
+        parts["spread"] = _part(self.path(index), "spread", spread, points.shape)
         movement = np.full(points.shape[:2], np.nan) if index == 0 else self._movement(index, tuple(ids), points)
         version = LabelVersion(
             index,
@@ -198,7 +204,7 @@ def _schema() -> pa.Schema:
             pa.field("landmark", pa.int16(), nullable=False),
             pa.field("x", pa.float64(), nullable=False),
             pa.field("y", pa.float64(), nullable=False),
-            *(pa.field(name, pa.float64(), nullable=False) for name in PARTS),
+            *(pa.field(name, pa.float64(), nullable=False) for name in (*PARTS, *SPREAD)),
             pa.field("iteration", pa.int32(), nullable=False),
         ]
     )
@@ -214,6 +220,7 @@ def _table(version: LabelVersion) -> pa.Table:
         "x": version.points[..., 0].ravel(),
         "y": version.points[..., 1].ravel(),
         **{name: getattr(version, name).ravel() for name in PARTS},
+        **{name: version.spread[..., axis].ravel() for axis, name in enumerate(SPREAD)},
         "iteration": np.full(images * count, version.iteration, dtype=np.int32),
     }
     provenance = json.dumps(dict(version.provenance), allow_nan=False)
@@ -232,7 +239,15 @@ def _version(index: int, table: pa.Table) -> LabelVersion:
         index=index,
         ids=tuple(table["image"].to_numpy()[::count].tolist()),
         points=np.stack([x, y], axis=-1),
+        spread=_spread(table, count),
         iteration=int(table["iteration"][0].as_py()),
         provenance=json.loads((table.schema.metadata or {}).get(_METADATA, b"{}")),
         **dict(zip(PARTS, parts, strict=True)),
     )
+
+
+def _spread(table: pa.Table, count: int) -> np.ndarray:
+    """(b, n, 2); NaN for a file of version 0.1, which has none."""
+    if SPREAD[0] not in table.column_names:
+        return np.full((len(table) // count, count, 2), np.nan)
+    return np.stack([table[name].to_numpy().astype(np.float64).reshape(-1, count) for name in SPREAD], axis=-1)

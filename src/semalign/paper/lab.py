@@ -35,6 +35,7 @@ from semalign.files import atomic_path, write_json
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, load_ghcu
+from semalign.models.hourglass import StackedHourglass
 from semalign.paper.normalisation import righted, rotations_of, train_rotation
 from semalign.paper.outcome import Outcome
 from semalign.paper.protocols import NAMES, Protocol, make_protocol
@@ -44,9 +45,10 @@ from semalign.paper.rotation import RotationModel, RotationNetwork, load_rotatio
 from semalign.paper.shape_fit import fit_to_heatmaps
 from semalign.paper.shape_model import ShapeModel
 from semalign.paper.sizes import Size
+from semalign.pipeline.job import MODEL, Job
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.progress import Advance, PrefixedProgress, Progress
-from semalign.pipeline.stages import MODEL, Stages
+from semalign.pipeline.run import alternate, train_baseline, train_start
 from semalign.pipeline.summary import versions
 from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
 from semalign.training.trainer import LOG, Record, Trainer, make_accelerator
@@ -143,14 +145,14 @@ class Lab:
 
     def start(self, name: str, righted: bool = False) -> Model:
         """The roughly converged network."""
-        return self._stages(Detector(name, righted=righted)).start(self.start_folder(name, righted))
+        return train_start(self._job(Detector(name, righted=righted)), self.start_folder(name, righted))
 
     def model(self, detector: Detector) -> Model:
         """A trained detector; without any search it is the baseline."""
         start, folder = self.start(detector.protocol, detector.righted), self.folder(detector)
         if self._effective(detector.alignment) is None:
-            return self._stages(detector).baseline(folder, start)
-        return self._stages(detector).aligned(folder, folder / "labels", start)
+            return train_baseline(self._job(detector), folder, start)
+        return alternate(self._job(detector), folder, folder / "labels", start)
 
     def log(self, folder: Path) -> list[Record]:
         """What a training logged, epoch by epoch."""
@@ -301,7 +303,7 @@ class Lab:
     def _faces(self, detector: Detector) -> Protocol:
         return self.righted(detector.protocol) if detector.righted else self.protocol(detector.protocol)
 
-    def _stages(self, detector: Detector) -> Stages:
+    def _job(self, detector: Detector) -> Job:
         faces, way = self._faces(detector), self._effective(detector.alignment)
         recipe = self.size.recipe(detector.protocol, faces.train.dataset.scheme.name, self.seed)
         if way is not None:
@@ -313,7 +315,7 @@ class Lab:
         progress = PrefixedProgress(
             self.progress, f"{NAMES[detector.protocol]}{' righted' if detector.righted else ''}: "
         )
-        return _WatchedStages(recipe, faces.train, faces.test, progress, self._about(detector))
+        return _WatchedJob(recipe, faces.train, faces.test, progress, self._about(detector))
 
     def _about(self, detector: Detector) -> dict[str, Any]:
         protocol = self.protocol(detector.protocol)
@@ -402,21 +404,17 @@ class Lab:
         return {name: 1000 * median(values) for name, values in seconds.items()}
 
 
-class _WatchedStages(Stages):
-    """Stages that also keep the landmarks of a few training faces after every epoch."""
+class _WatchedJob(Job):
+    """A job that also keeps the landmarks of a few training faces after every epoch."""
 
-    def _nme_of(self, trainer: Trainer[Any], title: str) -> Callable[[int], Record] | None:
-        measured = super()._nme_of(trainer, title)
-        crops = self.train.crops.take(np.arange(min(WATCHED, len(self.train.crops))))
-
-        def after_epoch(epoch: int) -> Record:
-            path = trainer.folder / CHECKPOINTS
-            before = np.load(path)["points"][:epoch] if epoch else np.empty((0, len(crops), self.scheme.count, 2))
-            found = predict(trainer.network, crops, self.sigma, self.scheme).points
-            _write_points(path, np.concatenate([before, found[None]]))
-            return measured(epoch) if measured else {}
-
-        return after_epoch
+    def measure(self, network: StackedHourglass, trainer: Trainer[StackedHourglass], title: str) -> Record:
+        """As a job; the landmarks go into the training's folder."""
+        crops, epoch = self.train.crops.take(np.arange(min(WATCHED, len(self.train.crops)))), trainer.epoch - 1
+        path = trainer.folder / CHECKPOINTS
+        before = np.load(path)["points"][:epoch] if epoch else np.empty((0, len(crops), self.scheme.count, 2))
+        found = predict(network, crops, self.sigma, self.scheme).points
+        _write_points(path, np.concatenate([before, found[None]]))
+        return super().measure(network, trainer, title)
 
 
 def _project(shapes: ShapeModel, maps: Tensor, sigma: float) -> Tensor:

@@ -1,8 +1,10 @@
 """Recipes and runs: all stages in order."""
 
+from semalign.pipeline.commands import align, search, train
+from semalign.pipeline.evaluate import evaluate_model
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
-from semalign.pipeline.run import align, evaluate_model, run, search, train
+from semalign.pipeline.run import run
 
 __all__ = [
     "Progress",

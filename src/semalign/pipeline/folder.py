@@ -6,17 +6,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_json, write_text
 from semalign.models import pretrained
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
+from semalign.report import write_report
 from semalign.training.trainer import make_accelerator
 
 RECIPE = "recipe.toml"
 ORIGIN = "origin.json"
 FACES = "training faces"
+SUMMARY = "summary.json"  # there is one once a run is finished
 
 
 def claim(out: Path, recipe: Recipe, resume: bool) -> None:
@@ -85,3 +88,16 @@ def _digest_of_faces(faces: Dataset) -> str:
 
 def _digest(model: str | Path) -> str:
     return hashlib.sha256(pretrained.resolve(model).read_bytes()).hexdigest()
+
+
+def nth(folder: Path, repeat: int) -> Path:
+    """The folder of a repeat: NAME, NAME-2, NAME-3, ..."""
+    return folder if repeat == 0 else folder.with_name(f"{folder.name}-{repeat + 1}")
+
+
+def read_summary(out: Path) -> dict[str, Any]:
+    """What a finished run's summary.json holds; its report is written where it is missing."""
+    summary: dict[str, Any] = read_json(out / SUMMARY, "delete it and run again with --resume")
+    if not (out / "report.html").is_file():
+        write_report(out)
+    return summary

@@ -10,11 +10,11 @@ Shape legend: b images, n landmarks.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from semalign.errors import SemalignError
 from semalign.files import write_text
@@ -39,7 +40,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Trainer(Generic[Network]):
-    """Trains a network for a task; owns the optimizer, the averaged weights and the stage's folder.
+    """Trains a network for a task, epoch by epoch; owns the optimizer, the averaged weights and the training's folder.
+
+        trainer.resume()
+        for epoch in trainer.epochs_left():
+            trainer.train_epoch(labels)
 
     Args:
         folder: for the checkpoint and the log (one JSON object a line and epoch).
@@ -48,6 +53,11 @@ class Trainer(Generic[Network]):
         task: what it is trained for.
         training: how long, how fast.
         seed: of all draws.
+
+    Attributes:
+        epoch: how many are done.
+        advance: called after each batch with (1, a note for the progress bar).
+        after_epoch: called after each epoch with the averaged network; what it returns is logged.
     """
 
     def __init__(
@@ -67,49 +77,67 @@ class Trainer(Generic[Network]):
         self.folder, self.accelerator, self.task = Path(folder), accelerator, task
         self.training, self.seed = training, seed
         self.network = network.to(accelerator.device)
-        self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self._average = AveragedModel(self.network, multi_avg_fn=self._mix, use_buffers=True)
+        self._average.n_averaged.fill_(1)  # the weights at the beginning count
         self.optimizer = _make_optimizer(network, training)
         self.wrapped, self.prepared = accelerator.prepare(network, self.optimizer)
         self.epoch = 0
         self.records: list[Record] = []
+        self.advance: Callable[[int, str], None] | None = None
+        self.after_epoch: Callable[[Network], Record] | None = None
+        self._since = time.perf_counter()
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; the last one is filled up from the epoch's beginning."""
         return math.ceil(len(self.task) / self.training.batch_size)
 
-    def fit(
-        self,
-        labels_of_epoch: Callable[[int], tuple[np.ndarray, Record]],
-        after_epoch: Callable[[int], Record] | None = None,
-        advance: Callable[[int, str], None] | None = None,
-    ) -> None:
-        """Train to the last epoch from wherever the stage stands, with a checkpoint after each epoch.
+    @property
+    def steps_left(self) -> int:
+        """Batches until the training's end."""
+        return (self.training.epochs - self.epoch) * self.steps_per_epoch
+
+    @property
+    def averaged(self) -> Network:
+        """The network with its averaged weights, in evaluation mode: the training's result. It changes with the training."""
+        averaged: Network = self._average.module.eval()  # type: ignore[assignment]
+        return averaged
+
+    def epochs_left(self) -> Iterator[int]:
+        """The epochs to the end from wherever the training stands, counted from 0; each wants one `train_epoch`."""
+        self._since = time.perf_counter()
+        yield from range(self.epoch, self.training.epochs)
+
+    def fit(self, labels: np.ndarray) -> None:
+        """Train to the end on the same labels (b, n, 2), crop frames, in every epoch."""
+        for _ in self.epochs_left():
+            self.train_epoch(labels)
+
+    def train_epoch(self, labels: np.ndarray, about_labels: Record | None = None) -> None:
+        """One epoch, after which the checkpoint and the log are written.
 
         Args:
-            labels_of_epoch: called before each epoch (counted from 0) with the averaged weights in place; returns labels
-                (b, n, 2) float64 in the crop frames, and what to log about them.
-            after_epoch: called after each epoch with the averaged weights in place; what it returns is logged.
-            advance: called after each batch with (1, a note for the progress bar).
+            labels: (b, n, 2) float64 in the crop frames.
+            about_labels: what to log about them.
         """
-        writes = self.training.tensorboard and self.accelerator.is_main_process
-        events = EventLog(self.folder, self.epoch + 1) if writes else None
-        for epoch in range(self.epoch, self.training.epochs):
-            begin = time.perf_counter()
-            with self.averaged_weights():
-                labels, about_labels = labels_of_epoch(epoch)
-            record = self._train_epoch(epoch, labels, advance) | about_labels
-            record["seconds"] = time.perf_counter() - begin
-            self.epoch = epoch + 1
-            if after_epoch is not None:
-                with self.averaged_weights():
-                    record |= after_epoch(epoch)
-            self.records.append(record)
-            self.save()
-            if events is not None:
-                events.write(record)
+        events = self._events
+        record = self._train_epoch(self.epoch, labels) | (about_labels or {})
+        record["seconds"] = time.perf_counter() - self._since
+        self.epoch += 1
+        if self.after_epoch is not None:
+            record |= self.after_epoch(self.averaged)
+        self.records.append(record)
+        self.save()
+        if events is not None:
+            events.write(record)
+        self._since = time.perf_counter()
 
-    def _train_epoch(self, epoch: int, labels: np.ndarray, advance: Callable[[int, str], None] | None) -> Record:
+    @cached_property
+    def _events(self) -> EventLog | None:
+        writes = self.training.tensorboard and self.accelerator.is_main_process
+        return EventLog(self.folder, self.epoch + 1) if writes else None
+
+    def _train_epoch(self, epoch: int, labels: np.ndarray) -> Record:
         self.wrapped.train()
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.task))
         size = self.training.batch_size
@@ -119,8 +147,8 @@ class Trainer(Generic[Network]):
         for step in range(self.steps_per_epoch):
             rate = learning_rate(self.training, epoch * self.steps_per_epoch + step, self.steps_per_epoch)
             total += self._step(order[step * size : (step + 1) * size], labels, rate, epoch, step)
-            if advance is not None:
-                advance(1, f"loss {total.item() / (step + 1):.4f}" if step % 10 == 9 else "")
+            if self.advance is not None:
+                self.advance(1, f"loss {total.item() / (step + 1):.4f}" if step % 10 == 9 else "")
         mean = self.accelerator.reduce(total / self.steps_per_epoch, reduction="mean")
         return {"epoch": epoch + 1, "loss": float(mean), "learning_rate": rate}
 
@@ -144,27 +172,23 @@ class Trainer(Generic[Network]):
         if self.training.gradient_clip:
             self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.training.gradient_clip)
         self.prepared.step()
-        self._average(epoch * self.steps_per_epoch + step)
+        self._average.update_parameters(self.network)
         return loss.detach()
 
-    @torch.no_grad()
-    def _average(self, step: int) -> None:
+    def _mix(self, average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
+        """The averaged weights (of one type) after a step; the average is short at the beginning, whatever its decay."""
+        step = int(count) - 1
         decay = min(self.training.ema, (1 + step) / (10 + step)) if self.training.ema else 0.0
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
-
-    def averaged_weights(self) -> _Swapped[Network]:
-        """A context in which the network holds the averaged weights and is in evaluation mode."""
-        return _Swapped(self)
+        if average[0].is_floating_point():
+            torch._foreach_lerp_(list(average), list(now), 1 - decay)
+        else:
+            torch._foreach_copy_(list(average), list(now))
 
     def save(self) -> None:
         """Write checkpoint and log (main process only); the checkpoint is the truth, the log follows it."""
         if self.accelerator.is_main_process:
             tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-            tensors |= {f"average.{k}": v for k, v in self.average.items()}
+            tensors |= {f"average.{k}": v for k, v in self._average.module.state_dict().items()}
             for index, state in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
             tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -184,14 +208,14 @@ class Trainer(Generic[Network]):
             parts[kind][rest] = value
         try:
             self.network.load_state_dict(parts["network"])
+            self._average.module.load_state_dict(parts["average"])
             self._load_optimizer(parts["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise SemalignError(
                 f"{path}: belongs to a run with other settings; choose another folder or delete it."
             ) from error
-        for name, value in parts["average"].items():
-            self.average[name].copy_(value)
         self.epoch, self.records = int(description["epoch"]), list(description["records"])
+        self._average.n_averaged.fill_(1 + self.epoch * self.steps_per_epoch)
         return True
 
     def _load_optimizer(self, flat: dict[str, Tensor]) -> None:
@@ -217,26 +241,10 @@ def train_on(
         The network with its averaged weights, in evaluation mode, on the training's device.
     """
     trainer = Trainer(folder, network, make_accelerator(), task, training, seed)
+    trainer.advance = advance
     trainer.resume()
-    trainer.fit(lambda epoch: (labels, {}), advance=advance)
-    with trainer.averaged_weights() as averaged:
-        return copy.deepcopy(averaged)
-
-
-class _Swapped(Generic[Network]):
-    """Exchanges the network's weights for the averaged ones while it is open."""
-
-    def __init__(self, trainer: Trainer[Network]) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> Network:
-        network = self.trainer.network
-        self.own = {name: value.clone() for name, value in network.state_dict().items()}
-        network.load_state_dict(self.trainer.average)
-        return network.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.trainer.network.load_state_dict(self.own)
+    trainer.fit(labels)
+    return trainer.averaged
 
 
 def make_accelerator() -> Accelerator:

@@ -1,0 +1,109 @@
+"""The steps of a run on their own: what `semalign train`, `align` and `search` do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from semalign.data.labels import LabelVersion
+from semalign.models import pretrained
+from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
+from semalign.pipeline.folder import claim, same_origin
+from semalign.pipeline.held_out import train_detector
+from semalign.pipeline.job import MODEL, open_job, say_of_label_adaptation, say_skipped, shown
+from semalign.pipeline.progress import Progress
+from semalign.pipeline.recipe import Recipe
+from semalign.pipeline.run import alternate, search_labels
+from semalign.pipeline.versions import Versions, search_provenance
+from semalign.searches import Observations
+from semalign.training.trainer import make_accelerator
+
+
+def train(
+    recipe: Recipe,
+    data: Path | None,
+    out: Path,
+    *,
+    trained: str | Path | None = None,
+    teachers: Sequence[str | Path] = (),
+    resume: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a detector on the annotations with the recipe's `start` and `finish`; returns the model's file.
+
+    Without `data`, a recipe for synthetic faces makes its own. With `trained`, a shipped model's name or a file, training
+    starts from that model's weights; network, crops and σ are then the model's, everything else is the recipe's. With
+    `teachers`, names or files too, a share of every target are their heatmaps (`semalign.training.distillation`).
+    """
+    out, progress = Path(out), shown(progress)
+    model = None if trained is None else pretrained.load(trained)
+    if model is not None:
+        recipe = fitting_recipe(recipe, model)
+    taught_by = {teacher: pretrained.load(teacher) for teacher in teachers}
+    refuse_unfit_teachers(taught_by, recipe)
+    claim(out, recipe, resume)
+    job = open_job(recipe, data, out, keep_going, progress)
+    say_skipped(job)
+    same_origin(out, job.train.dataset, trained, teachers)
+    about = dict(job.about)
+    if trained is not None:
+        about["from"] = pretrained.resolve(trained).name
+    if teachers:
+        about["teachers"] = [pretrained.resolve(teacher).name for teacher in teachers]
+    train_detector(replace(job, about=about, teachers=tuple(taught_by.values())), out, model)
+    return out / MODEL
+
+
+def align(
+    model: str | Path,
+    data: Path,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    update: bool = True,
+    resume: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Search labels and train on them in turn, from a trained model; returns the new model's file.
+
+    The network, its crops and its σ are the model's; everything else is the recipe's (the model's own one by default).
+    """
+    out, start = Path(out), pretrained.load(model)
+    recipe = fitting_recipe(recipe, start)
+    recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
+    claim(out, recipe, resume)
+    job = open_job(recipe, data, out, keep_going, shown(progress))
+    say_skipped(job)
+    same_origin(out, job.train.dataset, model)
+    say_of_label_adaptation(job)
+    alternate(job, out, out / "labels", start)
+    return out / MODEL
+
+
+def search(
+    model: str | Path,
+    data: Path,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> LabelVersion:
+    """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
+
+    The observations are the labels of the last version there, or the annotations where there is none.
+    """
+    loaded = pretrained.load(model)
+    recipe = fitting_recipe(recipe, loaded)
+    job = open_job(recipe, data, Path(out), keep_going, shown(progress))
+    say_skipped(job)
+    ids, provenance = job.train.dataset.ids(), {"source": "search", "model": pretrained.resolve(model).name}
+    versions = Versions(Path(out), job.train.dataset, provenance | search_provenance(recipe))
+    latest = versions.store.read()
+    network = loaded.network.to(make_accelerator().device)
+    observations = Observations(latest.points, versions.up_to(0).points)
+    with job.progress.stage("search", len(ids)) as advance:
+        return versions.next(latest, lambda: search_labels(job, network, observations, "fp32", advance))

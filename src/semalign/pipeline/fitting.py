@@ -1,0 +1,53 @@
+"""Which recipes fit which models: what a model fixes, and which teachers can teach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from semalign.core.search import REFERENCE
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import Model
+from semalign.pipeline.prepare import same_scheme
+from semalign.pipeline.recipe import Recipe, parse_recipe
+
+
+def fitting_recipe(recipe: Recipe | None, model: Model) -> Recipe:
+    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth."""
+    if recipe is None:
+        name = str(model.about.get("recipe_text", ""))
+        if not name:
+            raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
+        recipe = parse_recipe(name, "the model's own recipe", upgrade=True)
+    network = model.network.settings
+    if recipe.network.resampling == "smooth":  # it has no weights
+        network = replace(network, resampling="smooth")
+    heatmap = replace(recipe.heatmap, sigma=_sigma(model))
+    return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
+
+
+def refuse_unfit_teachers(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
+    """Raise a SemalignError if a recipe cannot be taught by these teachers."""
+    if teachers and recipe.label_adaptation.held_out:
+        raise SemalignError(
+            "label_adaptation.held_out: a teacher tells the further networks of the faces that they must not see; set it to 0."
+        )
+    for name, teacher in teachers.items():
+        same_scheme(teacher.scheme, recipe)
+        fixed = {
+            "heatmap.sigma": (_sigma(teacher), recipe.heatmap.sigma),
+            "crop.scale": (teacher.crop.scale, recipe.crop.scale),
+        }
+        for setting, (own, wanted) in fixed.items():
+            if not math.isclose(own, wanted, rel_tol=1e-3):
+                raise SemalignError(
+                    f"{name}: was trained with {setting}={own:g}, the recipe has {wanted:g}; "
+                    "set it to the teacher's, or choose another teacher."
+                )
+
+
+def _sigma(model: Model) -> float:
+    """The σ of a model's Gaussians as recipes have it, in pixels of a 256×256 heatmap."""
+    return model.sigma * REFERENCE / model.network.settings.heatmap_size

@@ -1,0 +1,51 @@
+"""A detector on the annotations, with label adaptation from further networks that have not seen the faces where a recipe asks
+for it: what `semalign train` makes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from semalign.data.duplicates import independent_folds
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import Model
+from semalign.pipeline.detectors import predictions_of
+from semalign.pipeline.job import Job
+from semalign.pipeline.run import train_on_annotations
+
+
+def train_detector(job: Job, folder: Path, trained: Model | None = None) -> Model:
+    """A new network, or one that was trained before, trained on the annotations; the first part is the recipe's `start`."""
+    recipe = job.recipe
+    network = job.new_network() if trained is None else job.copy_of(trained)
+    unseen = None
+    if recipe.label_adaptation.held_out:
+        unseen = partial(_held_out_predictions, job, folder, trained, _folds(job))
+    return train_on_annotations(job, folder, network, recipe.start, recipe.seed, "start", predictions=unseen)
+
+
+def _folds(job: Job) -> np.ndarray:
+    """The fold of each training face (b,); faces of one photograph or moment share one."""
+    count = job.recipe.label_adaptation.held_out
+    folds = independent_folds(job.train.dataset, count, job.recipe.seed)
+    if len(np.unique(folds)) < count:
+        raise SemalignError(
+            f"label_adaptation.held_out: {len(folds)} training faces do not make {count} independent folds; "
+            "choose fewer, or 0."
+        )
+    return folds
+
+
+def _held_out_predictions(job: Job, folder: Path, trained: Model | None, folds: np.ndarray) -> np.ndarray:
+    """Predictions (b, n, 2) for every training face by a network that was trained in the same way without it."""
+    count, crops = job.recipe.label_adaptation.held_out, job.train.crops
+    found = np.empty((len(crops), job.scheme.count, 2))
+    for index in range(count):
+        others = job.without(folds == index, f"fold {index + 1} of {count}")
+        network = train_detector(others, folder / f"held-out-{index + 1}", trained).network
+        rows = np.flatnonzero(folds == index)
+        found[rows] = predictions_of(job, network, crops.take(rows), job.recipe.start.precision)
+    return found

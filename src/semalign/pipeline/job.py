@@ -1,0 +1,202 @@
+"""What all trainings of one command share: recipe, faces, progress, and how a training begins, goes on and is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semalign.core.adaptation import LinearAdaptation
+from semalign.core.kernel_adaptation import KernelAdaptation
+from semalign.core.metrics import mean_errors
+from semalign.data.samples import Dataset
+from semalign.inference.heatmaps import predict
+from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.models.hourglass import StackedHourglass, build_hourglass
+from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
+from semalign.pipeline.progress import PrefixedProgress, Progress, SilentProgress
+from semalign.pipeline.recipe import Recipe, dump_recipe
+from semalign.pipeline.summary import versions
+from semalign.schemes import LandmarkScheme
+from semalign.training.distillation import DistillationTask
+from semalign.training.settings import TrainingSettings
+from semalign.training.task import Task, heatmap_task
+from semalign.training.trainer import Record, Trainer, make_accelerator
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """The faces of a command and the settings of its trainings.
+
+    Attributes:
+        test: measured after each epoch, a curve to look at; nothing is chosen by it.
+        about: what the models' files say of their origin.
+        teachers: models whose heatmaps are learned from, too.
+        notes: on what of the data set is partial or was left out.
+    """
+
+    recipe: Recipe
+    train: Faces
+    test: Faces
+    progress: Progress
+    about: dict[str, Any]
+    teachers: tuple[Model, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """The landmarks."""
+        return self.train.dataset.scheme
+
+    @property
+    def sigma(self) -> float:
+        """Of the Gaussians, heatmap pixels."""
+        return self.recipe.heatmap.pixels(self.recipe.network.heatmap_size)
+
+    def later_seed(self, repeat: int) -> int:
+        """Seeds of the trainings after the start differ from the start's: their epochs are new draws."""
+        return self.recipe.seed + 1 + repeat
+
+    def new_network(self) -> StackedHourglass:
+        """A network that has learned nothing yet."""
+        return build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+
+    def copy_of(self, model: Model) -> StackedHourglass:
+        """A model's network to train further, resampling as the recipe has it."""
+        network = self.new_network()
+        network.load_state_dict(model.network.state_dict())
+        return network
+
+    @contextmanager
+    def training(
+        self,
+        folder: Path,
+        network: StackedHourglass,
+        settings: TrainingSettings,
+        seed: int,
+        title: str,
+        augmentation: float = 1.0,
+    ) -> Iterator[Trainer[StackedHourglass]]:
+        """A training in a folder of its own, from wherever it stands there, with its progress shown.
+
+        Args:
+            folder: for its checkpoint and log.
+            network: trained in place.
+            settings: how long, how fast.
+            seed: of all draws.
+            title: in the progress and in the log.
+            augmentation: share of the recipe's.
+        """
+        recipe = self.recipe
+        drawn = heatmap_task(
+            self.train.crops, self.scheme, recipe.network, recipe.heatmap, recipe.augmentation.weakened(augmentation)
+        )
+        teachers = [teacher.network for teacher in self.teachers]
+        share = recipe.distillation.share
+        task: Task = DistillationTask(drawn, teachers, share, settings.precision) if teachers else drawn
+        trainer = Trainer(folder, network, make_accelerator(), task, settings, seed)
+        trainer.after_epoch = lambda averaged: self.measure(averaged, trainer, title)
+        trainer.resume()
+        with self.progress.stage(title, trainer.steps_left) as trainer.advance:
+            yield trainer
+
+    def measure(self, network: StackedHourglass, trainer: Trainer[StackedHourglass], title: str) -> Record:
+        """What the log says of the network after an epoch: its error on the test faces."""
+        if not len(self.test.dataset):
+            return {}
+        found = predict(network, self.test.crops, self.sigma, self.scheme, precision=trainer.training.precision)
+        return {"stage": title} | mean_errors(found.points, self.test.reference, self.scheme)
+
+    def kept(self, folder: Path) -> Model | None:
+        """The model that a training has left in its folder; None where it is not finished."""
+        path = folder / MODEL
+        if not path.is_file():
+            return None
+        model = load_model(path, self.scheme)
+        model.network.to(make_accelerator().device)
+        return model
+
+    def keep(
+        self,
+        folder: Path,
+        network: StackedHourglass,
+        title: str,
+        adaptation: LinearAdaptation | KernelAdaptation | None,
+    ) -> Model:
+        """Leave a finished model in its folder."""
+        accelerator, about, tta = make_accelerator(), self.about | {"stage": title}, self.recipe.decoding.tta
+        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, adaptation, tta)
+        if accelerator.is_main_process:
+            save_model(folder / MODEL, model)
+        accelerator.wait_for_everyone()
+        return model
+
+    def without(self, held_out: np.ndarray, fold: str) -> Job:
+        """The same for networks without label adaptation that do not see some of the training faces, nor the test faces.
+
+        Args:
+            held_out: (b,) bool, the faces that are left out.
+            fold: what they are called, in the progress and in what the models say of their origin.
+        """
+        alone = replace(self.recipe.label_adaptation, components=(), held_out=0)
+        return replace(
+            self,
+            recipe=replace(self.recipe, label_adaptation=alone),
+            train=self.train.take(np.flatnonzero(~held_out)),
+            test=self.test.take(np.arange(0)),
+            progress=PrefixedProgress(self.progress, f"without {fold}: "),
+            about=self.about | {"without": fold},
+        )
+
+
+def open_job(recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress) -> Job:
+    """The job of a recipe on a data set (None: the recipe makes its own), with the crops of its faces in `out`.
+
+    The first process makes what is not there, all read it.
+    """
+    with make_accelerator().main_process_first():
+        data = synthesize_if_wanted(recipe, data, out, progress)
+        train_set, test_set, notes = split_faces(recipe, data, keep_going)
+
+        def crops(dataset: Dataset, title: str) -> Faces:
+            size = recipe.network.input_size
+            return cache_crops(dataset, recipe.crop, size, out / "crops", keep_going, progress, title)
+
+        faces = crops(train_set, "crops of the training faces")
+        held_out = crops(test_set, "crops of the test faces")
+    about = {
+        "recipe": recipe.name,
+        "recipe_text": dump_recipe(recipe),
+        "seed": recipe.seed,
+        "data": faces.dataset.name,
+        "train": faces.dataset.subsets(),
+        "versions": versions(),
+    }
+    return Job(recipe, faces, held_out, progress, about, notes=notes)
+
+
+def shown(progress: Progress | None) -> Progress:
+    """Where a command of several processes tells what goes on: in the first of them alone."""
+    if progress is None or not make_accelerator().is_main_process:
+        return SilentProgress()
+    return progress
+
+
+def say_skipped(job: Job) -> None:
+    """For the single stages, whose results have no place for it."""
+    for name, why in dict([*job.train.dataset.skipped, *job.test.dataset.skipped]).items():
+        job.progress.say(f"left out: {name}: {why}")
+
+
+def say_of_label_adaptation(job: Job) -> None:
+    """For what aligns labels, where the recipe is one for `train`."""
+    if job.recipe.label_adaptation.held_out:
+        job.progress.say(
+            "label_adaptation.held_out is of 'semalign train' alone: here it is learned on the training faces."
+        )

@@ -1,0 +1,55 @@
+"""The plainest search: a weighted mean of the observation and the network's prediction.
+
+It is what every other search must beat. With `update` it has a fixed point: the prediction.
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from semalign.searches.evidence import Evidence
+from semalign.searches.labels import FoundLabels, Observations
+
+
+@dataclass(frozen=True)
+class AverageSettings:
+    """How much the network's word counts."""
+
+    method: Literal["average"] = "average"
+    prediction_weight: float = 0.5  # 0 = the observation, 1 = the prediction
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prediction_weight <= 1:
+            raise ValueError("prediction_weight must be 0 to 1")
+
+
+class Average:
+    """ŷ = (1 - w)·o + w·p, with p the peak of the heatmap."""
+
+    def __init__(self, settings: AverageSettings) -> None:
+        self.settings = settings
+
+    def __call__(
+        self, observations: Observations, evidence: Evidence, advance: Callable[[int], None] | None = None
+    ) -> FoundLabels:
+        """As `semalign.searches.labels.LabelSearch`; the likelihood's cost is ‖p - ŷ‖².
+
+        The spread takes the weight for the right one of two witnesses whose errors are normal and independent: then
+        v = var(p - o), which is measured over the faces, landmark by landmark, is the sum of their variances, and w(1 - w)·v
+        is that of the mean.
+        """
+        weight, o, p = self.settings.prediction_weight, observations.points, evidence.predictions.points
+        points = o + weight * (p - o)
+        pixel = evidence.reference_pixels[:, None]
+        prior, likelihood = (((witness - points) ** 2).sum(axis=-1) / pixel**2 for witness in (o, p))
+        spread = np.sqrt(weight * (1 - weight)) * ((p - o) / pixel[..., None]).std(axis=0) * pixel[..., None]
+        if advance is not None:
+            advance(len(points))
+        moved = np.full(points.shape[:2], weight > 0)
+        return FoundLabels(points, prior, likelihood, evidence.predictions.confidence, moved, spread)

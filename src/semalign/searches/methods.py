@@ -1,0 +1,29 @@
+"""The methods of label search by their settings: a new one is a file beside these and a line in `SEARCHES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from semalign.core.search import SearchSettings
+from semalign.searches.adapted import Adapted
+from semalign.searches.average import Average, AverageSettings
+from semalign.searches.labels import LabelSearch
+from semalign.searches.semantic_alignment import SemanticAlignment
+
+Settings = SearchSettings | AverageSettings
+SEARCHES: Mapping[type, Callable[[Any], LabelSearch]] = {
+    SearchSettings: SemanticAlignment,
+    AverageSettings: Average,
+}
+
+
+def make_search(settings: Settings, adaptation_components: int = -1) -> LabelSearch:
+    """The search of these settings.
+
+    Args:
+        settings: of one of `SEARCHES`.
+        adaptation_components: principal components of the label adaptation around it; -1 = none, as in the paper.
+    """
+    search = SEARCHES[type(settings)](settings)
+    return search if adaptation_components < 0 else Adapted(search, adaptation_components)

@@ -1,0 +1,153 @@
+"""Label searches: each against its definition, and what all of them promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dots import Dots
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semalign.core.affine import invert, transform_points
+from semalign.core.search import SearchSettings, search_labels
+from semalign.data.crops import CropCache, crop_maps, cut
+from semalign.inference.landmarks import Landmarks
+from semalign.searches import SEARCHES, Evidence, FoundLabels, LabelSearch, Observations, make_search
+from semalign.searches.adapted import Adapted
+from semalign.searches.average import Average, AverageSettings
+from semalign.searches.semantic_alignment import SemanticAlignment
+
+COUNT = 40
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Dotted faces whose network sees their points exactly, and annotations that miss them."""
+
+    evidence: Evidence
+    truth: np.ndarray
+    observations: Observations
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    dots, rng = Dots(), np.random.default_rng(0)
+    truth = np.stack([dots.points(*rng.uniform(70, 90, 2), rng.uniform(45, 60)) for _ in range(COUNT)])
+    model = dots.model()
+    maps, size = crop_maps(np.stack([np.array(dots.box(points)) for points in truth]), model.crop, model.input_size)
+    images = np.stack([cut(dots.picture([p]), matrix, size) for p, matrix in zip(truth, maps, strict=True)])
+    crops = CropCache(tuple(map(str, range(COUNT))), images, maps, model.input_size)
+    annotations = truth + rng.normal(0, 2.0, truth.shape)
+    evidence = Evidence(model.network, crops, model.sigma, dots.scheme)
+    return Seen(evidence, truth, Observations(annotations, annotations))
+
+
+SETTINGS = SearchSettings(likelihood_weight=5.0, region=49)
+
+
+def test_the_paper_s_search_is_the_cost_s_minimum_face_by_face(seen):
+    told: list[int] = []
+    found = SemanticAlignment(SETTINGS)(seen.observations, seen.evidence, told.append)
+    o = seen.observations.points
+    for rows, heatmaps, to_image in seen.evidence.heatmaps():
+        for place, row in enumerate(rows):
+            back = to_image[place : place + 1]
+            point = transform_points(torch.from_numpy(o[row : row + 1]), invert(back)).float()
+            alone = search_labels(heatmaps[place : place + 1].clone(), point, seen.evidence.sigma, SETTINGS)
+            expected = transform_points(alone.points.double(), back)[0].numpy()
+            assert np.allclose(found.points[row][alone.moved[0]], expected[alone.moved[0]], atol=1e-4)
+            scale = (256 / 32) ** 2
+            assert np.allclose(found.prior_cost[row], alone.prior[0] * scale, rtol=1e-3, atol=1e-3)
+            assert np.allclose(found.likelihood_cost[row], alone.chi_square[0] * scale, rtol=1e-3, atol=1e-2)
+    assert sum(told) == COUNT and found.spread is None
+    assert found.moved.any() and np.array_equal(found.points[~found.moved], o[~found.moved])
+    errors = [np.linalg.norm(points - seen.truth, axis=2).mean() for points in (o, found.points)]
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_without_weight_labels_are_the_observations_to_the_bit(seen):
+    found = SemanticAlignment(SearchSettings(likelihood_weight=0.0))(seen.observations, seen.evidence)
+    assert not found.moved.any() and np.array_equal(found.points, seen.observations.points)
+
+
+def test_label_adaptation_keeps_labels_from_the_network_s_bias(seen):
+    """Annotators mark everything 4 px to the right of where the network sees it: a convention, no noise."""
+    habit = np.array([4.0, 0.0])
+    annotations = seen.observations.points + habit
+    observations = Observations(annotations, annotations)
+    plain, adapted = (make_search(SETTINGS, components)(observations, seen.evidence) for components in (-1, 0))
+    errors = [np.linalg.norm(f.points - (seen.truth + habit), axis=2).mean() for f in (plain, adapted)]
+    assert errors[1] < 0.6 * errors[0]
+    assert isinstance(make_search(SETTINGS, 0), Adapted) and isinstance(make_search(SETTINGS), SemanticAlignment)
+
+
+def test_an_adapted_search_moves_the_observations_and_takes_the_offsets_off_again(seen):
+    given_points = []
+
+    def down(observations: Observations, evidence: Evidence, advance: Any = None) -> FoundLabels:
+        """Every label a pixel below its observation, but the first face's, which stay."""
+        given_points.append(observations.points)
+        found = Average(AverageSettings(prediction_weight=0.0))(observations, evidence)
+        moved = np.arange(COUNT)[:, None] > np.zeros(3)
+        return replace(found, points=observations.points + [0.0, 1.0], moved=moved)
+
+    found = Adapted(down, 0)(seen.observations, seen.evidence)
+    o = seen.observations.points
+    assert np.abs(given_points[0] - o).max() > 0.05  # the mean difference of predictions and annotations
+    assert np.array_equal(found.points[0], o[0])
+    assert np.allclose(found.points[1:], o[1:] + [0.0, 1.0])
+
+
+def fake(predicted: np.ndarray) -> Any:
+    """Evidence of which only the predictions are used; a pixel of a 256×256 heatmap is half a pixel of the image."""
+    found = Landmarks(predicted, np.full(predicted.shape[:2], 0.7), Dots.scheme)
+    return SimpleNamespace(predictions=found, reference_pixels=np.full(len(predicted), 0.5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_an_average_lies_between_its_witnesses(weight, seed):
+    rng = np.random.default_rng(seed)
+    o, p = rng.normal(100, 30, (2, 5, 3, 2))
+    found = Average(AverageSettings(prediction_weight=weight))(Observations(o, o), fake(p))
+    assert np.allclose(found.points, (1 - weight) * o + weight * p)
+    apart = np.linalg.norm(o - p, axis=2)
+    assert np.allclose(np.sqrt(found.prior_cost) * 0.5, weight * apart, atol=1e-6)
+    assert np.allclose(np.sqrt(found.likelihood_cost) * 0.5, (1 - weight) * apart, atol=1e-6)
+    assert (found.confidence == 0.7).all() and found.moved.all() == (weight > 0)
+
+
+def test_an_average_says_how_sure_it_is():
+    """With the right weight of two independent witnesses the spread is the labels' true standard deviation."""
+    rng, truth = np.random.default_rng(3), np.random.default_rng(4).normal(100, 20, (4000, 3, 2))
+    people, network = np.array([3.0, 2.0, 4.0])[:, None], np.array([1.0, 2.0, 2.0])[:, None]
+    o, p = (truth + rng.normal(size=truth.shape) * sd for sd in (people, network))
+    for landmark in range(3):
+        weight = float((people**2 / (people**2 + network**2))[landmark, 0])
+        found = Average(AverageSettings(prediction_weight=weight))(Observations(o, o), fake(p))
+        error = (found.points - truth)[:, landmark].std()
+        assert found.spread is not None
+        assert found.spread[:, landmark].mean() == pytest.approx(error, rel=0.05)
+
+
+@pytest.mark.parametrize("given_settings", [kind() for kind in SEARCHES])
+@pytest.mark.parametrize("components", [-1, 0])
+def test_every_search_has_the_same_signature(seen, given_settings, components):
+    search = make_search(given_settings, components)
+    found = search(seen.observations, seen.evidence)
+    assert isinstance(search, LabelSearch)
+    assert found.points.shape == (COUNT, 3, 2) and found.points.dtype == np.float64
+    for part in (found.prior_cost, found.likelihood_cost, found.confidence, found.moved):
+        assert part.shape == (COUNT, 3)
+    assert (found.prior_cost >= 0).all() and (found.likelihood_cost >= 0).all()
+    assert found.spread is None or (found.spread.shape == (COUNT, 3, 2) and (found.spread >= 0).all())
+
+
+def test_weights_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="0 to 1"):
+        AverageSettings(prediction_weight=1.5)
