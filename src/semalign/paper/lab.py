@@ -223,7 +223,7 @@ class Lab:
             detector,
             name.replace(" ", "-"),
             find,
-            f"{self.describe(detector)}, PCA ({name}, {len(shapes.eigenvalues)} modes)",
+            f"{self.describe(detector)}, PCA ({name}, {len(shapes.eigenvalues)} components)",
         )
 
     def regressed(self, detector: Detector) -> Outcome:

@@ -238,7 +238,7 @@ class Stages:
         return self._trained(trainer, self._constant(labels), f"{title}, finish")
 
     def _folds(self) -> np.ndarray:
-        """The part of each training face (b,); faces of one photograph or moment share one."""
+        """The fold of each training face (b,); faces of one photograph or moment share one."""
         count = self.recipe.label_adaptation.held_out
         folds = independent_folds(self.train.dataset, count, self.recipe.seed)
         if len(np.unique(folds)) < count:
@@ -249,7 +249,7 @@ class Stages:
         return folds
 
     def _held_out(self, folder: Path, trained: Model | None, folds: np.ndarray) -> np.ndarray:
-        """Predictions (b, n, 2) for every training face by a bare detector that was trained in the same way without it."""
+        """Predictions (b, n, 2) for every training face by a network alone that was trained in the same way without it."""
         count, crops = self.recipe.label_adaptation.held_out, self.train.crops
         found = np.empty((len(crops), self.scheme.count, 2))
         for index in range(count):
@@ -260,7 +260,7 @@ class Stages:
         return found
 
     def _predictions(self, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
-        """The bare network's landmarks (b, n, 2), with the looks of the detector."""
+        """The landmarks (b, n, 2) of the network alone, with the test-time augmentation of the detector."""
         tta = self.recipe.decoding.tta
         return predict(network, crops, self.sigma, self.scheme, precision=precision, tta=tta).points
 
