@@ -1,4 +1,4 @@
-"""What `semalign predict` does with pictures that nobody trained on: faces found, errors, sloppy boxes, confidences.
+"""What `semalign predict` does with pictures that nobody trained on: faces found, errors, inexact boxes, confidences.
 
     python benchmarks/predict.py --data 300w --data video_frames [--model default] [--worst worst.png]
 
