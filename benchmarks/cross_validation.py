@@ -1,4 +1,4 @@
-"""Is a way to train a detector better than another? Trained without a part of the training faces, judged on that part.
+"""Is a way to train a detector better than another? Trained without a fold of the training faces, judged on that fold.
 
     python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/as-it-is --parts 1 2
     python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/larger --parts 1 2 --against cv/as-it-is \\
@@ -6,10 +6,10 @@
     python benchmarks/cross_validation.py 300w-detector-2 --data 300w --out cv/taught --parts 1 2 --against cv/as-it-is \\
         --taught-by cv/as-it-is
 
-Looks at training faces only. Parts are those of `label_adaptation.held_out` (near-duplicates together), the same for one
+Uses training faces only. Folds are those of `label_adaptation.held_out` (near-duplicates together), the same for one
 seed. Each training goes to a folder of its own and is resumed or read where it is there. Held-out faces are measured with the
 network alone and with a kernel label adaptation of its predictions on the faces that it was trained on; `--taught-by` names a
-folder of the same parts, whose networks have not seen the held-out faces either. The last row is all parts together.
+folder of the same folds, whose networks have not seen the held-out faces either. The last row is all folds together.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def train(job: Job, out: Path, teachers: list[Path]) -> None:
 def measure(
     out: Path, faces: Faces, parts: dict[int, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """What the networks of every part say of the faces that they have not seen, and the errors."""
+    """What the networks of every fold say of the faces that they have not seen, and the errors."""
     labels = faces.dataset.points()
     found = {kind: np.full_like(labels, np.nan) for kind in KINDS}
     rows = []

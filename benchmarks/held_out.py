@@ -3,7 +3,7 @@
     semalign train 300w-detector-2 --data 300w --out whole --set label_adaptation.held_out=4
     python benchmarks/held_out.py whole --data 300w
 
-Looks at training faces only. Each of the held-out networks of such a training predicts the part of the faces that it was not
+Uses training faces only. Each of the held-out networks of such a training predicts the fold of the faces that it was not
 trained on, alone and with four label adaptations: of its own predictions on its training faces, of what the *other* held-out
 networks predict on the faces that they have not seen (the same faces), of both together, and a linear one of the latter. The
 last row is all faces together.

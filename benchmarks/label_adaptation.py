@@ -4,7 +4,7 @@
     python benchmarks/label_adaptation.py runs/demo
     python benchmarks/label_adaptation.py runs/300w --data 300w
 
-For every model of the run: the error on the test faces of the bare network and of the detector, the number of components that
+For every model of the run: the error on the test faces of the network alone and of the detector, the number of components that
 cross-validation chose, and the mean offset of the network's predictions on the training faces, which a network trained on
 mirrored pictures cannot have learned (% of the outer-eye distance, to the right and down). And what the same network would
 have with as many components learned from the labels that the run found, and with the kernel regression of the annotations.

@@ -1,4 +1,4 @@
-"""What `semalign predict` does with pictures that nobody trained on: faces found, errors, sloppy boxes, confidences.
+"""What `semalign predict` does with pictures that nobody trained on: faces found, errors, inexact boxes, confidences.
 
     python benchmarks/predict.py --data 300w --data video_frames [--model default] [--worst worst.png]
 
@@ -7,7 +7,7 @@ Three tables, each a dated CSV:
 - predict-path: every test picture goes through the detector as a user's would, with its own face detection. Which share of
   the annotated faces is found (a face whose box shares half of the union with the annotated landmarks' box), the error of
   those, and that of the same faces from the annotated box.
-- predict-boxes: the annotated boxes, shifted in every direction and scaled, with one look at each face and with two.
+- predict-boxes: the annotated boxes, shifted in every direction and scaled, without refinement and with one.
 - predict-confidence: landmarks by their confidence in ten equal groups, and how far off they are.
 
 Errors are in % of the distance of the outer eye corners (nme_interocular) and of the pupils (nme_interpupil).
@@ -177,7 +177,7 @@ def by_confidence(detector: Detector, pictures: Pictures, faces: Sequence[Face])
 
 
 def write_worst(path: Path, pictures: Pictures, found: Sequence[Face | None], detector: Detector) -> None:
-    """A sheet of the found faces with the largest errors, landmarks found (coloured by confidence) and annotated (white)."""
+    """A contact sheet of the faces with the largest errors, landmarks found (coloured by confidence) and annotated (white)."""
     rows = [row for row, face in enumerate(found) if face is not None]
     own = np.stack([face.points for face in found if face is not None])
     error = nme(distances(own, pictures.points[rows]), interocular(pictures.points[rows], detector.scheme))

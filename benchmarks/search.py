@@ -4,7 +4,7 @@
 
 'search, …' is what `search_labels` does, with numba (the extra `fast`) if the column `numba` names its version; 'search, …,
 torch' does the same in operations on whole tensors, which is what runs without numba and on GPUs. 'chi-square, …' are parts and
-rivals: the likelihood alone. All forms get the same heatmaps in the same run, in turn, each when the threads of the one
+comparisons: the likelihood alone. All forms get the same heatmaps in the same run, in turn, each when the threads of the one
 before have come to rest, and the medians are compared. The network is not part of the time, nor is what numba compiles
 once. The loop is the definition in plain Python; it is timed on one landmark and counted 68 times.
 """

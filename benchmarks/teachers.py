@@ -1,4 +1,4 @@
-"""What labels are worth as teachers: one start, trained on with labels of different kinds.
+"""What labels are worth in training: one start, trained on with labels of different kinds.
 
     semalign run demo --out runs/demo
     python benchmarks/teachers.py runs/demo [--repeats 2]

@@ -138,7 +138,7 @@ def difference(what: str, limit: str | None, a: Tensor, b: Tensor) -> dict[str, 
 
 
 def same_figure(model: Model, crops: CropCache, annotations: np.ndarray, found: list[Tensor]) -> dict[str, Any]:
-    """The inter-pupil error of both sets of landmarks (bare network), in %."""
+    """The inter-pupil error of both sets of landmarks (network alone), in %."""
     reference = crops.to_crop(annotations)
     cpu, gpu = (float(nme_interpupil(points.numpy(), reference, model.scheme).mean()) for points in found)
     return {

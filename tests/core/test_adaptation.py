@@ -1,4 +1,4 @@
-"""The systematic part of a network's errors: found where it is, and nothing else taken for it."""
+"""Label adaptation: a network's systematic errors are found where they are, and nothing else is taken for them."""
 
 from __future__ import annotations
 

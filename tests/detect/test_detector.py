@@ -1,4 +1,4 @@
-"""The detector: exact points, sloppy boxes, what is kept and what is dropped, input of every kind, threads."""
+"""The detector: exact points, inexact boxes, what is kept and what is dropped, input of every kind, threads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_points_are_exact_in_the_image_frame(dots, x, y, side):
     assert np.allclose(face.box, dots.box(points), atol=0.012 * side)
 
 
-def test_a_second_look_makes_up_for_a_sloppy_box(dots):
+def test_a_refinement_makes_up_for_an_inexact_box(dots):
     points = dots.points(100, 80, 60)
     x0, y0, x1, y1 = dots.box(points)
     seen = []
@@ -50,7 +50,7 @@ def test_a_second_look_makes_up_for_a_sloppy_box(dots):
     assert seen[1] == pytest.approx(np.abs(exact.points - points).max(), abs=0.1)
 
 
-def test_the_box_of_a_look_that_saw_nothing_is_not_used():
+def test_the_box_of_a_crop_in_which_nothing_was_seen_is_not_used():
     before = np.array([[0.0, 0.0, 10.0, 10.0]] * 4)
     points = np.array(
         [[[1, 2], [9, 8], [5, 5]], [[1, 1], [1, 1], [1, 2]], [[30, 30], [38, 38], [35, 35]], [[1, 1], [9, 9], [99, 99]]]

@@ -75,14 +75,14 @@ def test_some_of_the_landmarks_can_be_taken(dots: Dots) -> None:
     assert replace(both, spread=None).take(np.array([0])).spread is None
 
 
-def test_what_is_systematic_is_taken_off(dots: Dots) -> None:
+def test_label_adaptation_is_taken_off(dots: Dots) -> None:
     """As where a detector's points were 2 px of a 50 px face too far right in training."""
     truth = np.stack([dots.points(100, 80, side) for side in np.linspace(40, 90, 60)])
     shifted = truth + [0.04, 0.0] * np.linspace(40, 90, 60)[:, None, None]
     model = replace(dots.model(), adaptation=fit_linear_adaptation(shifted, truth, count=0))
     pictures, boxes, _ = scene(dots)
-    bare, found = (Landmarker(m)(pictures, boxes)[0].points for m in (dots.model(), model))
-    np.testing.assert_allclose((bare - found)[..., 0], 0.04 * np.array([[50.0], [36.0]]) * np.ones(3), rtol=0.2)
+    alone, found = (Landmarker(m)(pictures, boxes)[0].points for m in (dots.model(), model))
+    np.testing.assert_allclose((alone - found)[..., 0], 0.04 * np.array([[50.0], [36.0]]) * np.ones(3), rtol=0.2)
 
 
 def test_heatmaps_say_where_they_lie(dots: Dots) -> None:

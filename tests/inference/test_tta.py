@@ -1,4 +1,4 @@
-"""Views of a crop: they come back into the plain frame exactly, and mirrors exchange left and right."""
+"""Test-time augmentation: heatmaps come back into the plain frame exactly, and mirrors exchange left and right."""
 
 from __future__ import annotations
 

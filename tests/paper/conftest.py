@@ -1,4 +1,4 @@
-"""A very small training set, and one tiny reproduction of everything, made through the real command, with its laboratory."""
+"""A very small training set, and one tiny reproduction of everything, made through the real command, with its experiments."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lab(everything: Path) -> Lab:
-    """Its laboratory, opened again: what it is asked for is read."""
+    """Its cache of experiments, opened again: what it is asked for is read."""
     return Lab(everything, load_size("tiny"), 0, {}, SilentProgress())

@@ -115,7 +115,7 @@ def test_cells_are_made_of_outcomes_alone():
 
 
 def test_an_error_is_that_of_the_model_in_its_folder(everything, lab):
-    """Independently of the laboratory: the file's network on the test crops, the definition of the metric."""
+    """Independently of the cached experiments: the file's network on the test crops, the definition of the metric."""
     folder = everything / "work" / "300w" / "baseline"
     model, test = load_model(folder / "model.safetensors"), lab.protocol("300w").test
     found = predict(model.network, test.crops, model.sigma, model.scheme).points

@@ -16,18 +16,18 @@ from semalign.paper.shape_fit import ShapeFitSettings, _levels, _mean_shift, _ro
 from semalign.paper.shape_model import ShapeFit, ShapeModel
 
 POINTS, MODES, SIZE, SIGMA = 40, 5, 64, 1.5
-SPREADS = np.array([0.12, 0.08, 0.06, 0.05, 0.03])  # of the modes; the face's radius is about 1
+SPREADS = np.array([0.12, 0.08, 0.06, 0.05, 0.03])  # of the components; the face's radius is about 1
 SETTINGS = ShapeFitSettings()
 
 
 def planted(rng: np.random.Generator, faces: int) -> np.ndarray:
-    """Faces of a known model, complex: a disc of points, bent by smooth modes, moved by similarities."""
+    """Faces of a known model, complex: a disc of points, bent by smooth components, moved by similarities."""
     fixed = np.random.default_rng(7)
     angle, radius = fixed.uniform(0, 2 * math.pi, POINTS), np.sqrt(fixed.uniform(0.05, 2.0, POINTS))
     mean = radius * np.exp(1j * angle)
     waves = np.exp(1j * (fixed.normal(0, 1.2, (MODES, 1)) * mean.real + fixed.normal(0, 1.2, (MODES, 1)) * mean.imag))
-    modes = waves * np.exp(1j * fixed.uniform(0, 2 * math.pi, (MODES, 1)))
-    shapes = mean + (rng.normal(size=(faces, MODES)) * SPREADS) @ modes
+    components = waves * np.exp(1j * fixed.uniform(0, 2 * math.pi, (MODES, 1)))
+    shapes = mean + (rng.normal(size=(faces, MODES)) * SPREADS) @ components
     pose = rng.uniform(14, 17, (faces, 1)) * np.exp(1j * rng.normal(0, 0.2, (faces, 1)))
     return shapes * pose + (SIZE - 1) / 2 * (1 + 1j) + rng.normal(0, 1, (faces, 2)) @ np.array([[1], [1j]])
 
@@ -52,7 +52,7 @@ def faces() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model(faces: np.ndarray) -> ShapeModel:
-    return ShapeModel.fit(faces, modes=MODES)
+    return ShapeModel.fit(faces, components=MODES)
 
 
 def members(model: ShapeModel, count: int, seed: int = 1) -> np.ndarray:
@@ -62,17 +62,17 @@ def members(model: ShapeModel, count: int, seed: int = 1) -> np.ndarray:
     return model.project(shapes, limit=2.0).points
 
 
-def test_the_planted_modes_are_found(faces: np.ndarray) -> None:
+def test_the_planted_components_are_found(faces: np.ndarray) -> None:
     model = ShapeModel.fit(faces, explained=0.98)
     assert 3 <= len(model.eigenvalues) <= MODES
-    assert ShapeModel.fit(faces, modes=MODES).explained > 0.98
-    flat_modes = model.components.reshape(len(model.components), -1)
-    np.testing.assert_allclose(flat_modes @ flat_modes.T, np.eye(len(flat_modes)), atol=1e-10)
+    assert ShapeModel.fit(faces, components=MODES).explained > 0.98
+    flattened = model.components.reshape(len(model.components), -1)
+    np.testing.assert_allclose(flattened @ flattened.T, np.eye(len(flattened)), atol=1e-10)
     assert (np.diff(model.eigenvalues) <= 0).all()
 
 
 def test_the_mean_is_centred_of_unit_size_and_upright(faces: np.ndarray) -> None:
-    model = ShapeModel.fit(faces, modes=3)
+    model = ShapeModel.fit(faces, components=3)
     np.testing.assert_allclose(model.mean.mean(axis=0), 0, atol=1e-12)
     assert (model.mean**2).sum(axis=1).mean() == pytest.approx(1)
     maps = model.place(faces).model_to_target
@@ -80,27 +80,27 @@ def test_the_mean_is_centred_of_unit_size_and_upright(faces: np.ndarray) -> None
     assert abs(np.angle(np.exp(1j * turns).sum())) < 0.02
 
 
-def test_modes_neither_move_nor_turn_nor_scale(model: ShapeModel) -> None:
-    modes, mean = flat(model.components), flat(model.mean)
-    assert np.abs(modes.sum(axis=1)).max() < 1e-9
-    assert np.abs(modes @ mean.conj()).max() < 1e-6
+def test_components_neither_move_nor_turn_nor_scale(model: ShapeModel) -> None:
+    components, mean = flat(model.components), flat(model.mean)
+    assert np.abs(components.sum(axis=1)).max() < 1e-9
+    assert np.abs(components @ mean.conj()).max() < 1e-6
 
 
 @pytest.mark.parametrize("explained", [0.5, 0.8, 0.95, 1.0])
-def test_modes_are_as_many_as_the_share_needs(faces: np.ndarray, explained: float) -> None:
+def test_components_are_as_many_as_the_share_needs(faces: np.ndarray, explained: float) -> None:
     rng = np.random.default_rng(3)
     noisy = faces + rng.normal(0, 0.1, faces.shape)
     model = ShapeModel.fit(noisy, explained)
     count = len(model.eigenvalues)
     assert model.explained >= explained - 1e-9
-    assert ShapeModel.fit(noisy, modes=count - 1).explained < explained
-    every = ShapeModel.fit(noisy, modes=1000)
+    assert ShapeModel.fit(noisy, components=count - 1).explained < explained
+    every = ShapeModel.fit(noisy, components=1000)
     assert len(every.eigenvalues) == 2 * POINTS - 4  # what similarities leave
     assert model.explained == pytest.approx(every.eigenvalues[:count].sum() / every.eigenvalues.sum())
 
 
-def test_a_model_without_modes_is_the_mean(faces: np.ndarray) -> None:
-    model = ShapeModel.fit(faces, modes=0)
+def test_a_model_without_components_is_the_mean(faces: np.ndarray) -> None:
+    model = ShapeModel.fit(faces, components=0)
     assert model.explained == 0.0
     np.testing.assert_allclose(model.project(faces).points, model.place(faces).points, atol=1e-9)
 
@@ -188,7 +188,7 @@ def test_points_without_weight_and_absent_points_do_not_count(model: ShapeModel)
     np.testing.assert_allclose(model.project(points).points, truth, atol=1e-6)
 
 
-def test_too_few_points_leave_the_modes_at_the_mean(model: ShapeModel) -> None:
+def test_too_few_points_leave_the_components_at_the_mean(model: ShapeModel) -> None:
     truth = model.place(members(model, 2)).points
     weights = np.zeros(truth.shape[:2])
     weights[:, [3, 20]] = 1.0
@@ -256,7 +256,7 @@ def test_bad_arrays_are_told(model: ShapeModel, change: dict, message: str) -> N
         (lambda faces: np.where(faces > 40, np.nan, faces), {}, "not finite"),
         (lambda faces: faces * 0, {}, "coincide"),
         (lambda faces: faces, {"explained": 98.0}, "make no sense"),
-        (lambda faces: faces, {"modes": -1}, "make no sense"),
+        (lambda faces: faces, {"components": -1}, "make no sense"),
     ],
 )
 def test_bad_faces_are_told(faces: np.ndarray, spoil, options: dict, message: str) -> None:

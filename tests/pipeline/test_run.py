@@ -159,10 +159,10 @@ def test_detectors_finish_and_a_run_does_not_start_from_finished_ones(finished, 
 
 
 def test_a_label_adaptation_may_be_learned_from_networks_that_have_not_seen_the_faces(finished, tmp_path):
-    data, bare = finished[0] / "data", load_recipe("demo", [*FINISHED, "label_adaptation.components=[]"])
+    data, alone = finished[0] / "data", load_recipe("demo", [*FINISHED, "label_adaptation.components=[]"])
     asked = load_recipe("demo", [*FINISHED, "label_adaptation={kind='kernel', held_out=3}"])
     model = load_model(train(asked, data, tmp_path / "x"))
-    train(bare, data, tmp_path / "own")
+    train(alone, data, tmp_path / "own")
     assert _same(tmp_path / "x", tmp_path / "own")
     dataset, _, _ = split_faces(asked, data, False)
     size = asked.network.input_size
@@ -170,7 +170,7 @@ def test_a_label_adaptation_may_be_learned_from_networks_that_have_not_seen_the_
     nobody, folds = faces.take(np.arange(0)), independent_folds(dataset, 3, asked.seed)
     predicted = np.empty((len(dataset), 68, 2))
     for index in range(3):  # each network is what the other faces alone make of it
-        job = Job(bare, faces.take(np.flatnonzero(folds != index)), nobody, SilentProgress(), {})
+        job = Job(alone, faces.take(np.flatnonzero(folds != index)), nobody, SilentProgress(), {})
         network = train_detector(job, tmp_path / f"alone-{index}").network
         assert _same(tmp_path / f"alone-{index}", tmp_path / "x" / f"held-out-{index + 1}")
         rows = np.flatnonzero(folds == index)

@@ -1,4 +1,4 @@
-"""Check a data set, make synthetic ones, look at synthetic faces."""
+"""Check a data set, make synthetic ones, draw synthetic faces."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def sheet(
     seed: Seed = 0,
     points: Annotated[bool, flag("--points", "Draw the true landmarks: visible green, hidden red.")] = False,
 ) -> None:
-    """Draw synthetic faces side by side as one picture.
+    """Draw a contact sheet: synthetic faces side by side in one picture.
 
     Example:
         semalign data sheet faces.png --points

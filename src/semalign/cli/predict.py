@@ -49,7 +49,7 @@ def predict(
         option("--boxes", "FILE", "Faces' boxes (CSV: image,x0,y0,x1,y1 or JSON) instead of finding faces."),
     ] = None,
     finder: Annotated[
-        Path | None, option("--finder", "FILE", "ONNX file of YuNet, to find faces with instead of OpenCV's cascades.")
+        Path | None, option("--finder", "FILE", "Face detector: the ONNX file of YuNet, instead of OpenCV's cascades.")
     ] = None,
     score_threshold: Annotated[
         float,
@@ -62,7 +62,7 @@ def predict(
         option(
             "--tta",
             "N",
-            "Test-time augmentation: mean of so many versions of each face (mirrored, turned), 1 to 4: steadier, slower.",
+            "Test-time augmentation: mean over so many versions of each crop (mirrored, turned), 1 to 4; steadier, slower.",
             default="the model's own",
             min=1,
             max=4,

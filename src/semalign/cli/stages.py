@@ -187,7 +187,7 @@ def evaluate(
     """Errors of a model on the test faces, by subset and normalisation.
 
     Every normalisation has its own name: nme_interpupil divides by the distance of the pupils (means of the eyes'
-    points), nme_interocular by that of the outer eye corners, nme_box by the side of the face box; errors and failure
+    points), nme_interocular by that of the outer eye corners, nme_box by √(width · height) of the face box; errors and failure
     rates are in %, and auc_interocular_8 is the area under the cumulative curve up to 8 %.
 
     Examples:

@@ -6,7 +6,7 @@ and a network trained on them confirms it. This part can be told from the annota
 expression and the noise does not: it is what a regression of (prediction - annotation) on the shape explains.
 
 The field calls this regression label adaptation (Wood et al., Fake It Till You Make It, ICCV 2021) or bias correction. Learned
-once training is over, it makes a detector speak as its annotators do (`LinearAdaptation.corrected`).
+once training is over, it brings a detector's points to where its annotators mark (`LinearAdaptation.corrected`).
 
 Shape legend: b faces, n landmarks, k components, m = 2n coordinates (all x, then all y), j = k + 1.
 """
@@ -21,7 +21,7 @@ from jaxtyping import Complex, Float
 
 from semalign.core.similarity import similarity, to_complex, to_points
 
-FACES_PER_COMPONENT = 20  # fewer faces for a mode than this would fit noise
+FACES_PER_COMPONENT = 20  # fewer faces for a component than this would fit noise
 
 
 @dataclass(frozen=True, eq=False)

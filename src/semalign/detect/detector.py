@@ -1,6 +1,6 @@
 """From pictures to landmarks: find the faces, find the landmarks of each, and refine them on a crop around those points.
 
-Networks are trained on boxes around the annotated landmarks. A box from a face finder, or from a person, is another one; so
+Networks are trained on boxes around the annotated landmarks. A box from a face detector, or from a person, is another one; so
 the points of the first crop give the box of the second.
 
 Shape legend: b pictures, k faces, n landmarks.
@@ -48,7 +48,7 @@ class DetectorSettings:
 
 
 class Detector:
-    """Finds faces and their landmarks: a face finder and a landmarker. Nothing in it changes by use: threads may share one.
+    """Finds faces and their landmarks: a face detector and a landmarker. Nothing in it changes by use: threads may share one.
 
     Args:
         model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.

@@ -1,7 +1,7 @@
 """Where the faces of a picture are: OpenCV's own cascades, which need no download, or a YuNet network from a file.
 
-Networks see a square around the *landmarks' box* (brows to chin, ear to ear). Every finder draws another box, so each has
-a fixed relation from its own to the landmarks', measured by `benchmarks/face_boxes.py` on the training faces of 300W.
+Networks see a square around the *landmarks' box* (brows to chin, ear to ear). Every face detector draws another box, so each
+has a fixed relation from its own to the landmarks', measured by `benchmarks/face_boxes.py` on the training faces of 300W.
 What remains of the difference is taken out by the detector's refinement.
 """
 
@@ -27,7 +27,7 @@ FaceFinder = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class BoxRelation:
-    """From a finder's box to the square landmarks' box, in sides of the finder's box."""
+    """From a face detector's box to the square landmarks' box, in sides of the face detector's box."""
 
     right: float  # from its centre to the landmarks' box's centre
     down: float

@@ -1,6 +1,6 @@
-"""Faces followed through a video: from frame to frame by their own landmarks, with the face finder only now and then.
+"""Faces followed through a video: from frame to frame by their own landmarks, with the face detector only now and then.
 
-A track is a face with a number. Its box in the next frame is that of its landmarks, moved on by its speed; the finder is
+A track is a face with a number. Its box in the next frame is that of its landmarks, moved on by its speed; the face detector is
 asked when nothing is tracked, when a face was lost, and every half second for new faces.
 
 Shape legend: k faces, n landmarks.
@@ -30,7 +30,7 @@ _ROUNDING = 1e-6  # seconds
 class TrackingSettings:
     """When a face counts as the same, as lost, and when new ones are looked for."""
 
-    look_every: float = 0.5  # seconds between looks for new faces
+    look_every: float = 0.5  # seconds between searches for new faces
     patience: float = 0.5  # seconds for which a lost face keeps its number
     least_overlap: float = 0.3  # of boxes that are of the same face
     most_growth: float = 1.4  # of a face's side from one frame to the next
@@ -50,7 +50,7 @@ class Tracker:
 
     Args:
         detector: may be shared; the tracker itself belongs to one video.
-        boxes: gives boxes (k, 4) of faces by the frame's number, or None; then no finder is used.
+        boxes: gives boxes (k, 4) of faces by the frame's number, or None; then no face detector is used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How far labels are from the known truth, by group of landmarks, along the curves and across them.
+"""How far labels are from the known truth, by region of the face, along the curves and across them.
 
 All figures are means over faces and landmarks, in % of the truth's outer-eye distance.
 

@@ -1,4 +1,4 @@
-"""Figures 1, 2a, 2b and 4 to 8, each from the laboratory alone, in the report's manner.
+"""Figures 1, 2a, 2b and 4 to 8, each from the cached experiments alone, in the report's manner.
 
 Colours mean what they mean in a run's report: orange the annotation and what is trained on it, blue the found label and what is
 aligned with it, white the truth.

@@ -1,4 +1,4 @@
-"""The laboratory: experiments that tables and figures share, each made once and kept in a folder of its own.
+"""The cache of experiments that tables and figures share, each made once and kept in a folder of its own.
 
     WORK/PROTOCOL/start                 trained on the annotations until it roughly converges
     WORK/PROTOCOL/baseline              from there on the annotations for as long as the alignment: 'HGs'
@@ -225,7 +225,7 @@ class Lab:
             detector,
             name.replace(" ", "-"),
             find,
-            f"{self.describe(detector)}, PCA ({name}, {len(shapes.eigenvalues)} modes)",
+            f"{self.describe(detector)}, PCA ({name}, {len(shapes.eigenvalues)} components)",
         )
 
     def regressed(self, detector: Detector) -> Outcome:

@@ -53,7 +53,7 @@ def upright_shape(points: Float[np.ndarray, "b n 2"], scheme: LandmarkScheme) ->
         )
     if scheme.pairs:
         complete = np.concatenate([complete, complete[:, list(scheme.flip_index)] * [-1.0, 1.0]])
-    return ShapeModel.fit(complete, modes=0)
+    return ShapeModel.fit(complete, components=0)
 
 
 def rotations_in(points: Float[np.ndarray, "b n 2"], upright: ShapeModel) -> Float[np.ndarray, " b"]:

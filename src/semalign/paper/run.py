@@ -1,4 +1,4 @@
-"""A reproduction: the tables and figures that are asked for, from one laboratory, in one folder.
+"""A reproduction: the tables and figures that are asked for, from one cache of experiments, in one folder.
 
 OUT/reproduce.json    size, seed, data and every setting; a folder of others is refused
 OUT/asked.json        tables and figures that were asked for so far, all of which the page shows

@@ -1,4 +1,4 @@
-"""Fitting the shape model to heatmaps iteratively: the PCA rival of Table 8.
+"""Fitting the shape model to heatmaps iteratively: the PCA of Table 8, for comparison.
 
 The paper compares its correction unit with 'the powerful PCA refinement method in LGCN' (Merget, Rock and Rigoll, CVPR
 2018), which fits a PCA-based 2-D shape model to the network's heatmaps in order to filter outliers. LGCN's text and code were

@@ -1,14 +1,14 @@
 """A 2-D point distribution model: a mean face, the principal ways in which faces differ from it, and how far they go.
 
 Faces are brought onto their mean by similarities (Procrustes); a principal component analysis of what remains gives the
-modes. Points that break a face's shape are put back by the nearest shape of the model, which is the classical
+components. Points that break a face's shape are put back by the nearest shape of the model, which is the classical
 post-processing of landmarks (Cootes and others, Active Shape Models, 1995). `semalign.paper.shape_fit` fits the same model to
 heatmaps.
 
 Model frame: the mean shape has its centroid at the origin, root mean square radius 1, and stands upright as the faces
 that it was made from do on average. Inside, a point is a complex number x + iy, so that turning and scaling is one product.
 
-Shape legend: b faces, n landmarks, k modes, p = 4 + k parameters. All float64.
+Shape legend: b faces, n landmarks, k components, p = 4 + k parameters. All float64.
 """
 
 from __future__ import annotations
@@ -34,37 +34,39 @@ class ShapeFit(NamedTuple):
     """A shape of the model in another frame."""
 
     points: Float[np.ndarray, "b n 2"]
-    coefficients: Float[np.ndarray, "b k"]  # in standard deviations of each mode
+    coefficients: Float[np.ndarray, "b k"]  # in standard deviations of each component
     model_to_target: Float[np.ndarray, "b 2 3"]  # a similarity
 
 
 @dataclass(frozen=True, eq=False)
 class ShapeModel:
-    """Mean shape and modes; a shape of the model is mean + Σ coefficient · √eigenvalue · component, moved by a similarity."""
+    """Mean shape and principal components; a shape is mean + Σ coefficient · √eigenvalue · component, moved by a similarity."""
 
     mean: Float[np.ndarray, "n 2"]
     components: Float[np.ndarray, "k n 2"]  # orthonormal, and orthogonal to moving, turning and scaling the mean
     eigenvalues: Float[np.ndarray, " k"]  # variances along the components, largest first, model frame squared
-    explained: float  # share of the variance of the aligned faces that the modes hold
+    explained: float  # share of the variance of the aligned faces that the components hold
 
     @classmethod
-    def fit(cls, shapes: Float[np.ndarray, "b n 2"], explained: float = 0.98, modes: int | None = None) -> ShapeModel:
+    def fit(
+        cls, shapes: Float[np.ndarray, "b n 2"], explained: float = 0.98, components: int | None = None
+    ) -> ShapeModel:
         """The model of the given faces.
 
         Args:
             shapes: points of any frames, one for each face, all finite.
-            explained: share of the variance to be held by the modes, which sets their number.
-            modes: their number instead, at most what the faces allow.
+            explained: share of the variance to be held by the components, which sets their number.
+            components: their number instead, at most what the faces allow.
 
         Raises:
             SemalignError: fewer than two faces, points that are not finite, a face without extent, or a share or number of
-                modes out of range.
+                components out of range.
         """
         _check_shapes(shapes)
-        if not 0 < explained <= 1 or (modes is not None and modes < 0):
+        if not 0 < explained <= 1 or (components is not None and components < 0):
             raise SemalignError(
-                f"shape model: explained = {explained} and modes = {modes} make no sense; give a share above 0 and up to 1, "
-                "or a number of modes."
+                f"shape model: explained = {explained} and components = {components} make no sense; "
+                "give a share above 0 and up to 1, or a number of components."
             )
         aligned, mean = procrustes(to_complex(shapes.astype(np.float64)))
         residual = to_points(aligned - mean).reshape(len(shapes), -1)
@@ -72,7 +74,7 @@ class ShapeModel:
         variances = singular**2 / (len(shapes) - 1)
         held = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
         rank = int((singular > 1e-9 * np.sqrt(residual.size)).sum())
-        count = int(np.searchsorted(held, explained - 1e-12)) + 1 if modes is None else modes
+        count = int(np.searchsorted(held, explained - 1e-12)) + 1 if components is None else components
         count = min(count, rank)
         return cls(
             mean=to_points(mean),
@@ -154,8 +156,8 @@ class ShapeModel:
         normal = weighted.transpose(0, 2, 1) @ jacobian
         gradient = (to_points(residual).reshape(len(shape), 1, -1) @ weighted)[:, 0]
         prior = (noise / np.abs(scale[:, 0])) ** 2
-        modes = np.arange(4, normal.shape[1])
-        normal[:, modes, modes] += prior[:, None]
+        ours = np.arange(4, normal.shape[1])
+        normal[:, ours, ours] += prior[:, None]
         gradient[:, 4:] -= prior[:, None] * fit.coefficients
         # Directions about which no weighted point says anything stay as they are.
         every = np.arange(normal.shape[1])
@@ -190,8 +192,8 @@ class ShapeModel:
                 raise SemalignError(f"shape model: there is no array {name!r}; make the model again.")
         mean, components, eigenvalues, explained = (np.asarray(arrays[name], np.float64) for name in names)
         shapes = (mean.shape, components.shape, eigenvalues.shape, explained.shape)
-        count, modes = len(mean) if mean.ndim else 0, len(eigenvalues) if eigenvalues.ndim else 0
-        if shapes != ((count, 2), (modes, count, 2), (modes,), ()):
+        count, kept = len(mean) if mean.ndim else 0, len(eigenvalues) if eigenvalues.ndim else 0
+        if shapes != ((count, 2), (kept, count, 2), (kept,), ()):
             raise SemalignError(f"shape model: arrays of shapes {shapes} do not go together; make the model again.")
         if not all(np.isfinite(array).all() for array in (mean, components, eigenvalues, explained)):
             raise SemalignError("shape model: there are values that are not finite; make the model again.")

@@ -1,4 +1,4 @@
-"""Tables 2 to 9: the paper's figures and, beside them, ours, each from the laboratory alone.
+"""Tables 2 to 9: the paper's figures and, beside them, ours, each from the cached experiments alone.
 
 What is said below a table is computed from the figures: the paper's change from one method to another, ours on the same test
 faces with the interval of a paired bootstrap, and whether the two point the same way.

@@ -53,7 +53,7 @@ class TrainingSection:
 
 
 def labels_section(run: Run) -> LabelsSection | None:
-    """Error of the labels by iteration and group where the truth is known, and their movement."""
+    """Error of the labels by iteration and region where the truth is known, and their movement."""
     charts = []
     curves = label_curves(run)
     if curves:

@@ -99,7 +99,7 @@ def label_curves(run: Run) -> dict[str, list[float]]:
 
 
 def label_groups(run: Run) -> dict[str, dict[str, list[float]]]:
-    """By landmark group the labels' error by iteration: mean, along and across the curve; NaN where there is none."""
+    """By region of the face the labels' error by iteration: mean, along and across the curve; NaN where there is none."""
     steps = run.summary.get("label_groups", {}).get("by_iteration") or []
     return {
         name: {

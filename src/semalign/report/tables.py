@@ -66,7 +66,7 @@ def spoken(subset: str) -> str:
 
 
 def region_table(run: Run) -> Table | None:
-    """The detectors' inter-ocular error by landmark group on the main subset; None if it was not evaluated."""
+    """The detectors' inter-ocular error by region of the face on the main subset; None if it was not evaluated."""
     for subset in subset_names(run)[:1]:
         stages = [stage for stage in _stages(run, subset) if subsets(run, stage)[subset].get("by_region")]
         regions = [subsets(run, stage)[subset]["by_region"] for stage in stages]
@@ -75,7 +75,7 @@ def region_table(run: Run) -> Table | None:
                 _compared(name, [values.get(name) for values in regions], stages, "nme_interocular")
                 for name in regions[0]
             )
-            return Table(f"By landmark group: nme_interocular, {spoken(subset)}", _columns(stages), rows)
+            return Table(f"By region of the face: nme_interocular, {spoken(subset)}", _columns(stages), rows)
     return None
 
 
@@ -103,7 +103,7 @@ def repeats_table(run: Run) -> Table | None:
 
 
 def label_table(run: Run) -> Table | None:
-    """The labels' error before and after, by group and direction; None without a known truth."""
+    """The labels' error before and after, by region and direction; None without a known truth."""
     rows = []
     for key, name in (("label_error", "all points"), ("label_error_strong", "strong points")):
         error = run.summary.get(key)

@@ -35,7 +35,7 @@ class FoundFace(Protocol):
 
     @property
     def score(self) -> float | None:
-        """Of the face finder, where it gives one."""
+        """Of the face detector, where it gives one."""
 
 
 class Finder(Protocol):

@@ -1,4 +1,4 @@
-"""Labels by iteration: their error against the truth, by group and direction, and how far they moved.
+"""Labels by iteration: their error against the truth, by region and direction, and how far they moved.
 
 All lengths are in % of the outer-eye distance; iteration 0 is the annotation.
 """
@@ -37,7 +37,7 @@ def draw_errors(axes: Axes, curves: Mapping[str, Sequence[float]], theme: Theme,
 
 
 def group_error(along: Sequence[float], across: Sequence[float], theme: Theme) -> Figure:
-    """The error of one group of landmarks along its curve (solid) and across it (dashed)."""
+    """The error of one region of the face along its curve (solid) and across it (dashed)."""
     figure, axes = chart(theme, GROUP_SIZE, right=12, left=38)
     axes.set_position((38 / GROUP_SIZE[0], 30 / GROUP_SIZE[1], 1 - 50 / GROUP_SIZE[0], 1 - 42 / GROUP_SIZE[1]))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
