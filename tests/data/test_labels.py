@@ -76,12 +76,33 @@ def test_pandas_reads_it(tmp_path: Path) -> None:
     store.append(IDS, POINTS, iteration=4, confidence=np.full((2, 3), 0.5))
     table = pd.read_parquet(store.path(0))
     assert list(table) == [
-        *("image", "landmark", "x", "y", "prior_cost", "likelihood_cost", "movement", "confidence", "iteration")
+        *("image", "landmark", "x", "y", "prior_cost", "likelihood_cost", "movement", "confidence"),
+        *("spread_x", "spread_y", "iteration"),
     ]
     assert list(table.image) == [IDS[0]] * 3 + [IDS[1]] * 3
     assert list(table.landmark) == [0, 1, 2, 0, 1, 2]
     np.testing.assert_array_equal(table[["x", "y"]].to_numpy(), POINTS.reshape(-1, 2))
     assert (table.confidence == 0.5).all() and (table.iteration == 4).all() and table.prior_cost.isna().all()
+
+
+def test_how_sure_a_label_is_comes_back(tmp_path: Path) -> None:
+    store, spread = LabelStore(tmp_path), np.arange(12.0).reshape(2, 3, 2)
+    store.append(IDS, POINTS, iteration=0)
+    store.append(IDS, POINTS + 1, iteration=1, spread=spread)
+    assert np.isnan(store.read(0).spread).all() and np.array_equal(store.read(1).spread, spread)
+    assert (pd.read_parquet(store.path(1)).spread_y == spread[..., 1].ravel()).all()
+    with pytest.raises(SemalignError, match="spread has shape"):
+        store.append(IDS, POINTS, iteration=2, spread=spread[..., 0])
+
+
+def test_a_file_of_version_0_1_has_no_spread(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    store = LabelStore(tmp_path)
+    store.append(IDS, POINTS, iteration=0)
+    table = pq.read_table(store.path(0))
+    pq.write_table(table.drop_columns(["spread_x", "spread_y"]), store.path(0))
+    assert np.array_equal(store.read().points, POINTS) and np.isnan(store.read().spread).all()
 
 
 def test_start_with_the_annotations(tmp_path: Path, make_300w: Callable[..., Path]) -> None:

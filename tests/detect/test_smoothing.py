@@ -137,7 +137,7 @@ def test_the_causal_filter_follows_a_single_landmark():
     assert np.allclose(smooth_causal(state, np.full((1, 2), 9.0), 0.04, SIDE, SETTINGS).points, 9.0)
 
 
-@pytest.mark.parametrize("wrong", [{"reach": 0.0}, {"cutoff": -1.0}, {"most_frames": 0}, {"slope": -1.0}])
+@pytest.mark.parametrize("wrong", [{"reach": 0.0}, {"min_cutoff": -1.0}, {"most_frames": 0}, {"beta": -1.0}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="positive"):
         SmoothingSettings(**wrong)

@@ -26,13 +26,13 @@ class SmoothingSettings:
     reach: float = 0.16  # seconds to each side that the centred fit sees
     most_frames: int = 8  # to each side, for videos of very many frames a second
     curvature: float = 4.0  # times its own noise that a curvature must exceed to count in full by half
-    cutoff: float = 1.5  # Hz, of the causal filter on a landmark at rest
-    slope: float = 12.0  # Hz by which its cutoff rises for one side a second beyond the common motion
-    speed_cutoff: float = 2.0  # Hz, of the low-pass filter on the speed
+    min_cutoff: float = 1.5  # Hz, of the causal filter on a landmark at rest
+    beta: float = 12.0  # Hz by which its cutoff rises for one side a second beyond the common motion
+    derivative_cutoff: float = 2.0  # Hz, of the low-pass filter on the speed
 
     def __post_init__(self) -> None:
-        if min(self.reach, self.cutoff, self.speed_cutoff) <= 0 or self.most_frames < 1 or self.slope < 0:
-            raise ValueError("reach and cutoffs must be positive, most_frames at least 1, slope not negative")
+        if min(self.reach, self.min_cutoff, self.derivative_cutoff) <= 0 or self.most_frames < 1 or self.beta < 0:
+            raise ValueError("reach and cutoffs must be positive, most_frames at least 1, beta not negative")
 
 
 def smooth_centred(
@@ -114,10 +114,10 @@ def smooth_causal(
         return OneEuro(np.array(points, dtype=np.float64), np.zeros(points.shape), seconds)
     step = seconds - before.seconds
     carried = _carried(before.points, points)
-    speed = before.speed + _share(np.array([[settings.speed_cutoff]]), step) * (
+    speed = before.speed + _share(np.array([[settings.derivative_cutoff]]), step) * (
         (points - carried) / step - before.speed
     )
-    cutoff = settings.cutoff + settings.slope * np.linalg.norm(speed, axis=1, keepdims=True) / max(side, 1.0)
+    cutoff = settings.min_cutoff + settings.beta * np.linalg.norm(speed, axis=1, keepdims=True) / max(side, 1.0)
     return OneEuro(carried + _share(cutoff, step) * (points - carried), speed, seconds)
 
 

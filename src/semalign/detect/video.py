@@ -30,10 +30,10 @@ _ROUNDING = 1e-6  # seconds
 class TrackingSettings:
     """When a face counts as the same, as lost, and when new ones are looked for."""
 
-    look_every: float = 0.5  # seconds between searches for new faces
-    patience: float = 0.5  # seconds for which a lost face keeps its number
-    least_overlap: float = 0.3  # of boxes that are of the same face
-    most_growth: float = 1.4  # of a face's side from one frame to the next
+    detection_interval: float = 0.5  # seconds between searches for new faces
+    max_age: float = 0.5  # seconds for which a lost face keeps its number
+    iou_threshold: float = 0.3  # of boxes that are of the same face
+    max_growth: float = 1.4  # of a face's side from one frame to the next
     damping: float = 0.5  # share of a face's speed that is expected to go on
 
 
@@ -69,7 +69,7 @@ class Tracker:
             SemalignError: boxes that are none.
         """
         followed, lost = self._follow(frame)
-        self._lost = [t for t in self._lost + lost if frame.seconds - t.seconds <= self.settings.patience]
+        self._lost = [t for t in self._lost + lost if frame.seconds - t.seconds <= self.settings.max_age]
         self._tracks = followed
         for face in self._found(frame, bool(lost)):
             self._take(face, frame.seconds)
@@ -100,17 +100,17 @@ class Tracker:
     def _goes_on(self, track: _Track, face: Face) -> bool:
         old, new = box_sides(np.array([track.face.box, face.box]))
         grown = max(new, old) / max(min(new, old), 1e-9)
-        return bool(face.score >= self.detector.settings.score_threshold and grown <= self.settings.most_growth)
+        return bool(face.score >= self.detector.settings.score_threshold and grown <= self.settings.max_growth)
 
     def _same(self, face: Face, other: Face) -> bool:
-        return overlap(face.box, other.box) >= self.settings.least_overlap
+        return overlap(face.box, other.box) >= self.settings.iou_threshold
 
     def _found(self, frame: Frame, lost: bool) -> list[Face]:
         """Faces that are looked for in this frame, if it is time to."""
         if self.boxes is not None:
             given = self.boxes(frame.number)
             return [] if given is None else self.detector(frame.picture, as_boxes(given))
-        if self._tracks and not lost and frame.seconds - self._looked < self.settings.look_every:
+        if self._tracks and not lost and frame.seconds - self._looked < self.settings.detection_interval:
             return []
         self._looked = frame.seconds
         return self.detector(frame.picture)
@@ -119,7 +119,7 @@ class Tracker:
         """Give a found face its number: none if it is tracked, that of a face lost nearby, or a new one."""
         if any(self._same(face, track.face) for track in self._tracks):
             return
-        near = [track for track in self._lost if overlap(face.box, track.face.box) > self.settings.least_overlap / 2]
+        near = [track for track in self._lost if overlap(face.box, track.face.box) > self.settings.iou_threshold / 2]
         number = near[0].number if near else self._next
         self._lost = [track for track in self._lost if track.number != number]
         self._next = max(self._next, number + 1)
