@@ -116,7 +116,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "off the frame": (
         lambda root: write_pts(root / "002/annot/000002.pts", points("002", 2) + 80),
-        "check that image and .pts belong together",
+        "check that image and annotation belong together",
     ),
 }
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from semalign.data import open_300w, read_pts, write_pts
-from semalign.data.w300 import OFFICIAL, OUTSIDE_TOLERANCE, outside
+from semalign.data.faults import OUTSIDE_TOLERANCE
+from semalign.data.w300 import OFFICIAL
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme
 
@@ -148,7 +149,10 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: write_pts(root / f"{FACE}.pts", np.full((68, 2), 9.0)),
         "image_0002.pts: all points lie on one spot",
     ),
-    "off the image": (spoil_off_image, " px off the image of 60×60 px; check that image and .pts belong together"),
+    "off the image": (
+        spoil_off_image,
+        " px off the image of 60×60 px; check that image and annotation belong together",
+    ),
     "empty image": (lambda root: (root / f"{FACE}.jpg").write_bytes(b""), "image_0002.jpg: is empty"),
     "truncated image": (spoil_truncated, "; copy it again or remove the sample."),
     "no text": (lambda root: (root / f"{FACE}.pts").write_bytes(b"\xff\xfe"), "image_0002.pts: is not a text file"),
@@ -182,11 +186,6 @@ def test_points_a_little_outside_are_kept(make_300w: MakeDataset) -> None:
     write_pts(root / "afw/image_0001.pts", points - (0, 0.02 * side))
     with pytest.raises(SemalignError, match="px off the image"):
         open_300w(root)
-
-
-def test_an_image_spans_half_a_pixel_more_than_its_pixel_centres() -> None:
-    points = np.array([[-0.5, 0.0], [-1.5, 2.0], [9.5, 4.5], [9.0, 6.0], [12.5, 5.5]])
-    np.testing.assert_allclose(outside(points, (10, 5)), [0.0, 1.0, 0.0, 1.5, 3.0])
 
 
 def test_folders_that_hold_no_data_set(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from semalign.data.faults import outside
 from semalign.data.layout import refuse_empty
 from semalign.data.opening import find_layout
 from semalign.data.samples import Dataset, Sample
 from semalign.data.video import by_video, read_pictures
-from semalign.data.w300 import outside
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 

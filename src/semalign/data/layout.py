@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from semalign.data.faults import check_finite, check_points
 from semalign.data.images import image_size
 from semalign.data.samples import Box, Dataset, Sample
 from semalign.data.truth import DESCRIPTION, read_description, read_truth
-from semalign.data.w300 import check_points
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme
 
@@ -155,12 +155,10 @@ class Reading:
         Raises:
             SemalignError: naming `where`; or an unreadable image.
         """
-        if not np.isfinite(points).all():
-            index = int(np.argmax(~np.isfinite(points).all(axis=1)))
-            raise SemalignError(f"{where}: point {index} (from 0) is not finite; annotate it or remove the face.")
+        check_finite(points, where)
         if image not in self._sizes:
             self._sizes[image] = image_size(image)
-        check_points(points, self._sizes[image], where, "annotation")
+        check_points(points, self._sizes[image], where)
 
     def missing_notes(self) -> tuple[str, ...]:
         """A sentence for each folder of images that is not there."""

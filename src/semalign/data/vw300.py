@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from semalign.data.faults import check_points
 from semalign.data.layout import Reading, find_folder, refuse_empty, scheme_for, subfolders
 from semalign.data.pts import read_pts
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.data.truth import read_description
 from semalign.data.video import Video, open_video
-from semalign.data.w300 import check_points
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 

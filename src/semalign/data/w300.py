@@ -12,9 +12,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from semalign.data.export import exported_version
+from semalign.data.faults import check_points
 from semalign.data.images import image_size
 from semalign.data.pts import read_pts
 from semalign.data.samples import Dataset, Sample, Split
@@ -42,9 +41,6 @@ OFFICIAL = (
     Part("ibug", "test", "challenging", 135),
 )
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")  # in either case of letters
-# How far a point may lie outside the image, as a share of the larger side of the landmarks' box. A face that is cut
-# by the border is annotated where it would go on; half a face further, points and image do not belong together.
-OUTSIDE_TOLERANCE = 0.5
 
 
 def open_300w(root: str | Path, scheme: LandmarkScheme | None = None, keep_going: bool = False) -> Dataset:
@@ -58,7 +54,7 @@ def open_300w(root: str | Path, scheme: LandmarkScheme | None = None, keep_going
     Raises:
         SemalignError: no such data set or an empty one; and, unless `keep_going` puts them into `skipped`, the first
             bad sample: an image without .pts or the other way round, an unreadable file, a wrong number of points, a
-            point that is not finite or more than `OUTSIDE_TOLERANCE` off the image, points that all coincide.
+            point that is not finite or far off the image, points that all coincide.
     """
     dataset = scan_300w(root, scheme, keep_going)
     refuse_empty(dataset)
@@ -125,31 +121,6 @@ def find_root(given: Path) -> Path:
     raise SemalignError(
         f"{given}: holds none of the folders {', '.join(part.folder for part in OFFICIAL)}; give the one that does."
     )
-
-
-def check_points(points: np.ndarray, size: tuple[int, int], path: Path | str, annotation: str = ".pts") -> None:
-    """Refuse points (n, 2) that coincide or lie off the image of (width, height) by more than the tolerance.
-
-    Raises:
-        SemalignError: naming `path`, the point that is farthest off and what kind of `annotation` it comes from.
-    """
-    side = float(np.ptp(points, axis=0).max())
-    if side <= 0.0:
-        raise SemalignError(f"{path}: all points lie on one spot; annotate the face or remove the sample.")
-    beyond = outside(points, size)
-    if beyond.max() > OUTSIDE_TOLERANCE * side:
-        index = int(beyond.argmax())
-        raise SemalignError(
-            f"{path}: point {index} (from 0) lies {beyond[index]:.0f} px off the image of {size[0]}×{size[1]} px; "
-            f"check that image and {annotation} belong together, or remove the sample."
-        )
-
-
-def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How far (n,) the points (n, 2) lie outside the image of (width, height): px along the worse axis, 0 inside."""
-    beyond = np.maximum(-0.5 - points, points - (np.array(size) - 0.5))
-    distance: np.ndarray = np.maximum(beyond.max(axis=1), 0.0)
-    return distance
 
 
 def has_layout(folder: Path) -> bool:
