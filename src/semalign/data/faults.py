@@ -6,11 +6,15 @@ one spot, or lie far off the picture. What a format itself can get wrong (a line
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from semalign.data.samples import Sample
+from semalign.data.video import picture_size
 from semalign.errors import SemalignError
+from semalign.schemes import LandmarkScheme
 
 # How far a point may lie outside the image, as a share of the larger side of the landmarks' box. A face that is cut
 # by the border is annotated where it would go on; half a face further, points and image do not belong together.
@@ -52,3 +56,27 @@ def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     beyond = np.maximum(-0.5 - points, points - (np.array(size) - 0.5))
     distance: np.ndarray = np.maximum(beyond.max(axis=1), 0.0)
     return distance
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """Refuses bad samples of a scheme. The sizes of pictures are kept, as one may show several faces."""
+
+    scheme: LandmarkScheme
+    _sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+    def inspect(self, sample: Sample, where: str) -> None:
+        """Refuse a bad sample; of its picture only the size is read.
+
+        Raises:
+            SemalignError: naming `where` its points come from, or the picture.
+        """
+        if len(sample.points) != self.scheme.count:
+            raise SemalignError(
+                f"{where}: holds {len(sample.points)} points where the scheme {self.scheme.name} has "
+                f"{self.scheme.count}; replace the file or choose another scheme."
+            )
+        check_finite(sample.points, where)
+        if sample.image not in self._sizes:
+            self._sizes[sample.image] = picture_size(sample)
+        check_points(sample.points, self._sizes[sample.image], where)

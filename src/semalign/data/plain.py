@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from semalign.data.export import exported_version
+from semalign.data.faults import Inspector
 from semalign.data.pts import read_pts
+from semalign.data.readers.pairs import list_pairs
 from semalign.data.samples import Dataset, Sample
-from semalign.data.w300 import Part, annotated_files, read_sample
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
 
@@ -30,7 +30,7 @@ def scan_plain(root: str | Path, scheme: LandmarkScheme | None = None, keep_goin
     """The data set in the folder `root`, named after it; subsets are the folders inside it.
 
     `scheme` defaults to the shipped one with as many points as the first annotation. Samples are checked as
-    `semalign.data.w300.open_300w` does.
+    any are.
 
     Raises:
         SemalignError: no annotation, no shipped scheme with its number of points, or, unless `keep_going` puts them into
@@ -43,16 +43,17 @@ def scan_plain(root: str | Path, scheme: LandmarkScheme | None = None, keep_goin
     for folder, _ in _walk(root):
         inside = folder.relative_to(root)
         testing = any(part.lower() in TEST_FOLDERS for part in inside.parts)
-        part = Part(inside.as_posix(), "test" if testing else "train", "", 0)
-        for stem, files in annotated_files(folder).items():
+        subset = name if folder == root else inside.as_posix()
+        for entry in list_pairs(root, inside.as_posix(), "test" if testing else "train", subset):
             try:
-                scheme = _scheme_of(files) if scheme is None else scheme
-                sample = read_sample(root, part, stem, files, scheme)
-                samples.append(replace(sample, subset=name) if folder == root else sample)
+                scheme = _scheme_of([Path(entry.where)]) if scheme is None else scheme
+                sample = entry.read()
+                Inspector(scheme).inspect(sample, entry.where)
+                samples.append(sample)
             except SemalignError as error:
                 if not keep_going:
                     raise
-                skipped.append(((inside / files[0].name).as_posix(), str(error)))
+                skipped.append((entry.name, str(error)))
     version = exported_version(root)
     notes = () if version is None else (f"The training labels are label version {version}, exported by Semalign.",)
     return Dataset(root, name, scheme or load_scheme("ibug68"), tuple(samples), notes, tuple(skipped))
