@@ -58,10 +58,6 @@ def scan_dataset(
 ) -> Dataset:
     """As `open_dataset`, but a data set of nothing but bad samples is given back, too."""
     given = Path(root)
-    from semalign.data import plain
-
-    if reader is None and plain.has_plain(given) and not _known(given):
-        return plain.scan_plain(given, scheme, keep_going)
     found, place = find_dataset(given, readers.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
@@ -112,14 +108,6 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
 
 def _holding(known: Sequence[Reader], places: Iterable[Path]) -> list[tuple[Reader, Path]]:
     return [(reader, place) for place in places for reader in known if reader.holds(place)]
-
-
-def _known(given: Path) -> bool:
-    try:
-        find_dataset(given, readers.READERS)
-    except SemalignError as error:
-        return "holds several" in str(error)
-    return True
 
 
 @dataclass

@@ -12,5 +12,6 @@ MODULES = (
     "vw300",
     "wflw",
     "cofw",
+    "plain",
 )
 READERS: tuple[Reader, ...] = tuple(import_module(f"{__name__}.{name}").READER for name in MODULES)
