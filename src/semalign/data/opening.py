@@ -71,7 +71,7 @@ def scan_dataset(
     if not samples and not reading.skipped:
         raise SemalignError(f"{place}: holds no annotated face ({found.wanted}); choose another folder.")
     notes: tuple[str, ...] = ()
-    if folder.resolve() in given.resolve().parents:
+    if place.resolve() in given.resolve().parents:
         notes = (f"{given} is a part of {folder}, all of which is read.",)
     if (version := exported_version(folder)) is not None:
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
