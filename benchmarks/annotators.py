@@ -20,7 +20,7 @@ from results import write_results
 from rich.console import Console
 from rich.table import Table
 
-from semalign.data import LabelStore, open_300w
+from semalign.data import LabelStore, open_dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import REGIONS, LabelSet, compare_label_sets, read_annotators
 from semalign.files import write_text
@@ -39,7 +39,7 @@ def main(
 ) -> None:
     """Print and write the residuals of a run's labels against three annotators."""
     try:
-        dataset = open_300w(data).select(subsets=["lfpw/trainset"])
+        dataset = open_dataset(data).select(subsets=["lfpw/trainset"])
         annotations = LabelSet("300W annotations", dataset.ids(), dataset.points())
         others = label_sets(run, annotations)
         rows = compare_label_sets(annotations, others, read_annotators(annotators), np.random.default_rng(seed))

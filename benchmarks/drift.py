@@ -19,7 +19,7 @@ from results import write_results
 from rich.console import Console
 from rich.table import Table
 
-from semalign.data import LabelStore, open_300w
+from semalign.data import LabelStore, open_dataset
 from semalign.evaluation import label_error
 from semalign.pipeline import load_recipe
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the synthetic data set of all the folders")
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args()
-    dataset = open_300w(options.data).select(split="train")
+    dataset = open_dataset(options.data).select(split="train")
     assert dataset.truth is not None, "the data set has no truth"
     truth = np.stack([dataset.truth[name] for name in dataset.ids()])
     rows = [row for folder in options.folders for row in read(folder, truth, dataset.scheme)]

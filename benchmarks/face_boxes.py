@@ -23,7 +23,7 @@ from results import write_results
 from rich.console import Console
 from rich.table import Table
 
-from semalign.data import Dataset, open_300w, read_image
+from semalign.data import Dataset, open_dataset, read_image
 from semalign.detect.detector import overlap
 from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder, YuNetFinder
 from semalign.errors import SemalignError
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Print and write the relations."""
     try:
-        dataset = open_300w(data).select(split="train")
+        dataset = open_dataset(data).select(split="train")
         pictures = [read_image(sample.image) for sample in dataset.samples[::every]]
     except SemalignError as error:
         print(f"error: {error}", file=sys.stderr)

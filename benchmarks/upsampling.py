@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.core.metrics import nme_interocular
+from semalign.data import open_dataset
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
-from semalign.data.w300 import open_300w
 from semalign.inference.heatmaps import predict
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass, count_parameters
 from semalign.pipeline.prepare import Faces
@@ -68,7 +68,7 @@ def main() -> None:
 def synthesize(folder: Path, count: int) -> tuple[Faces, Faces]:
     """Training and test faces with exact annotations."""
     settings = SynthesisSettings(count=count + 200, test_count=200, seed=11, noise=NoiseSettings(scale=0.0))
-    dataset = open_300w(write_dataset(folder / "data", settings))
+    dataset = open_dataset(write_dataset(folder / "data", settings))
     parts = (dataset.select(split="train"), dataset.select(split="test"))
     crops = [build_crops(folder / "crops", part.samples, CropSettings(), NETWORK.input_size) for part in parts]
     return Faces(parts[0], crops[0]), Faces(parts[1], crops[1])

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from semalign.core.affine import invert, transform_points
 from semalign.core.search import SearchSettings, search_labels
-from semalign.data import open_300w
+from semalign.data import open_dataset
 from semalign.data.crops import build_crops
 from semalign.evaluation import label_error
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def first_faces(run: Path, model: Model, count: int) -> Faces:
-    dataset = open_300w(run / "data").select(split="train")
+    dataset = open_dataset(run / "data").select(split="train")
     dataset = replace(dataset, samples=dataset.samples[:count])
     return Faces(dataset, build_crops(run / "crops", dataset.samples, model.crop, model.network.settings.input_size))
 

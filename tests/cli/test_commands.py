@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import invoke, succeed
 
-from semalign.data import LabelStore, open_300w, read_pts
+from semalign.data import LabelStore, open_dataset, read_pts
 from semalign.models import pretrained
 from semalign.models.checkpoint import load_model, save_model
 from semalign.pipeline import load_recipe, shipped_recipes
@@ -136,7 +136,7 @@ def test_check_lists_what_is_bad_with_status_1(faces: Path, tmp_path: Path) -> N
 
 def test_synthesize_takes_a_fifth_for_testing_and_is_reproducible(faces: Path, tmp_path: Path) -> None:
     succeed("data", "synthesize", tmp_path / "a", "--count", "5", "--size", "64", "--workers", "1", "--noise", "0")
-    dataset = open_300w(tmp_path / "a")
+    dataset = open_dataset(tmp_path / "a")
     assert (len(dataset.select(split="test")), len(dataset.select(split="train"))) == (1, 4)
     assert dataset.truth is not None
     for sample in dataset.samples:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semalign.data import open_300w, write_pts
+from semalign.data import open_dataset, write_pts
 
 LAYOUT = {"afw": 2, "helen/trainset": 3, "lfpw/trainset": 2, "lfpw/testset": 2, "ibug": 1}
 
@@ -54,7 +54,7 @@ def make_synthetic(make_300w: Callable[..., Path]) -> Callable[..., Path]:
 
     def make(counts: Mapping[str, int] = LAYOUT, moved: tuple[float, float] = (0.0, 0.0)) -> Path:
         root = make_300w(counts, "synthetic")
-        dataset = open_300w(root)
+        dataset = open_dataset(root)
         points = dataset.points() + moved
         columns = {
             "image": np.repeat(np.array(dataset.ids(), object), 68),

@@ -14,7 +14,7 @@ from semalign.data import (
     find_near_duplicates,
     independent_folds,
     leaky_training_ids,
-    open_300w,
+    open_dataset,
     read_image,
     write_pts,
 )
@@ -35,7 +35,7 @@ def dataset(tmp_path: Path) -> Dataset:
         coarse = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
         image = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
         save(tmp_path / folder / f"face_{index}.png", image, shape + rng.normal(0, 0.4, (68, 2)))
-    return open_300w(tmp_path)
+    return open_dataset(tmp_path)
 
 
 def save(path: Path, image: np.ndarray, points: np.ndarray) -> None:
@@ -52,7 +52,7 @@ def add_copy(dataset: Dataset, source: int, name: str) -> Dataset:
     image = (30 + 0.6 * image).astype(np.uint8)
     points = sample.points @ turn[:, :2].T + turn[:, 2] + np.random.default_rng(9).normal(0, 0.8, (68, 2))
     save(dataset.root / name, image, points)
-    return open_300w(dataset.root)
+    return open_dataset(dataset.root)
 
 
 def test_different_faces_are_no_duplicates(dataset: Dataset) -> None:
@@ -87,10 +87,10 @@ def test_known_ones_are_left_out_whatever_they_look_like(make_300w: MakeDataset)
     ):
         for ending in ("png", "pts"):
             (root / f"{old}.{ending}").rename(root / f"{new}.{ending}")
-    assert leaky_training_ids(open_300w(root)) == ("lfpw/trainset/image_0862.png",)
+    assert leaky_training_ids(open_dataset(root)) == ("lfpw/trainset/image_0862.png",)
     (root / "lfpw/testset/image_0007.png").unlink()
     (root / "lfpw/testset/image_0007.pts").unlink()
-    assert leaky_training_ids(open_300w(root)) == ()
+    assert leaky_training_ids(open_dataset(root)) == ()
 
 
 def test_thumbnails_of_one_face_in_two_frames_agree(dataset: Dataset) -> None:
@@ -120,7 +120,7 @@ def test_thumbnails_of_one_face_in_two_frames_agree(dataset: Dataset) -> None:
 
 def test_real_data(shared_data: Path) -> None:
     """The three known pairs are found by their looks alone, and no test face has another copy in the training set."""
-    dataset = open_300w(shared_data / "300w")
+    dataset = open_dataset(shared_data / "300w")
     lfpw = dataset.select(subsets=["lfpw/trainset", "lfpw/testset"])
     split = {sample.id: sample.split for sample in lfpw.samples}
     across = {

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semalign.data import Dataset, LabelStore, LabelVersion, export_labels, open_300w
+from semalign.data import Dataset, LabelStore, LabelVersion, export_labels, open_dataset
 from semalign.data.export import write_pts as original_write_pts
 from semalign.errors import SemalignError
 
 
 @pytest.fixture
 def dataset(make_300w: Callable[..., Path]) -> Dataset:
-    return open_300w(make_300w())
+    return open_dataset(make_300w())
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_copy_is_read_as_a_data_set(dataset: Dataset, version: LabelVersion,
     originals = contents(dataset.root)
     calls: list[tuple[int, int]] = []
     out = export_labels(version, dataset, tmp_path / "out", lambda done, total: calls.append((done, total)))
-    copy = open_300w(out)
+    copy = open_dataset(out)
     assert copy.ids() == dataset.ids()
     for one, other in zip(dataset.samples, copy.samples, strict=True):
         moved = (0.25, -1.0) if one.split == "train" else (0.0, 0.0)
@@ -61,9 +61,9 @@ def test_the_copy_is_read_as_a_data_set(dataset: Dataset, version: LabelVersion,
 
 
 def test_truth_goes_with_it(make_synthetic: Callable[..., Path], tmp_path: Path) -> None:
-    synthetic = open_300w(make_synthetic(moved=(1.0, 2.0)))
+    synthetic = open_dataset(make_synthetic(moved=(1.0, 2.0)))
     version = LabelStore(tmp_path / "labels").start(synthetic)
-    copy = open_300w(export_labels(version, synthetic, tmp_path / "out"))
+    copy = open_dataset(export_labels(version, synthetic, tmp_path / "out"))
     assert copy.name == "synthetic" and copy.truth is not None and synthetic.truth is not None
     for name in synthetic.ids():
         np.testing.assert_array_equal(copy.truth[name], synthetic.truth[name])

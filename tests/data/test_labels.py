@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from semalign.data import LabelStore, open_300w
+from semalign.data import LabelStore, open_dataset
 from semalign.errors import SemalignError
 
 IDS = ("afw/a.jpg", "ibug/image_092 _01.jpg")
@@ -106,7 +106,7 @@ def test_a_file_of_version_0_1_has_no_spread(tmp_path: Path) -> None:
 
 
 def test_start_with_the_annotations(tmp_path: Path, make_300w: Callable[..., Path]) -> None:
-    dataset = open_300w(make_300w()).select("train")
+    dataset = open_dataset(make_300w()).select("train")
     store = LabelStore(tmp_path / "labels")
     first = store.start(dataset, {"data": "300w"})
     assert (first.index, first.iteration, first.ids) == (0, 0, dataset.ids())

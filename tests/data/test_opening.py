@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from semalign.data import check_dataset
-from semalign.data.opening import LAYOUTS, find_layout, open_dataset, scan_dataset
+from semalign.data.opening import find_dataset, open_dataset, scan_dataset
+from semalign.data.readers import READERS
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme
 
@@ -32,11 +33,11 @@ def mark(root: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", MARKS)
 def test_each_layout_is_recognised(tmp_path: Path, name: str) -> None:
-    assert set(MARKS) == {layout.name for layout in LAYOUTS}
+    assert set(MARKS) == {reader.title for reader in READERS if not reader.general}
     root = mark(tmp_path / "some/folder", name)
     for given in (root, root.parent):
-        layout, folder = find_layout(given)
-        assert (layout.name, folder) == (name, root)
+        reader, folder = find_dataset(given, READERS)
+        assert (reader.title, folder) == (name, root)
 
 
 def test_two_layouts_are_no_choice(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_two_layouts_are_no_choice(tmp_path: Path) -> None:
     mark(tmp_path / "b/two", "300W")
     with pytest.raises(SemalignError, match=r"holds several data sets \(WFLW in one, 300W in two\)"):
         open_dataset(tmp_path / "b")
-    assert find_layout(tmp_path / "b/two")[0].name == "300W"
+    assert find_dataset(tmp_path / "b/two", READERS)[0].title == "300W"
 
 
 def test_no_layout(tmp_path: Path) -> None:
@@ -76,6 +77,7 @@ def test_empty_sets(tmp_path: Path) -> None:
     root = mark(tmp_path / "wflw", "WFLW")
     with pytest.raises(SemalignError, match="holds no annotated face"):
         open_dataset(root)
-    assert len(scan_dataset(root)) == 0
+    with pytest.raises(SemalignError, match="holds no annotated face"):
+        scan_dataset(root)
     with pytest.raises(SemalignError, match="holds no annotated face"):
         check_dataset(root)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semalign.data import Dataset, join, open_300w
+from semalign.data import Dataset, join, open_dataset
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme
 
 
 @pytest.fixture
 def dataset(make_300w: Callable[..., Path]) -> Dataset:
-    return open_300w(make_300w())
+    return open_dataset(make_300w())
 
 
 def test_points_and_ids_go_together(dataset: Dataset) -> None:

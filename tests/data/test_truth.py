@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semalign.data import open_300w
+from semalign.data import open_dataset
 from semalign.errors import SemalignError
 
 
@@ -19,7 +19,7 @@ def root(make_synthetic: Callable[..., Path]) -> Path:
 
 
 def test_truth_by_id(root: Path) -> None:
-    dataset = open_300w(root)
+    dataset = open_dataset(root)
     assert (dataset.name, dataset.notes) == ("synthetic", ())
     assert {sample.group for sample in dataset.samples} == {""}
     assert dataset.truth is not None and set(dataset.truth) == set(dataset.ids())
@@ -32,7 +32,7 @@ def test_what_the_synthesizer_writes(tmp_path: Path) -> None:
     from semalign.synthetic import NoiseSettings, SynthesisSettings, write_dataset
 
     settings = SynthesisSettings(count=4, test_count=1, noise=NoiseSettings(scale=0.0))
-    dataset = open_300w(write_dataset(tmp_path / "faces", settings))
+    dataset = open_dataset(write_dataset(tmp_path / "faces", settings))
     assert (dataset.name, dataset.notes, dataset.skipped) == ("synthetic", (), ())
     assert [sample.split for sample in dataset.samples] == ["train"] * 3 + ["test"]
     assert dataset.truth is not None
@@ -75,5 +75,5 @@ def make_infinite(root: Path) -> None:
 def test_damage_is_named(root: Path, spoil: Callable[[Path], object], sentence: str) -> None:
     spoil(root)
     with pytest.raises(SemalignError) as caught:
-        open_300w(root, keep_going=True)
+        open_dataset(root, keep_going=True)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)

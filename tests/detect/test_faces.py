@@ -89,9 +89,9 @@ def test_real_cascades_load_in_every_thread_and_find_nothing_in_nothing():
 
 
 def test_a_real_face_is_found_near_its_landmarks(shared_data: Path):
-    from semalign.data import open_300w, read_image
+    from semalign.data import open_dataset, read_image
 
-    samples = open_300w(shared_data / "300w").select(subsets=["helen/trainset"]).samples[:120:12]
+    samples = open_dataset(shared_data / "300w").select(subsets=["helen/trainset"]).samples[:120:12]
     finder, hits = CascadeFinder(), 0
     for sample in samples:
         low, high = sample.points.min(axis=0), sample.points.max(axis=0)
@@ -124,9 +124,9 @@ def test_yunet_files_that_are_none_are_refused(tmp_path: Path):
 
 
 def test_yunet_points_give_the_landmarks_box(shared_data: Path):
-    from semalign.data import open_300w
+    from semalign.data import open_dataset
 
-    dataset = open_300w(shared_data / "300w").select(subsets=["helen/trainset"])
+    dataset = open_dataset(shared_data / "300w").select(subsets=["helen/trainset"])
     points = dataset.points()
     eyes = [points[:, list(members)].mean(axis=1) for members in dataset.scheme.pupils]
     five = np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], axis=1)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import LabelStore, open_300w, write_pts
+from semalign.data import LabelStore, open_dataset, write_pts
 from semalign.evaluation.annotators import SHARED
 
 COMMAND = Path(__file__).resolve().parents[2] / "benchmarks/annotators.py"
@@ -53,7 +53,7 @@ def annotators(tmp_path: Path, truth: np.ndarray) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, data: Path, truth: np.ndarray) -> Path:
     """Labels half-way from the annotations to the truth, predictions that mirror the annotations' errors."""
-    dataset = open_300w(data)
+    dataset = open_dataset(data)
     exact = truth[[int(name.rpartition("_")[2].removesuffix(".png")) for name in dataset.ids()]]
     labels = LabelStore(tmp_path / "run/labels")
     labels.start(dataset)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.data import open_dataset
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache, CropSettings, build_crops
 from semalign.data.samples import Dataset
-from semalign.data.w300 import open_300w
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
 from semalign.training.settings import HeatmapSettings, TrainingSettings
@@ -48,5 +48,5 @@ class Small:
 def small_world(folder: Path, count: int = 10) -> Small:
     """Make the faces and their crops in a folder."""
     settings = SynthesisSettings(count=count, test_count=0, seed=1, face=FaceSettings(size=96))
-    dataset = open_300w(write_dataset(folder / "data", settings))
+    dataset = open_dataset(write_dataset(folder / "data", settings))
     return Small(dataset, build_crops(folder / "crops", dataset.samples, CropSettings(), NETWORK.input_size))

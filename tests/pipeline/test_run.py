@@ -94,9 +94,9 @@ def test_a_run_leaves_what_the_docs_say(finished, recipe):
 
 def test_label_errors_are_those_of_the_label_files(finished):
     out, summary = finished
-    from semalign.data.w300 import open_300w
+    from semalign.data import open_dataset
 
-    dataset = open_300w(out / "data").select(split="train")
+    dataset = open_dataset(out / "data").select(split="train")
     truth = np.stack([dataset.truth[name] for name in dataset.ids()])
     unit = np.linalg.norm(truth[:, 45] - truth[:, 36], axis=1)
     store = LabelStore(out / "labels")

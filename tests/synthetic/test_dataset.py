@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from semalign.data import open_300w, read_image
+from semalign.data import open_dataset, read_image
 from semalign.errors import SemalignError
 from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, face_of, write_dataset
 from semalign.synthetic.dataset import CHUNK, image_id
@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_reader_of_300w_reads_it_with_its_truth(made: Path) -> None:
-    dataset = open_300w(made)
+    dataset = open_dataset(made)
     assert dataset.name == "synthetic" and dataset.scheme.name == "ibug68" and not dataset.skipped
     assert len(dataset.select(split="train")) == SETTINGS.count - 4 and len(dataset.select(split="test")) == 4
     assert dataset.truth is not None
@@ -59,7 +59,7 @@ def test_the_truth_file_says_what_is_visible_and_who_annotated(made: Path) -> No
 
 def test_png_keeps_the_pixels(tmp_path: Path) -> None:
     settings = replace(SETTINGS, count=1, test_count=0, image_format="png", noise=NoiseSettings(scale=0.0))
-    dataset = open_300w(write_dataset(tmp_path / "faces", settings))
+    dataset = open_dataset(write_dataset(tmp_path / "faces", settings))
     face = face_of(settings.seed, 0, settings)
     np.testing.assert_array_equal(read_image(dataset.samples[0].image), face.image)
     np.testing.assert_allclose(dataset.points()[0], face.points, atol=1e-6)
@@ -92,7 +92,7 @@ def test_an_interrupted_data_set_is_completed_to_the_same_bytes(made: Path, tmp_
         write_dataset(folder, SETTINGS, interrupt)
     assert not (folder / "synthetic.json").exists() and not (folder / "truth.parquet").exists()
     with pytest.raises(SemalignError, match="unfinished"):
-        open_300w(folder)
+        open_dataset(folder)
     (folder / "helen/trainset/.synthetic_000008-abcd.jpg").write_bytes(b"half a file")
     assert contents(write_dataset(folder, SETTINGS)) == contents(made)
 

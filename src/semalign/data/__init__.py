@@ -1,8 +1,6 @@
 """Data sets: samples, `.pts` files, readers, checks, crops, augmentation, the label store and its export."""
 
-from semalign.data.aflw import open_aflw
 from semalign.data.check import CheckReport, check_dataset
-from semalign.data.cofw import open_cofw
 from semalign.data.duplicates import find_near_duplicates, independent_folds, leaky_training_ids
 from semalign.data.export import export_labels
 from semalign.data.images import read_image
@@ -11,9 +9,6 @@ from semalign.data.opening import open_dataset
 from semalign.data.pts import read_pts, write_pts
 from semalign.data.samples import Dataset, Sample, join
 from semalign.data.video import open_video, read_picture
-from semalign.data.vw300 import open_300vw
-from semalign.data.w300 import open_300w
-from semalign.data.wflw import open_wflw
 
 __all__ = [
     "CheckReport",
@@ -27,13 +22,8 @@ __all__ = [
     "independent_folds",
     "join",
     "leaky_training_ids",
-    "open_300vw",
-    "open_300w",
-    "open_aflw",
-    "open_cofw",
     "open_dataset",
     "open_video",
-    "open_wflw",
     "read_image",
     "read_picture",
     "read_pts",

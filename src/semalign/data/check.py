@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from semalign.data.layout import refuse_empty
-from semalign.data.opening import find_layout
+from semalign.data.faults import outside
+from semalign.data.opening import scan_dataset
 from semalign.data.samples import Dataset, Sample
 from semalign.data.video import by_video, read_pictures
-from semalign.data.w300 import outside
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
@@ -31,7 +30,7 @@ class CheckReport:
     """What was found in a data set."""
 
     root: Path
-    name: str  # "300w", "aflw", "300vw", "wflw", "cofw" or "synthetic"
+    name: str  # as `Dataset.name`
     scheme: str
     counts: Mapping[str, int]  # usable faces by subset
     problems: tuple[Problem, ...]
@@ -51,17 +50,14 @@ class CheckReport:
 def check_dataset(
     root: str | Path, scheme: LandmarkScheme | None = None, progress: Callable[[int, int], None] | None = None
 ) -> CheckReport:
-    """Read every annotation and decode every image and video of a data set, of any layout that `open_dataset` knows.
+    """Read every annotation and decode every image and video of a data set, of any format that `open_dataset` knows.
 
     `progress` is called with (images done, images in all).
 
     Raises:
         SemalignError: there is no data set in the folder, or an empty one. Bad samples are in the report instead.
     """
-    layout, folder = find_layout(Path(root))
-    dataset = layout.scan(folder, scheme, True)
-    if not dataset.skipped:
-        refuse_empty(dataset, layout.wanted)
+    dataset = scan_dataset(root, scheme, keep_going=True)
     problems = [Problem(*item) for item in dataset.skipped]
     beyond: dict[int, float] = {}
     done = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.data.faults import check_finite
 from semalign.errors import SemalignError
 from semalign.files import write_text
 
@@ -42,9 +43,7 @@ def read_pts(path: str | Path) -> np.ndarray:
         points = np.array(numbers, dtype=np.float64).reshape(expected, 2)
     except ValueError:
         raise SemalignError(f"{path}: holds a coordinate that is no number; correct or replace the file.") from None
-    if not np.isfinite(points).all():
-        index = int(np.argmax(~np.isfinite(points).all(axis=1)))
-        raise SemalignError(f"{path}: point {index} (from 0) is not finite; annotate it or remove the sample.")
+    check_finite(points, path)
     return points - 1.0
 
 

@@ -21,8 +21,7 @@ class Description:
     """The part of synthetic.json that a reader needs."""
 
     scheme: str
-    seed: int
-    count: int
+    train: int | None  # how many faces, the first ones, are for training; some layouts say it in another way
 
 
 def read_description(root: Path) -> Description | None:
@@ -40,7 +39,7 @@ def read_description(root: Path) -> Description | None:
         return None
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Description(scheme=str(data["scheme"]), seed=int(data["seed"]), count=int(data["count"]))
+        return Description(str(data["scheme"]), int(data["train"]) if "train" in data else None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SemalignError(f"{path}: cannot be read as a description ({error!r}); make the data set again.") from error
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from semalign.data.images import read_image
+from semalign.data.images import image_size, read_image
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
 
@@ -102,6 +102,15 @@ def read_picture(sample: Sample) -> np.ndarray:
     if isinstance(picture, SemalignError):
         raise picture
     return picture
+
+
+def picture_size(sample: Sample) -> tuple[int, int]:
+    """(width, height) in pixels of the picture that a sample's points lie in; no more than a first frame is decoded.
+
+    Raises:
+        SemalignError: an image or a video that cannot be read.
+    """
+    return image_size(sample.image) if sample.frame is None else open_video(sample.image).size
 
 
 def by_video(samples: Sequence[Sample]) -> list[list[int]]:

@@ -20,10 +20,10 @@ from jaxtyping import Float
 from semalign.core import metrics
 from semalign.data.crops import face_boxes
 from semalign.data.opening import open_dataset
+from semalign.data.readers.vw300 import OFFICIAL as VIDEO_LISTS
+from semalign.data.readers.vw300 import Vw300
 from semalign.data.samples import Dataset, join
 from semalign.data.truth import DESCRIPTION
-from semalign.data.vw300 import OFFICIAL as VIDEO_LISTS
-from semalign.data.vw300 import open_300vw
 from semalign.errors import SemalignError
 from semalign.paper.layouts import write_300vw, write_aflw
 from semalign.paper.sizes import ClipCounts, Size
@@ -221,12 +221,12 @@ def _faces_300vw(size: Size, seed: int, data: Mapping[str, Path], out: Path, pro
     """Columns Category 1 to 3; trained on the training videos and all of 300W, as the paper does, where there is a 300W."""
     notes: tuple[str, ...] = ()
     if "300vw" in data:
-        videos = open_300vw(data["300vw"], every=size.clips.every)
+        videos = open_dataset(data["300vw"], reader=Vw300(every=size.clips.every))
         more = open_dataset(data["300w"], load_scheme("ibug68")) if "300w" in data else None
         if more is None:
             notes = ("Trained without 300W, which was not given.",)
     else:
-        videos = open_300vw(_synthetic_videos(size.clips, seed, out / "data" / "300vw", progress))
+        videos = open_dataset(_synthetic_videos(size.clips, seed, out / "data" / "300vw", progress))
         more = _synthetic_300w(size, seed, out, progress)[0]
     train, test = videos.select(split="train"), videos.select(split="test")
     if more is not None:

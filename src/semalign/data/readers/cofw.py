@@ -10,18 +10,20 @@ hidden), a row of bboxes left, top, width, height, all from 1.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from semalign.data.layout import Reading, count_note, find_folder, load_extra, refuse_empty, scheme_for, usable_box
-from semalign.data.samples import Dataset, Sample, Split
+from semalign.data.readers.base import Bad, Entry, Reader
+from semalign.data.readers.common import count_note, load_extra, usable_box
+from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
 from semalign.files import write_bytes, write_json
-from semalign.schemes import LandmarkScheme
 
 IMAGES = "COFW_images"
 POINTS = 29
@@ -38,58 +40,53 @@ class Part:
 
 
 OFFICIAL = (Part("COFW_train_color.mat", "train", "Tr", 1345), Part("COFW_test_color.mat", "test", "T", 507))
-WANTED = " or ".join(part.file for part in OFFICIAL)
 
 
-def open_cofw(
-    root: str | Path,
-    scheme: LandmarkScheme | None = None,
-    *,
-    keep_going: bool = False,
-    images: str | Path | None = None,
-) -> Dataset:
-    """COFW in the folder `root` or in its only sub-folder that holds it, named "cofw", in the order of its files.
+@dataclass(frozen=True)
+class Cofw(Reader):
+    """Samples come in the order of the files, with their face boxes; `visible` are the flags.
 
-    The images are written as PNG files into the folder `images` (by default COFW_images beside the .mat files), once:
-    again only when a .mat file has changed. The face box is the file's; `visible` of a sample are the flags.
-
-    Raises:
-        SemalignError: no such data set or an empty one, a damaged file, h5py is not installed, a folder that cannot be
-            written; and, unless `keep_going` puts it into `skipped`, the first bad face: a bad image, points that are
-            not finite, coincide or lie far off the image.
+    The images are written as PNG files, once: again only when a .mat file has changed.
     """
-    return refuse_empty(scan_cofw(root, scheme, keep_going, images), WANTED)
+
+    name, title, scheme = "cofw", "COFW", "cofw29"
+    wanted = " or ".join(part.file for part in OFFICIAL)
+    images: Path | None = None  # folder of the written images; None = COFW_images beside the .mat files
+
+    def holds(self, place: Path) -> bool:
+        """Whether there is one of the files."""
+        return any((place / part.file).is_file() for part in OFFICIAL)
+
+    def entries(self, place: Path) -> Iterator[Entry | Bad]:
+        """The faces of both files; images that are not there yet are written.
+
+        Raises:
+            SemalignError: a damaged file, h5py is not installed, a folder that cannot be written.
+        """
+        for part in OFFICIAL:
+            path, images = place / part.file, (self.images or place / IMAGES) / part.split
+            if not path.is_file():
+                continue
+            shapes, boxes, failed = _read_file(path, part, images)
+            for index, (shape, box) in enumerate(zip(shapes, boxes, strict=True)):
+                name = f"{part.split}/{image_name(index)}"
+                if str(index) in failed:
+                    yield Bad(name, SemalignError(failed[str(index)]))
+                else:
+                    read = partial(_sample, name, images / image_name(index), part.split, shape, box)
+                    yield Entry(name, f"{path}: face {name}", read)
+
+    def notes(self, place: Path, samples: Sequence[Sample]) -> Iterator[str]:
+        """A file that is missing, and numbers of faces that are not the official ones."""
+        for part in OFFICIAL:
+            if (place / part.file).is_file():
+                yield from count_note(part.file, sum(sample.split == part.split for sample in samples), part.count)
+            else:
+                yield f"{part.file} is missing ({part.count} faces in the official set)."
 
 
-def scan_cofw(
-    root: str | Path,
-    scheme: LandmarkScheme | None = None,
-    keep_going: bool = False,
-    images: str | Path | None = None,
-) -> Dataset:
-    """As `open_cofw`, but a data set without any sample is given back, too."""
-    folder = find_folder(Path(root), has_cofw, WANTED)
-    scheme = scheme_for(scheme, "cofw29", "COFW")
-    target = folder / IMAGES if images is None else Path(images)
-    reading = Reading(keep_going)
-    notes: list[str] = []
-    for part in OFFICIAL:
-        if not (folder / part.file).is_file():
-            notes.append(f"{part.file} is missing ({part.count} faces in the official set).")
-            continue
-        before = len(reading.samples)
-        _read_part(reading, folder / part.file, part, target / part.split)
-        notes.extend(count_note(part.file, len(reading.samples) - before, part.count))
-    return reading.dataset(folder, "cofw", scheme, tuple(notes))
-
-
-def has_cofw(folder: Path) -> bool:
-    """Whether the folder holds one of the files of COFW."""
-    return any((folder / part.file).is_file() for part in OFFICIAL)
-
-
-def _read_part(reading: Reading, path: Path, part: Part, images: Path) -> None:
-    """Add the faces of one file, writing out the images that are not there yet."""
+def _read_file(path: Path, part: Part, images: Path) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Rows of phis (b, 87) and bboxes (b, 4) of a file, and what is wrong with some of its images, by their index."""
     h5py = load_extra("h5py", path)
     try:
         with h5py.File(path, "r") as file:
@@ -102,19 +99,11 @@ def _read_part(reading: Reading, path: Path, part: Part, images: Path) -> None:
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = f"{path}: cannot be read as a file of COFW ({error}); replace it by the official one."
         raise SemalignError(reason) from error
-    for index, (shape, box) in enumerate(zip(shapes, boxes, strict=True)):
-        name = f"{part.split}/{image_name(index)}"
-        with reading.face(name):
-            if str(index) in failed:
-                raise SemalignError(failed[str(index)])
-            reading.samples.append(_sample(reading, shape, box, images / image_name(index), name, part.split, path))
+    return shapes, boxes, failed
 
 
-def _sample(
-    reading: Reading, shape: np.ndarray, box: np.ndarray, image: Path, name: str, split: Split, path: Path
-) -> Sample:
+def _sample(name: str, image: Path, split: Split, shape: np.ndarray, box: np.ndarray) -> Sample:
     points = shape[: 2 * POINTS].reshape(2, POINTS).T - 1.0
-    reading.check(points, image, f"{path}: face {name}")
     corner = box[:2] - 1.0
     given = usable_box(np.concatenate([corner, corner + box[2:]]))
     return Sample(name, image, points, split, split, box=given, visible=shape[2 * POINTS :] == 0)
@@ -157,3 +146,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+READER = Cofw()

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import read_pts, vw300, write_pts
+from semalign.data import open_dataset, read_pts, write_pts
+from semalign.data.readers import vw300
+from semalign.data.readers.vw300 import OFFICIAL, Vw300, broken_frames
 from semalign.data.video import read_picture
-from semalign.data.vw300 import OFFICIAL, broken_frames, open_300vw
 from semalign.errors import SemalignError
 
 
@@ -64,7 +65,7 @@ def test_broken_frames() -> None:
 
 def test_samples_are_frames(make: Callable[..., Path]) -> None:
     root = make({"213": (3, 3), "001": (4, 4), "410": (2, 2), "548": (2, 2)})
-    dataset = open_300vw(root)
+    dataset = open_dataset(root)
     assert (dataset.name, dataset.scheme.name, dataset.root) == ("300vw", "ibug68", root)
     assert dataset.ids()[:5] == ("001/000001", "001/000002", "001/000003", "001/000004", "548/000001")
     assert dataset.subsets() == {"train": 4, "category-1": 2, "category-2": 3, "category-3": 2}
@@ -77,23 +78,23 @@ def test_samples_are_frames(make: Callable[..., Path]) -> None:
         assert sample.frame == int(number) - 1 and sample.image == root / video / "vid.avi"
         np.testing.assert_allclose(sample.points, points(video, int(number)), atol=1e-9)
         assert read_picture(sample).mean() == pytest.approx(10 * sample.frame, abs=2)
-    assert open_300vw(root.parent).ids() == dataset.ids()
+    assert open_dataset(root.parent).ids() == dataset.ids()
     assert dataset.notes[0].startswith("train has 1 of the official 50 videos; 002, 003, 004, ")
     assert "category-3 has 1 of the official 14 videos; 411, 516, 517, " in dataset.notes[3]
 
 
 def test_every_so_many_frames(make: Callable[..., Path]) -> None:
     root = make({"001": (7, 7), "002": (4, 4)})
-    dataset = open_300vw(root, every=3)
+    dataset = open_dataset(root, reader=Vw300(every=3))
     assert dataset.ids() == ("001/000001", "001/000004", "001/000007", "002/000001", "002/000004")
     assert dataset.notes[-1] == "Every 3 frames one was taken."
     with pytest.raises(SemalignError, match="every is 0, which leaves no frames; choose 1 or more"):
-        open_300vw(root, every=0)
+        open_dataset(root, reader=Vw300(every=0))
 
 
 def test_counts_that_differ_and_broken_frames_are_said(make: Callable[..., Path]) -> None:
     root = make({"001": (3, 5), "002": (5, 3), "411": (22, 22), "999": (2, 2)})
-    dataset = open_300vw(root)
+    dataset = open_dataset(root)
     numbers = [int(name[4:]) for name in dataset.ids() if name.startswith("411")]
     assert numbers == [number for number in range(1, 23) if number not in (19, 20)]
     assert dataset.subsets() == {"train": 6, "category-3": 20}
@@ -112,11 +113,11 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "number 0": (lambda root: (root / "002/annot/000000.pts").write_text(""), "000000.pts: its name is no number"),
     "wrong count": (
         lambda root: write_pts(root / "002/annot/000002.pts", np.zeros((66, 2))),
-        "000002.pts: holds 66 points where 300-VW has 68",
+        "000002.pts: holds 66 points where the scheme ibug68 has 68",
     ),
     "off the frame": (
         lambda root: write_pts(root / "002/annot/000002.pts", points("002", 2) + 80),
-        "check that image and .pts belong together",
+        "check that image and annotation belong together",
     ),
 }
 
@@ -127,9 +128,9 @@ def test_bad_samples(make: Callable[..., Path], kind: str) -> None:
     root = make({"001": (2, 2), "002": (3, 3)})
     spoil(root)
     with pytest.raises(SemalignError) as caught:
-        open_300vw(root)
+        open_dataset(root)
     assert sentence in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
-    dataset = open_300vw(root, keep_going=True)
+    dataset = open_dataset(root, keep_going=True)
     ((name, why),) = dataset.skipped
     whole = kind in ("wrong count", "off the frame")
     assert why == str(caught.value) and name == ("002/000002" if whole else "002/vid.avi")
@@ -137,8 +138,8 @@ def test_bad_samples(make: Callable[..., Path], kind: str) -> None:
 
 
 def test_folders_that_hold_no_videos(tmp_path: Path) -> None:
-    with pytest.raises(SemalignError, match=r"holds no 001/vid\.avi with 001/annot and so on; give the folder"):
-        open_300vw(tmp_path)
+    with pytest.raises(SemalignError, match=r"give the folder that holds 001/vid\.avi \(300-VW\)\."):
+        open_dataset(tmp_path, reader=vw300.READER)
 
 
 def test_real_annotations(shared_data: Path) -> None:

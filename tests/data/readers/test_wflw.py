@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import wflw
-from semalign.data.wflw import open_wflw
+from semalign.data import open_dataset
+from semalign.data.readers import wflw
 from semalign.errors import SemalignError
 
 FOLDER = "WFLW_annotations/list_98pt_rect_attr_train_test"
@@ -52,7 +52,7 @@ def test_lines_become_samples(make: Callable[..., Path]) -> None:
         [line(0, IMAGES[0]), line(1, IMAGES[0], "1 0 0 0 0 1")],
         [line(2, IMAGES[1], "0 1 1 1 1 0"), line(3, IMAGES[1], rectangle="10 12 10 68")],
     )
-    dataset = open_wflw(root)
+    dataset = open_dataset(root)
     assert (dataset.name, dataset.scheme.name, dataset.root) == ("wflw", "wflw98", root)
     assert dataset.ids() == (
         "train/0--Parade/0_Parade_marchingband_1_5-00001.jpg",
@@ -75,7 +75,7 @@ def test_lines_become_samples(make: Callable[..., Path]) -> None:
 
 def test_what_is_missing_is_said(make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = make(None, [line(2, IMAGES[1], "0 0 0 0 0 1"), line(3, "9--Gone/a.jpg")])
-    assert open_wflw(root).notes == (
+    assert open_dataset(root).notes == (
         "list_98pt_rect_attr_train.txt is missing (7500 faces in the official set).",
         "WFLW_images/9--Gone is missing (1 faces of the annotations).",
         "The training set has 0 of the official 7500 faces.",
@@ -89,7 +89,7 @@ def test_what_is_missing_is_said(make: Callable[..., Path], monkeypatch: pytest.
     )
     monkeypatch.setattr(wflw, "OFFICIAL", {"train": 1, "test": 1})
     monkeypatch.setattr(wflw, "OFFICIAL_TAGS", {"blur": 1})
-    assert open_wflw(make([line(0, IMAGES[0])], [line(1, IMAGES[1], "0 0 0 0 0 1")])).notes == ()
+    assert open_dataset(make([line(0, IMAGES[0])], [line(1, IMAGES[1], "0 0 0 0 0 1")])).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -106,21 +106,21 @@ def test_what_is_missing_is_said(make: Callable[..., Path], monkeypatch: pytest.
 def test_bad_lines(make: Callable[..., Path], bad: str, sentence: str) -> None:
     root = make([line(0, IMAGES[0]), bad, "", line(2, IMAGES[1])], None)
     with pytest.raises(SemalignError) as caught:
-        open_wflw(root)
+        open_dataset(root)
     assert sentence in str(caught.value) and str(caught.value).endswith(".")
-    dataset = open_wflw(root, keep_going=True)
+    dataset = open_dataset(root, keep_going=True)
     assert [sample.id[-10:] for sample in dataset.samples] == ["-00001.jpg", "-00004.jpg"]
     assert dataset.skipped == (("train/00002", str(caught.value)),)
 
 
 def test_no_usable_list(make: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(SemalignError, match="holds no WFLW_annotations/list_98pt_rect_attr_train_test with"):
-        open_wflw(make(None, None))
+    with pytest.raises(SemalignError, match=r"give the folder that holds list_98pt_rect_attr_train_test \(WFLW\)"):
+        open_dataset(make(None, None), reader=wflw.READER)
     with pytest.raises(SemalignError, match="holds no annotated face"):
-        open_wflw(make([], None))
+        open_dataset(make([], None))
     (tmp_path / "WFLW" / FOLDER / "list_98pt_rect_attr_train.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SemalignError, match="cannot be read as text"):
-        open_wflw(tmp_path / "WFLW")
+        open_dataset(tmp_path / "WFLW")
 
 
 def test_real_faces(shared_data: Path, make: Callable[..., Path]) -> None:
@@ -140,7 +140,7 @@ def test_real_faces(shared_data: Path, make: Callable[..., Path]) -> None:
     root = make(None, lines)
     for name in names.values():
         (root / "WFLW_images/7--Cheering" / name).write_bytes((folder / name).read_bytes())
-    dataset = open_wflw(root)
+    dataset = open_dataset(root)
     assert len(dataset) == len(content["annotations"]) >= 3
     for sample in dataset.samples:
         left_pupil, right_pupil, chin = sample.points[[96, 97, 16]]

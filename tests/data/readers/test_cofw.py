@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semalign.data import cofw, read_image
-from semalign.data.cofw import open_cofw
+from semalign.data import open_dataset, read_image
+from semalign.data.readers import cofw
 from semalign.errors import SemalignError
 
 h5py = pytest.importorskip("h5py")
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_faces_and_images(root: Path) -> None:
-    dataset = open_cofw(root)
+    dataset = open_dataset(root)
     assert (dataset.name, dataset.scheme.name, dataset.root) == ("cofw", "cofw29", root)
     assert dataset.ids() == (
         "train/000001.png", "train/000002.png", "train/000003.png", "test/000001.png", "test/000002.png"
@@ -76,26 +76,28 @@ def test_faces_and_images(root: Path) -> None:
 
 def test_images_are_written_once_and_again_when_the_file_changes(root: Path, tmp_path: Path) -> None:
     images = tmp_path / "elsewhere"
-    first = open_cofw(root, images=images).samples[0].image
+    first = open_dataset(root, reader=cofw.Cofw(images)).samples[0].image
     assert first == images / "train/000001.png" and not (root / "COFW_images").exists()
     first.write_bytes(b"mine")
     with pytest.raises(SemalignError, match=r"000001\.png: is no image"):
-        open_cofw(root, images=images)
+        open_dataset(root, reader=cofw.Cofw(images))
     first.unlink()
-    assert len(open_cofw(root, images=images)) == 5
+    assert len(open_dataset(root, reader=cofw.Cofw(images))) == 5
     first.write_bytes(b"mine")
     write(root / "COFW_train_color.mat", "train", 2)
-    assert len(open_cofw(root, images=images)) == 4
+    assert len(open_dataset(root, reader=cofw.Cofw(images))) == 4
     np.testing.assert_array_equal(read_image(first), picture("train", 0))
 
 
 def test_a_missing_file_is_said(root: Path) -> None:
     (root / "COFW_test_color.mat").unlink()
-    dataset = open_cofw(root.parent)
+    dataset = open_dataset(root.parent)
     assert len(dataset) == 3 and dataset.notes[1] == "COFW_test_color.mat is missing (507 faces in the official set)."
     (root / "COFW_train_color.mat").unlink()
-    with pytest.raises(SemalignError, match=r"holds no COFW_train_color\.mat or COFW_test_color\.mat"):
-        open_cofw(root)
+    with pytest.raises(
+        SemalignError, match=r"the folder that holds COFW_train_color\.mat or COFW_test_color\.mat \(COFW\)"
+    ):
+        open_dataset(root, reader=cofw.READER)
 
 
 def test_bad_faces(root: Path) -> None:
@@ -103,9 +105,9 @@ def test_bad_faces(root: Path) -> None:
         file["phisTr"][3, 0] = np.nan
         file["IsTr"][0, 1] = file.create_dataset("#refs#/bad", data=np.zeros((5, 4))).ref
     with pytest.raises(SemalignError, match=r"face train/000001\.png: point 3 \(from 0\) is not finite"):
-        open_cofw(root)
+        open_dataset(root)
     for _ in range(2):  # found while writing the images, and kept for the next time
-        dataset = open_cofw(root, keep_going=True)
+        dataset = open_dataset(root, keep_going=True)
         assert [name for name, _ in dataset.skipped] == ["train/000001.png", "train/000002.png"]
         assert "image 1 (from 0) is an array (4, 5) of float64; replace the file." in dataset.skipped[1][1]
         assert len(dataset) == 3
@@ -122,16 +124,16 @@ def test_bad_files(root: Path, kind: str) -> None:
             if kind == "wrong shape":
                 file["phisT"] = np.zeros((58, 2))
     with pytest.raises(SemalignError, match=r"test_color\.mat: cannot be read as a file of COFW .*official one\."):
-        open_cofw(root)
+        open_dataset(root)
 
 
 def test_without_h5py_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(SemalignError, match=r"needs h5py; install it with pip install 'semalign\[mat\]'"):
-        open_cofw(root)
+        open_dataset(root)
 
 
 def test_a_folder_that_cannot_be_written(root: Path) -> None:
     (root / "file").write_bytes(b"")
     with pytest.raises(SemalignError, match=r"cannot write .*images/train"):
-        open_cofw(root, images=root / "file/images")
+        open_dataset(root, reader=cofw.Cofw(root / "file/images"))

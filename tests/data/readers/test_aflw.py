@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import aflw
-from semalign.data.aflw import open_aflw
+from semalign.data import open_dataset
+from semalign.data.readers import aflw
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
@@ -64,7 +64,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 
 def test_faces_come_in_the_order_of_the_split(make: Callable[..., Path]) -> None:
     root = make()
-    dataset = open_aflw(root)
+    dataset = open_dataset(root)
     assert (dataset.name, dataset.scheme.name, dataset.root, dataset.notes) == ("aflw", "aflw19", root, ())
     assert [sample.split for sample in dataset.samples] == ["train"] * 4 + ["test"] * 2
     for row, sample in zip(ORDER - 1, dataset.samples, strict=True):
@@ -79,19 +79,19 @@ def test_faces_come_in_the_order_of_the_split(make: Callable[..., Path]) -> None
 @pytest.mark.parametrize("images", ["data/flickr", "images"])
 def test_other_places_of_the_images_and_one_level_up(make: Callable[..., Path], images: str) -> None:
     root = make(images)
-    assert len(open_aflw(root)) == FACES
-    assert open_aflw(root.parent).root == root
+    assert len(open_dataset(root)) == FACES
+    assert open_dataset(root.parent).root == root
 
 
 def test_missing_folders_are_said_and_missing_images_are_bad(make: Callable[..., Path]) -> None:
     root = make()
     (root / "flickr/3/image5.jpg").unlink()
     with pytest.raises(SemalignError, match=r"image5\.jpg: there is no such image"):
-        open_aflw(root)
-    dataset = open_aflw(root, keep_going=True)
+        open_dataset(root)
+    dataset = open_dataset(root, keep_going=True)
     assert [name for name, _ in dataset.skipped] == ["flickr/3/image5-00004.jpg"]
     (root / "flickr/3").rmdir()
-    dataset = open_aflw(root)
+    dataset = open_dataset(root)
     assert len(dataset) == 5 and dataset.notes == (
         "flickr/3 is missing (1 faces of the annotations).",
         "The test set has 1 of the official 2 faces.",
@@ -103,7 +103,7 @@ def test_bad_faces(make: Callable[..., Path]) -> None:
     data[1, 4] = np.nan
     data[2] = 5.0
     data[4, 19:] += 100
-    dataset = open_aflw(make(data=data), keep_going=True)
+    dataset = open_dataset(make(data=data), keep_going=True)
     reasons = [why for _, why in dataset.skipped]
     assert len(dataset) == 3 and len(reasons) == 3
     assert "face 2 (from 0): all points lie on one spot" in reasons[0]
@@ -111,7 +111,7 @@ def test_bad_faces(make: Callable[..., Path]) -> None:
     assert "face 4 (from 0): point" in reasons[2] and "check that image and annotation belong together" in reasons[2]
     boxes = arrays()["bbox"]
     boxes[2] = (60, 10, 20, 70)
-    assert open_aflw(make(bbox=boxes)).samples[0].box is None  # the landmarks' box takes its place
+    assert open_dataset(make(bbox=boxes)).samples[0].box is None  # the landmarks' box takes its place
 
 
 @pytest.mark.parametrize(
@@ -124,32 +124,32 @@ def test_bad_faces(make: Callable[..., Path]) -> None:
 )
 def test_bad_files(make: Callable[..., Path], changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SemalignError) as caught:
-        open_aflw(make(**changes))
+        open_dataset(make(**changes))
     assert sentence in str(caught.value) and str(caught.value).endswith("replace it.")
 
 
 def test_other_bad_input(make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = make()
-    with pytest.raises(SemalignError, match="AFLW-Full has 19 points a face, the scheme three 3"):
-        open_aflw(root, LandmarkScheme("three", ("a", "b", "c")))
+    with pytest.raises(SemalignError, match="AFLW has 19 points a face, the scheme three 3"):
+        open_dataset(root, LandmarkScheme("three", ("a", "b", "c")))
     monkeypatch.setattr(aflw, "FACES", 24386)
     with pytest.raises(SemalignError, match="holds 6 faces where the official file has 24386; replace it"):
-        open_aflw(root)
+        open_dataset(root)
     (root / aflw.ANNOTATION).write_bytes(b"no MATLAB file" * 20)
     with pytest.raises(SemalignError, match="cannot be read as a MATLAB file"):
-        open_aflw(root)
+        open_dataset(root)
     with pytest.raises(SemalignError, match="there is no such folder; give the folder that holds AFLWinfo_release"):
-        open_aflw(tmp_path / "nowhere")
+        open_dataset(tmp_path / "nowhere", reader=aflw.READER)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SemalignError, match=r"holds no AFLWinfo_release\.mat with the images in flickr; give the"):
-        open_aflw(tmp_path / "empty")
+    with pytest.raises(SemalignError, match=r"give the folder that holds AFLWinfo_release\.mat \(AFLW\)\."):
+        open_dataset(tmp_path / "empty", reader=aflw.READER)
 
 
 def test_without_scipy_the_extra_is_named(make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = make()
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(SemalignError, match=r"needs scipy; install it with pip install 'semalign\[mat\]'"):
-        open_aflw(root)
+        open_dataset(root)
 
 
 def test_real_faces(shared_data: Path, make: Callable[..., Path]) -> None:
@@ -168,7 +168,7 @@ def test_real_faces(shared_data: Path, make: Callable[..., Path]) -> None:
         values["data"][row] = np.array(face["keypoints"]).reshape(19, 3)[:, :2].T.ravel()
         left, top, width, height = face["bbox"]
         values["bbox"][row] = left, left + width, top, top + height
-    dataset = open_aflw(make(**(values | {"nameList": names})))
+    dataset = open_dataset(make(**(values | {"nameList": names})))
     real = [sample for sample in dataset.samples if sample.image.stat().st_size > 5000]
     assert len(real) == 2
     for sample in real:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from semalign.data.layout import Reading, find_folder, refuse_empty, scheme_for, subfolders
 from semalign.data.pts import read_pts
-from semalign.data.samples import Dataset, Sample, Split
+from semalign.data.readers.base import Bad, Entry, Note, Reader
+from semalign.data.readers.common import subfolders
+from semalign.data.samples import Sample, Split
 from semalign.data.truth import read_description
-from semalign.data.video import Video, open_video
-from semalign.data.w300 import check_points
+from semalign.data.video import open_video
 from semalign.errors import SemalignError
-from semalign.schemes import LandmarkScheme
 
 VIDEO, ANNOTATIONS = "vid.avi", "annot"
-WANTED = f"001/{VIDEO} with 001/{ANNOTATIONS} and so on"
 
 
 @dataclass(frozen=True)
@@ -88,90 +87,76 @@ BROKEN = {
 }
 
 
-def open_300vw(
-    root: str | Path, scheme: LandmarkScheme | None = None, *, keep_going: bool = False, every: int = 1
-) -> Dataset:
-    """300-VW in the folder `root` or in its only sub-folder that holds it, named "300vw".
+@dataclass(frozen=True)
+class Vw300(Reader):
+    """Samples come by list, video and frame. `image` is the video, `frame` the number from 0.
 
-    Samples come by list, video and frame. `image` is the video, `frame` the number from 0, the id NNN/ and the number
-    of the .pts file, the subset "train" or "category-1" to "category-3". Frames known to be broken are left out, and so
-    are annotations beyond a video's last frame; `notes` says so, and which videos are missing. Only the first frame of
-    each video is decoded here.
-
-    Args:
-        root: the folder.
-        scheme: another scheme of 68 landmarks than ibug68.
-        keep_going: put bad videos and annotations into `skipped` instead of stopping at the first.
-        every: take every so many frames only, beginning with the first.
+    The id is NNN/ and the number of the .pts file, the subset "train" or "category-1" to "category-3". Frames known to
+    be broken are left out, and so are annotations beyond a video's last frame.
 
     Raises:
-        SemalignError: no such data set or an empty one, `every` below 1; and, unless `keep_going`, the first bad sample:
-            a folder without a video or annotations, no video that can be read, a bad .pts file or its name no number,
-            points that coincide or lie far off the frame.
+        SemalignError: `every` is below 1.
     """
-    return refuse_empty(scan_300vw(root, scheme, keep_going, every), WANTED)
 
+    name, title, wanted, scheme = "300vw", "300-VW", f"001/{VIDEO}", "ibug68"
+    every: int = 1  # take every so many frames only, beginning with the first
 
-def scan_300vw(
-    root: str | Path, scheme: LandmarkScheme | None = None, keep_going: bool = False, every: int = 1
-) -> Dataset:
-    """As `open_300vw`, but a data set without any sample is given back, too."""
-    if every < 1:
-        raise SemalignError(f"every is {every}, which leaves no frames; choose 1 or more.")
-    folder = find_folder(Path(root), has_300vw, WANTED)
-    scheme = scheme_for(scheme, "ibug68", "300-VW")
-    reading = Reading(keep_going)
-    notes: list[str] = []
-    for part in OFFICIAL:
-        present = [video for video in part.videos if (folder / video).is_dir()]
-        for video in present:
-            with reading.face(f"{video}/{VIDEO}"):
-                notes.extend(_read_video(reading, folder / video, part, every))
-        notes.extend(_missing_note(part, present))
-    listed = {video for part in OFFICIAL for video in part.videos}
-    unlisted = [path.name for path in subfolders(folder) if path.name not in listed and (path / VIDEO).is_file()]
-    if unlisted:
-        notes.append(f"{', '.join(unlisted)}: on none of the official lists, left out.")
-    if every > 1:
-        notes.append(f"Every {every} frames one was taken.")
-    return reading.dataset(folder, "300vw", scheme, tuple(notes))
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise SemalignError(f"every is {self.every}, which leaves no frames; choose 1 or more.")
 
+    def holds(self, place: Path) -> bool:
+        """Whether there is the video or the annotations of one of the official names."""
+        return any(
+            (place / video / VIDEO).is_file() or (place / video / ANNOTATIONS).is_dir()
+            for part in OFFICIAL
+            for video in part.videos
+        )
 
-def has_300vw(folder: Path) -> bool:
-    """Whether the folder holds the video or the annotations of one of the official names."""
-    return any(
-        (folder / video / VIDEO).is_file() or (folder / video / ANNOTATIONS).is_dir()
-        for part in OFFICIAL
-        for video in part.videos
-    )
+    def entries(self, place: Path) -> Iterator[Entry | Bad | Note]:
+        """The frames that have a .pts file; notes say which are left out and which videos are missing."""
+        synthetic = read_description(place) is not None  # which borrows the official names
+        for part in OFFICIAL:
+            present = [video for video in part.videos if (place / video).is_dir()]
+            for video in present:
+                yield from self._frames(place / video, part, frozenset() if synthetic else broken_frames(video))
+            missing = [video for video in part.videos if video not in present]
+            if missing:
+                counts = f"{len(present)} of the official {len(part.videos)} videos"
+                yield Note(f"{part.subset} has {counts}; {', '.join(missing)} missing.")
+        listed = {video for part in OFFICIAL for video in part.videos}
+        unlisted = [path.name for path in subfolders(place) if path.name not in listed and (path / VIDEO).is_file()]
+        if unlisted:
+            yield Note(f"{', '.join(unlisted)}: on none of the official lists, left out.")
+        if self.every > 1:
+            yield Note(f"Every {self.every} frames one was taken.")
+
+    def _frames(self, folder: Path, part: Part, broken: frozenset[int]) -> Iterator[Entry | Bad | Note]:
+        """The frames of one video."""
+        try:
+            numbers = _annotated(folder / ANNOTATIONS)
+            frames = open_video(folder / VIDEO).claimed_frames or len(numbers)
+        except SemalignError as error:
+            yield Bad(f"{folder.name}/{VIDEO}", error)
+            return
+        broken = broken.intersection(numbers)
+        for number in numbers:
+            if number not in broken and number <= frames and (number - 1) % self.every == 0:
+                path = folder / ANNOTATIONS / f"{number:06d}.pts"
+                yield Entry(f"{folder.name}/{path.stem}", str(path), partial(_sample, path, part))
+        if broken:
+            yield Note(f"{folder.name}: {len(broken)} frames known to be broken were left out.")
+        beyond = sum(number > frames for number in numbers)
+        if beyond:
+            yield Note(f"{folder.name}: {beyond} annotations beyond the video's last frame ({frames}) were left out.")
+        elif len(numbers) != frames:
+            yield Note(f"{folder.name}: {len(numbers)} of {frames} frames are annotated.")
 
 
 def broken_frames(video: str) -> frozenset[int]:
     """Numbers (from 1, those of the .pts files) of the frames of an official video that are known to be broken."""
     ranges = (item.partition("-") for item in BROKEN.get(video, "").split())
     return frozenset(number for first, _, last in ranges for number in range(int(first), int(last or first) + 1))
-
-
-def _read_video(reading: Reading, folder: Path, part: Part, every: int) -> Iterator[str]:
-    """Add the frames of one video; yields what is unusual about it, in sentences."""
-    numbers = _annotated(folder / ANNOTATIONS)
-    video = open_video(folder / VIDEO)
-    synthetic = read_description(folder.parent) is not None  # which borrows the official names
-    broken = frozenset() if synthetic else broken_frames(folder.name).intersection(numbers)
-    frames = video.claimed_frames or len(numbers)
-    for number in numbers:
-        if number in broken or number > frames or (number - 1) % every:
-            continue
-        name = f"{folder.name}/{number:06d}"
-        with reading.face(name):
-            reading.samples.append(_sample(video, folder, number, name, part))
-    if broken:
-        yield f"{folder.name}: {len(broken)} frames known to be broken were left out."
-    beyond = sum(number > frames for number in numbers)
-    if beyond:
-        yield f"{folder.name}: {beyond} annotations beyond the video's last frame ({frames}) were left out."
-    elif len(numbers) != frames:
-        yield f"{folder.name}: {len(numbers)} of {frames} frames are annotated."
 
 
 def _annotated(folder: Path) -> list[int]:
@@ -192,19 +177,10 @@ def _annotated(folder: Path) -> list[int]:
     return sorted(int(name[:-4]) for name in names)
 
 
-def _sample(video: Video, folder: Path, number: int, name: str, part: Part) -> Sample:
-    path = folder / ANNOTATIONS / f"{number:06d}.pts"
-    points = read_pts(path)
-    if len(points) != 68:
-        raise SemalignError(f"{path}: holds {len(points)} points where 300-VW has 68; replace the file.")
-    check_points(points, video.size, path)
-    return Sample(name, video.path, points, part.split, part.subset, frame=number - 1)
+def _sample(annotation: Path, part: Part) -> Sample:
+    folder, number = annotation.parents[1], annotation.stem
+    points = read_pts(annotation)
+    return Sample(f"{folder.name}/{number}", folder / VIDEO, points, part.split, part.subset, frame=int(number) - 1)
 
 
-def _missing_note(part: Part, present: list[str]) -> tuple[str, ...]:
-    missing = [video for video in part.videos if video not in present]
-    if not missing:
-        return ()
-    return (
-        f"{part.subset} has {len(present)} of the official {len(part.videos)} videos; {', '.join(missing)} missing.",
-    )
+READER = Vw300()

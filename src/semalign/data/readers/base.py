@@ -1,0 +1,93 @@
+"""The shape of a reader: it finds a data set of its format, lists the faces, can read each, and says what is missing.
+
+All else is the same for every format and is done by `semalign.data.opening`: where the data set lies, what happens to a bad
+face, folders of images that are not there, sets without faces, and the truth of synthetic ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from semalign.data.samples import Sample
+from semalign.errors import SemalignError
+from semalign.schemes import LandmarkScheme, load_scheme
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A face as its data set lists it."""
+
+    name: str  # what it is called if it turns out bad: the sample's id, or like it
+    where: str  # its annotation in messages: the file, and the line or face within
+    read: Callable[[], Sample]  # SemalignError: the annotation is not understood; points and picture are checked later
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A face, or a file of several, that is known to be bad before it is read."""
+
+    name: str
+    error: SemalignError
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence on what is missing or unusual, where it shows while faces are listed."""
+
+    text: str
+
+
+class Reader(ABC):
+    """A format of data sets. What can be chosen about it are fields of its class.
+
+    Attributes:
+        name: of the data sets; empty where each has the name of its folder.
+        title: the format's name in messages.
+        wanted: what a folder of this format holds, in messages.
+        scheme: name of the landmark scheme that its faces are annotated in.
+        general: it takes folders of any shape, so it is asked only about those that no other reader knows.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    wanted: ClassVar[str]
+    scheme: ClassVar[str]
+    general: ClassVar[bool] = False
+
+    @abstractmethod
+    def holds(self, place: Path) -> bool:
+        """Whether the folder or file `place` is a data set of this format, as far as can be seen without reading it."""
+
+    @abstractmethod
+    def entries(self, place: Path) -> Iterator[Entry | Bad | Note]:
+        """The faces in their order.
+
+        Raises:
+            SemalignError: a file without which no face can be listed is damaged.
+        """
+
+    def notes(self, place: Path, samples: Sequence[Sample]) -> Iterable[str]:
+        """What the data set lacks or has more than the official one, in sentences, where these are its usable faces."""
+        return ()
+
+    def whole(self, part: Path) -> Path | None:
+        """The folder of the data set that the folder `part` is a known part of, if it is."""
+        return None
+
+    def choose_scheme(self, place: Path, given: LandmarkScheme | None) -> LandmarkScheme:
+        """The given scheme if it fits the format, by default the format's own.
+
+        Raises:
+            SemalignError: another number of landmarks.
+        """
+        own = load_scheme(self.scheme)
+        if given is not None and given.count != own.count:
+            raise SemalignError(
+                f"{self.title} has {own.count} points a face, the scheme {given.name} {given.count}; "
+                f"choose the scheme {own.name}."
+            )
+        return own if given is None else given
