@@ -19,7 +19,7 @@ from semalign.data.labels import LabelStore
 from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model, load_model, save_model
-from semalign.models.hourglass import StackedHourglass, build_hourglass
+from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.prepare import Faces
 from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
@@ -124,18 +124,18 @@ class Stages:
 
         return self._fit(trainer, labels_of_epoch, lambda: store.read().points, "aligned")
 
-    def _starting(self, folder: Path, trained: Model | None) -> Trainer[StackedHourglass]:
+    def _starting(self, folder: Path, trained: Model | None) -> Trainer[HeatmapNetwork]:
         """The training of a new network, or of a copy of one that was trained before."""
         recipe = self.recipe
         if trained is None:
-            network = build_hourglass(recipe.network, self.scheme.count, recipe.seed)
+            network = build_network(recipe.network, self.scheme.count, recipe.seed)
         else:
             network = self._network_of(trained)
         return self._trainer(folder, network, recipe.start, recipe.seed)
 
-    def _network_of(self, model: Model) -> StackedHourglass:
+    def _network_of(self, model: Model) -> HeatmapNetwork:
         """A copy of a model's network, resampling as the recipe has it."""
-        network = build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+        network = build_network(self.recipe.network, self.scheme.count, self.recipe.seed)
         network.load_state_dict(model.network.state_dict())
         return network
 
@@ -147,11 +147,11 @@ class Stages:
     def _trainer(
         self,
         folder: Path,
-        network: StackedHourglass,
+        network: HeatmapNetwork,
         training: TrainingSettings,
         seed: int,
         augmentation: float = 1.0,
-    ) -> Trainer[StackedHourglass]:
+    ) -> Trainer[HeatmapNetwork]:
         """A training with a share of the recipe's augmentation."""
         recipe = self.recipe
         weakened = recipe.augmentation.weakened(augmentation)
@@ -163,7 +163,7 @@ class Stages:
 
     def _on_annotations(
         self,
-        trainer: Trainer[StackedHourglass],
+        trainer: Trainer[HeatmapNetwork],
         title: str,
         finish: bool = True,
         predictions: Callable[[], np.ndarray] | None = None,
@@ -174,7 +174,7 @@ class Stages:
 
     def _fit(
         self,
-        trainer: Trainer[StackedHourglass],
+        trainer: Trainer[HeatmapNetwork],
         labels_of_epoch: LabelsOfEpoch,
         last_labels: Callable[[], np.ndarray],
         title: str,
@@ -211,9 +211,7 @@ class Stages:
         trainer.accelerator.wait_for_everyone()
         return model
 
-    def _trained(
-        self, trainer: Trainer[StackedHourglass], labels_of_epoch: LabelsOfEpoch, title: str
-    ) -> StackedHourglass:
+    def _trained(self, trainer: Trainer[HeatmapNetwork], labels_of_epoch: LabelsOfEpoch, title: str) -> HeatmapNetwork:
         """Train from wherever the trainer's folder stands; the network with its averaged weights."""
         trainer.resume()
         left = (trainer.training.epochs - trainer.epoch) * trainer.steps_per_epoch
@@ -224,11 +222,11 @@ class Stages:
 
     def _finished(
         self,
-        network: StackedHourglass,
+        network: HeatmapNetwork,
         labels: np.ndarray,
-        before: Trainer[StackedHourglass],
+        before: Trainer[HeatmapNetwork],
         title: str,
-    ) -> StackedHourglass:
+    ) -> HeatmapNetwork:
         """The network after the recipe's `finish`, which has a folder in that of its training."""
         finish = self.recipe.finish
         if not finish.epochs:
@@ -259,7 +257,7 @@ class Stages:
             found[rows] = self._predictions(network, crops.take(rows), self.recipe.start.precision)
         return found
 
-    def _predictions(self, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
+    def _predictions(self, network: HeatmapNetwork, crops: CropCache, precision: str) -> np.ndarray:
         """The bare network's landmarks (b, n, 2), with the looks of the detector."""
         tta = self.recipe.decoding.tta
         return predict(network, crops, self.sigma, self.scheme, precision=precision, tta=tta).points
@@ -276,7 +274,7 @@ class Stages:
         count = choose_components(predicted, labels, settings.components, settings.folds, judged_by=annotations)
         return fit_linear_adaptation(predicted, labels, count)
 
-    def _nme_of(self, trainer: Trainer[StackedHourglass], title: str) -> Callable[[int], Record] | None:
+    def _nme_of(self, trainer: Trainer[HeatmapNetwork], title: str) -> Callable[[int], Record] | None:
         """Logs the error on the test faces after each epoch: a curve to look at, nothing is chosen by it."""
         test = self.test
         if not len(test.dataset):

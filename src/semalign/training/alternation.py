@@ -21,7 +21,7 @@ from semalign.data.crops import CropCache, box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import AlternationSettings
 
@@ -37,7 +37,7 @@ class Labels:
 
 
 def search_dataset(
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     crops: CropCache,
     observations: np.ndarray,
     sigma: float,
@@ -65,7 +65,7 @@ def search_dataset(
         precision: of the network, 'bf16' or 'fp32'; the search itself is float32.
         advance: told how many images are done.
     """
-    size = network.settings.heatmap_size
+    size = network.heatmap_size
     offsets = np.zeros_like(observations)
     if settings.adaptation_components >= 0:
         predicted = predict(network, crops, sigma, scheme, precision=precision, tta=settings.tta)
@@ -129,7 +129,7 @@ class Alternation:
         self.sides = box_sides(face_boxes(dataset.samples))
 
     def labels_of_epoch(
-        self, epoch: int, network: StackedHourglass, advance: Callable[[int], None] | None = None
+        self, epoch: int, network: HeatmapNetwork, advance: Callable[[int], None] | None = None
     ) -> tuple[LabelVersion, dict[str, Any]]:
         """The labels to train epoch `epoch` (from 0) on, and what to log: iteration and mean movement in % of the box side.
 
@@ -146,7 +146,7 @@ class Alternation:
         return latest, {"iteration": latest.iteration, "movement": self._movement(latest)}
 
     def _search(
-        self, latest: LabelVersion, network: StackedHourglass, advance: Callable[[int], None] | None
+        self, latest: LabelVersion, network: HeatmapNetwork, advance: Callable[[int], None] | None
     ) -> LabelVersion:
         observations = latest.points if self.settings.update else self.store.read(0).points
         if self.accelerator.is_main_process:
