@@ -181,7 +181,7 @@ def _compact() -> Size:
         clips=ClipCounts(train=16, test=15, frames=40),
         crop=recipe.crop,
         augmentation=recipe.augmentation,
-        network=replace(recipe.network, stacks=1),
+        network=replace(_hourglass(recipe), stacks=1),
         heatmap=recipe.heatmap,
         start=recipe.start,
         search=recipe.search,
@@ -207,7 +207,7 @@ def _paper() -> Size:
         clips=ClipCounts(train=16, test=20, frames=200, size=288, every=5),
         crop=recipe.crop,
         augmentation=recipe.augmentation,
-        network=recipe.network,
+        network=_hourglass(recipe),
         heatmap=recipe.heatmap,
         start=recipe.start,
         search=recipe.search,
@@ -219,6 +219,12 @@ def _paper() -> Size:
         rotation_training=long,
         timed=100,
     )
+
+
+def _hourglass(recipe: Recipe) -> HourglassSettings:
+    """The network of a recipe, which is of the paper's kind."""
+    assert isinstance(recipe.network, HourglassSettings)
+    return recipe.network
 
 
 SIZES = {"tiny": _tiny, "small": _small, "compact": _compact, "paper": _paper}

@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from semalign.core.search import SearchSettings
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.hourglass import HourglassSettings
+from semalign.models.kinds import DEFAULT, KINDS, AnySettings, kind_in
 from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.settings import SynthesisSettings
 from semalign.training.settings import (
@@ -63,7 +64,7 @@ class Recipe:
     synthesis: SynthesisSettings | None = None  # make this data set where none is given
     crop: CropSettings = field(default_factory=CropSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    network: HourglassSettings = field(default_factory=HourglassSettings)
+    network: Annotated[AnySettings, Field(discriminator="kind")] = field(default_factory=HourglassSettings)
     heatmap: HeatmapSettings = field(default_factory=HeatmapSettings)
     start: TrainingSettings = field(default_factory=TrainingSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -129,11 +130,13 @@ def parse_recipe(
         _override(tree, override)
     _rename(tree, None if upgrade else where)
     _refuse_unknown(tree, Recipe, where)
+    if isinstance(tree.get("network"), dict):
+        tree["network"] = {"kind": DEFAULT} | tree["network"]
     try:
         return TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings",))
+        key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings", *KINDS))
         raise SemalignError(
             f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it."
         ) from error
@@ -184,17 +187,23 @@ def _value(tree: dict[str, Any], name: str) -> Any:
 
 def _refuse_unknown(tree: dict[str, Any], kind: type, where: str, table: str = "") -> None:
     hints = get_type_hints(kind)
-    place = f" in [{table}] of {where}" if table else f" in {where}"
+    of_kind = f", of kind {tree.get('kind', DEFAULT)}," if kind in KINDS.values() else ""
+    place = f" in [{table}]{of_kind} of {where}" if table else f" in {where}"
     refuse_unknown(tree, [item.name for item in fields(kind)], "setting", place)
     for key, value in tree.items():
-        inner = _dataclass_in(hints[key])
-        if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, where, f"{table}.{key}".lstrip("."))
+        name = f"{table}.{key}".lstrip(".")
+        if (
+            isinstance(value, dict)
+            and (inner := _settings_of(hints[key], value, f" in [{name}] of {where}")) is not None
+        ):
+            _refuse_unknown(value, inner, where, name)
 
 
-def _dataclass_in(hint: Any) -> type | None:
+def _settings_of(hint: Any, table: dict[str, Any], place: str) -> type | None:
+    """The settings that a table is read as; None where a value is no table. Of several kinds the one that it names."""
     candidates = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return next((c for c in candidates if isinstance(c, type) and is_dataclass(c)), None)
+    found = [c for c in candidates if isinstance(c, type) and is_dataclass(c)]
+    return KINDS[kind_in(table, place)] if len(found) > 1 else next(iter(found), None)
 
 
 def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
