@@ -30,6 +30,7 @@ from semalign.inference import Landmarker
 from semalign.inference.landmarker import open_model
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.models.kinds import continued
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.prepare import Faces, cache_crops, same_scheme, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import Progress, SilentProgress
@@ -189,7 +190,7 @@ def align(
 
 
 def search(
-    model: str | Path,
+    model: str | Path | Model,
     data: Path,
     out: Path,
     *,
@@ -199,12 +200,15 @@ def search(
 ) -> LabelVersion:
     """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
 
-    The observations are the labels of the last version there, or the annotations where there is none.
+    The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
+    network and a landmark scheme of your own; it needs no recipe.
     """
     progress = progress or SilentProgress()
-    loaded = pretrained.load(model)
-    recipe = _fitting(recipe, loaded)
-    faces, held_out, _ = _open(recipe, data, Path(out), keep_going, progress)
+    loaded = model if isinstance(model, Model) else pretrained.load(model)
+    if isinstance(model, Model) and not (recipe or model.about.get("recipe_text")):
+        recipe = Recipe()
+    recipe = _fitting(recipe, loaded, any_scheme=isinstance(model, Model))
+    faces, held_out, _ = _open(recipe, data, Path(out), keep_going, progress, loaded)
     _say_skipped(faces, held_out, progress)
     store = LabelStore(out)
     if not store.versions():
@@ -225,11 +229,12 @@ def search(
             store.read(0).points,
             advance=advance,
         )
+    name = loaded.network.name if isinstance(model, Model) else pretrained.resolve(model).name
     return store.append(
         latest.ids,
         found.points,
         iteration=latest.iteration + 1,
-        provenance={"source": "search", "model": pretrained.resolve(model).name, **search_provenance(recipe)},
+        provenance={"source": "search", "model": name, **search_provenance(recipe)},
         prior_cost=found.prior_cost,
         likelihood_cost=found.likelihood_cost,
         confidence=found.confidence,
@@ -370,12 +375,16 @@ def _stages(recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: P
 
 
 def _open(
-    recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress
+    recipe: Recipe, data: Path, out: Path, keep_going: bool, progress: Progress, model: Model | None = None
 ) -> tuple[Faces, Faces, tuple[str, ...]]:
-    """Faces to train and to test on with their crops, and notes on what is partial or was left out."""
-    train_set, test_set, notes = split_faces(recipe, Path(data), keep_going)
-    faces = _crops(recipe, train_set, out, keep_going, progress, "crops of the training faces")
-    held_out = _crops(recipe, test_set, out, keep_going, progress, "crops of the test faces")
+    """Faces to train and to test on with their crops, and notes on what is partial or was left out.
+
+    Landmark scheme and size of the crops are the model's, or else the recipe's.
+    """
+    train_set, test_set, notes = split_faces(recipe, Path(data), keep_going, None if model is None else model.scheme)
+    size = recipe.network.input_size if model is None else model.input_size
+    faces = _crops(recipe, size, train_set, out, keep_going, progress, "crops of the training faces")
+    held_out = _crops(recipe, size, test_set, out, keep_going, progress, "crops of the test faces")
     return faces, held_out, notes
 
 
@@ -393,22 +402,26 @@ def _say_skipped(faces: Faces, held_out: Faces, progress: Progress) -> None:
         progress.say(f"left out: {name}: {why}")
 
 
-def _crops(recipe: Recipe, dataset: Dataset, out: Path, keep_going: bool, progress: Progress, title: str) -> Faces:
-    return cache_crops(dataset, recipe.crop, recipe.network.input_size, out / "crops", keep_going, progress, title)
+def _crops(
+    recipe: Recipe, size: int, dataset: Dataset, out: Path, keep_going: bool, progress: Progress, title: str
+) -> Faces:
+    return cache_crops(dataset, recipe.crop, size, out / "crops", keep_going, progress, title)
 
 
-def _fitting(recipe: Recipe | None, model: Model) -> Recipe:
-    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth."""
+def _fitting(recipe: Recipe | None, model: Model, any_scheme: bool = False) -> Recipe:
+    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth.
+
+    The recipe must be for the model's landmarks, unless `any_scheme` says that the model's count in any case.
+    """
     if recipe is None:
         name = str(model.about.get("recipe_text", ""))
         if not name:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
         recipe = parse_recipe(name, "the model's own recipe", upgrade=True)
-    network = model.network.settings
-    if recipe.network.resampling == "smooth":  # it has no weights
-        network = replace(network, resampling="smooth")
+    network = continued(model.network.settings, recipe.network)
     heatmap = replace(recipe.heatmap, sigma=_sigma(model))
-    return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
+    fitting = replace(recipe, network=network, crop=model.crop, heatmap=heatmap)
+    return fitting if any_scheme else same_scheme(model.scheme, fitting)
 
 
 def _refuse_unfit(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
@@ -433,7 +446,7 @@ def _refuse_unfit(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
 
 def _sigma(model: Model) -> float:
     """The σ of a model's Gaussians as recipes have it, in pixels of a 256×256 heatmap."""
-    return model.sigma * REFERENCE / model.network.settings.heatmap_size
+    return model.sigma * REFERENCE / model.network.heatmap_size
 
 
 def _about(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
