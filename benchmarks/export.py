@@ -39,7 +39,7 @@ def main() -> None:
 def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     model = pretrained.load(name)
     dataset = open_dataset(data, model.scheme)
-    size = model.network.settings.input_size
+    size = model.input_size
     train, test = dataset.select(split="train"), dataset.select(split="test")
     chosen = np.linspace(0, len(train) - 1, CALIBRATION).round().astype(int)
     seen = build_crops(folder / "crops", [train.samples[row] for row in chosen], model.crop, size)

@@ -54,7 +54,7 @@ def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
             rows.append(
                 {
                     "model": pretrained.resolve(name).name,
-                    "resampling": model.network.settings.resampling,
+                    "resampling": getattr(model.network.settings, "resampling", ""),  # of hourglasses
                     "data": dataset.name,
                     "split": split,
                     "faces": len(dataset),

@@ -28,7 +28,8 @@ from semalign.data import open_dataset
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings, build_crops
 from semalign.inference.heatmaps import predict
-from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass, count_parameters
+from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
+from semalign.models.network import count_parameters
 from semalign.pipeline.prepare import Faces
 from semalign.synthetic import NoiseSettings, SynthesisSettings, write_dataset
 from semalign.training.settings import HeatmapSettings, TrainingSettings
@@ -76,7 +77,7 @@ def synthesize(folder: Path, count: int) -> tuple[Faces, Faces]:
 
 def make(folder: Path, head: str, seed: int, train: Faces, epochs: int) -> Trainer[StackedHourglass]:
     network = build_hourglass(replace(NETWORK, upsampling=head), train.dataset.scheme.count, seed)  # type: ignore[arg-type]
-    task = heatmap_task(train.crops, train.dataset.scheme, network.settings, HEATMAP, AugmentationSettings())
+    task = heatmap_task(train.crops, train.dataset.scheme, network, HEATMAP, AugmentationSettings())
     training = TrainingSettings(epochs=epochs, learning_rate=2e-3, precision="bf16", ema=0.99)
     return Trainer(folder / f"{head}-{seed}-{epochs}", network, make_accelerator(), task, training, seed)
 

@@ -51,8 +51,8 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.run / "start" / "model.safetensors")
     faces = first_faces(options.run, model, options.faces)
-    common = {"run": options.run.name, "faces": len(faces.dataset), "heatmap": model.network.settings.heatmap_size}
-    common |= {"sigma at 256": model.sigma * 256 / model.network.settings.heatmap_size}
+    common = {"run": options.run.name, "faces": len(faces.dataset), "heatmap": model.network.heatmap_size}
+    common |= {"sigma at 256": model.sigma * 256 / model.network.heatmap_size}
     rows = [errors("annotations", faces.dataset.points(), faces)]
     rows += [errors(f"network, tta {tta}", predicted(model, faces, tta), faces) for tta in TTA]
     found = searched(model, faces, [Setting(template, weight) for template in TEMPLATES for weight in WEIGHTS])
@@ -67,7 +67,7 @@ def main() -> None:
 def first_faces(run: Path, model: Model, count: int) -> Faces:
     dataset = open_dataset(run / "data").select(split="train")
     dataset = replace(dataset, samples=dataset.samples[:count])
-    return Faces(dataset, build_crops(run / "crops", dataset.samples, model.crop, model.network.settings.input_size))
+    return Faces(dataset, build_crops(run / "crops", dataset.samples, model.crop, model.input_size))
 
 
 def predicted(model: Model, faces: Faces, tta: int) -> np.ndarray:

@@ -52,7 +52,7 @@ def main() -> None:
         packed = read_faces(options.packed)
         faces = packed.take(np.flatnonzero(packed.test)[: options.faces])
         model = load("default")
-        crops = faces.crops(model.network.settings.input_size)
+        crops = faces.crops(model.input_size)
         searches = {"the paper's search": read_recipe("300w-paper").search, "our search": BEST}
         rows = compare(model, crops, faces.points, device, searches)
     except SemalignError as error:
@@ -98,8 +98,8 @@ def heatmaps(model: Model, crops: CropCache, device: torch.device) -> Tensor:
 
 def to_heatmap(model: Model, crops: CropCache) -> Tensor:
     """crop_to_heatmap (1, 2, 3), float64."""
-    settings = model.network.settings
-    return compose(rescaling(settings.input_size, settings.heatmap_size), crops.crop_to_input[None])
+    network = model.network
+    return compose(rescaling(network.input_size, network.heatmap_size), crops.crop_to_input[None])
 
 
 def landmarks(model: Model, crops: CropCache, maps: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from semalign.data.augment import AugmentationSettings
 from semalign.errors import SemalignError
 from semalign.files import read_json, write_json
 from semalign.inference.tta import mean_heatmaps
-from semalign.models.hourglass import StackedHourglass, build_hourglass
+from semalign.models.network import HeatmapNetwork, build_network
 from semalign.models.pretrained import load
 from semalign.searches import Evidence, Observations, make_search
 from semalign.training.memory import keep_large_blocks
@@ -90,7 +90,7 @@ def training(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
         recipe = for_a_test(read_recipe(name)) if toy else read_recipe(name)
         some = faces.take(np.flatnonzero(~faces.test)[: 32 if toy else count])
         crops, points = some.crops(recipe.network.input_size), some.points
-        network = build_hourglass(recipe.network, faces.scheme.count, 0).to(device)
+        network = build_network(recipe.network, faces.scheme.count, 0).to(device)
         each = operations(network, device)
         task = heatmap_task(crops, faces.scheme, recipe.network, recipe.heatmap, AugmentationSettings())
         with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def latency(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
     """`default` on batches of crops that lie on the device as bytes."""
     model = load("default")
     network = model.network.to(device).eval()
-    crops = faces.take(np.arange(min(len(faces.ids), max(BATCHES)))).crops(network.settings.input_size)
+    crops = faces.take(np.arange(min(len(faces.ids), max(BATCHES)))).crops(network.input_size)
     pixels = torch.from_numpy(np.ascontiguousarray(crops.images.transpose(0, 3, 1, 2))).to(device)
     rows = []
     for batch in BATCHES[:3] if toy else BATCHES:
@@ -210,9 +210,9 @@ def reached(part: str, rate: float, each: float, top: float, precision: str) -> 
     }
 
 
-def operations(network: StackedHourglass, device: torch.device) -> float:
+def operations(network: HeatmapNetwork, device: torch.device) -> float:
     """Multiplications and additions of a forward pass of one face; with its gradients three times as many."""
-    size = network.settings.input_size
+    size = network.input_size
     with torch.inference_mode(), FlopCounterMode(display=False) as counted:
         network(torch.zeros(1, 3, size, size, device=device))
     return float(counted.get_total_flops())

@@ -1,4 +1,4 @@
-"""Every command and code block of README and tutorials runs, in order, in a folder with small stand-ins.
+"""Every command and code block of README, tutorials and some other pages runs, in order, in a folder with small stand-ins.
 
 What the pages name is there: `faces`, a set of 15 drawn faces; `photo.jpg` and `clip.mp4`, drawn, too; `tiny.toml` for recipes
 that would train for an hour. Everything else that a block does not run as it stands is declared above it (helpers/blocks.py).
@@ -27,8 +27,9 @@ from semalign.synthetic.video import category_settings, render_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.md"))
-RUN_PAGES = [REPOSITORY / "README.md", *TUTORIALS]
-PAGES = [*RUN_PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs" / "howto").glob("*.md"))]
+HOWTO = sorted((REPOSITORY / "docs" / "howto").glob("*.md"))
+RUN_PAGES = [REPOSITORY / "README.md", *TUTORIALS, *(page for page in HOWTO if page.name == "own-network.md")]
+PAGES = list(dict.fromkeys([*RUN_PAGES, REPOSITORY / "CONTRIBUTING.md", *HOWTO]))
 README_LINES = 120
 FRAMES = 4
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from worlds import NETWORK
+from worlds import MOBILE, NETWORK
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import render_gaussians
@@ -16,6 +16,7 @@ from semalign.data.crops import CropCache, CropSettings
 from semalign.export import export_onnx, quantize_onnx
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import build_hourglass
+from semalign.models.network import HeatmapNetwork, build_network
 from semalign.schemes import LandmarkScheme
 
 SIGMA = 1.5
@@ -49,7 +50,16 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    network = build_hourglass(NETWORK, SCHEME.count, seed=1)
+    return trained(build_hourglass(NETWORK, SCHEME.count, seed=1))
+
+
+@pytest.fixture(scope="session")
+def mobile() -> Model:
+    return trained(build_network(MOBILE, SCHEME.count, seed=1))
+
+
+def trained(network: HeatmapNetwork) -> Model:
+    """For inputs and heatmaps of NETWORK's sizes."""
     images, points = dots(64, seed=2)
     inputs = torch.from_numpy(images).float() / 255
     scale = rescaling(NETWORK.input_size, NETWORK.heatmap_size)

@@ -19,7 +19,8 @@ from semalign.export.timing import (
     measure,
     synthetic_crops,
 )
-from semalign.models.hourglass import build_hourglass, count_parameters
+from semalign.models.hourglass import build_hourglass
+from semalign.models.network import count_parameters
 
 
 def contestant(name: str, calls: list[str]) -> Contestant:

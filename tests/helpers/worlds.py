@@ -12,12 +12,14 @@ from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache, CropSettings, build_crops
 from semalign.data.samples import Dataset
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
+from semalign.models.mobile import MobileSettings
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
 from semalign.training.settings import HeatmapSettings, TrainingSettings
 from semalign.training.task import HeatmapTask, heatmap_task
 from semalign.training.trainer import Trainer, make_accelerator
 
 NETWORK = HourglassSettings(input_size=64, heatmap_size=32, stacks=2, width=8, depth=2)
+MOBILE = MobileSettings(input_size=64, heatmap_size=32, width=8, growth=1.5, scales=3, blocks=2, decoder=16)
 TRAINING = TrainingSettings(epochs=3, batch_size=4, warmup=0.5, precision="fp32")
 HEATMAP = HeatmapSettings(sigma=12.0)
 

@@ -26,7 +26,8 @@ from semalign.models.ghcu import (
     save_ghcu,
     to_square,
 )
-from semalign.models.hourglass import build_hourglass, count_parameters
+from semalign.models.hourglass import build_hourglass
+from semalign.models.network import count_parameters
 from semalign.schemes import load_scheme
 
 TABLE_1 = [(5, 64, 128), (3, 64, 64), (3, 32, 32), (3, 32, 16), (3, 16, 8), (3, 16, 4)]

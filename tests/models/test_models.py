@@ -22,8 +22,8 @@ from semalign.models.hourglass import (
     HourglassSettings,
     SmoothHalving,
     build_hourglass,
-    count_parameters,
 )
+from semalign.models.network import count_parameters
 from semalign.schemes import load_scheme
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_tensors, save_tensors
-from semalign.models.hourglass import count_parameters
+from semalign.models.network import count_parameters
 from semalign.paper.regressor import (
     PRESETS,
     RegressorModel,

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from semalign.errors import SemalignError
+from semalign.models.hourglass import HourglassSettings
+from semalign.models.mobile import MobileSettings
 from semalign.pipeline import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
 from semalign.pipeline.recipe import parse_recipe
 
@@ -51,6 +53,14 @@ def test_overrides_are_toml_and_bare_words_are_strings():
         ("[start]\nepochs = 'many'", "start.epochs.*'many'"),
         ("[network]\nblock = 'big'", "network.block"),
         ("[network]\ninput_size = 100", "multiple of"),
+        ("[network]\nstackz = 1", r"'stackz' in \[network\], of kind hourglass, of.*'stacks'"),
+        ("[network]\nkind = 'hourglas'", r"kind of network 'hourglas' in \[network\].*'hourglass'"),
+        ("[network]\nkind = 'resnet'", "'resnet'.*known are hourglass, mobile"),
+        ("[network]\nkind = 3", "kind of network '3'"),
+        ("[network]\nkind = 'mobile'\nstacks = 1", r"'stacks' in \[network\], of kind mobile, of"),
+        ("[network]\nkind = 'mobile'\nwidth = 'wide'", r"mine\.toml: network\.width.*'wide'"),
+        ("[network]\nkind = 'mobile'\nheatmap_size = 48", "mine.toml: network: .*heatmap_size must be"),
+        ("network = 3", "mine.toml: network"),
         ("[search]\nlikelihood_weight = -1.0", "must not be negative"),
         ("seed = ", "not valid TOML"),
     ],
@@ -75,6 +85,20 @@ def test_unknown_and_unreadable_recipes_are_named(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(recipe_text("demo"), encoding="utf-8")
     assert load_recipe(path) == replace(load_recipe("demo"), name="own")
+
+
+def test_a_network_may_be_of_another_kind_and_is_a_hourglass_where_none_is_named():
+    for text, settings in (
+        ("[network]\nstacks = 1", HourglassSettings(stacks=1)),
+        ("[network]\nkind = 'hourglass'\nstacks = 1", HourglassSettings(stacks=1)),
+        ("[network]\nkind = 'mobile'\nwidth = 32", MobileSettings(width=32)),
+        ("seed = 1", HourglassSettings()),
+    ):
+        recipe = parse_recipe(text, "text")
+        assert recipe.network == settings and type(recipe.network) is type(settings)
+        assert f'kind = "{settings.kind}"' in dump_recipe(recipe)
+        assert parse_recipe(dump_recipe(recipe), "text") == recipe
+    assert load_recipe("demo", ["network={kind='mobile'}"]).network == MobileSettings()
 
 
 def test_the_default_recipe_is_complete():

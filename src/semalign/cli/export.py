@@ -96,8 +96,7 @@ def _crops(model: Any, data: Path, count: int, folder: Path) -> Any:
     if not samples:
         raise SemalignError(f"{data}: holds no training faces; give a data set that does.")
     chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    settings = model.network.settings
-    return build_crops(folder, [samples[row] for row in chosen], model.crop, settings.input_size)
+    return build_crops(folder, [samples[row] for row in chosen], model.crop, model.input_size)
 
 
 def _rows(crops: Any) -> Any:

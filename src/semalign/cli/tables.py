@@ -54,12 +54,12 @@ def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
 def print_models(models: Mapping[str, Path], default: str) -> None:
     """Shipped models, with what each may be used for."""
     from semalign.models.checkpoint import load_model
-    from semalign.models.hourglass import count_parameters
+    from semalign.models.network import count_parameters
 
     table = _table("model", "landmarks", "input", "parameters", "MiB", "terms", words=("terms",))
     for name, path in models.items():
         model = load_model(path)
-        side = model.network.settings.input_size
+        side = model.input_size
         millions = count_parameters(model.network) / 1e6
         size = f"{path.stat().st_size / 2**20:.1f}"
         shown = f"{name} (default)" if name == default else name

@@ -18,7 +18,8 @@ from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.errors import SemalignError
 from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
-from semalign.models.hourglass import HeatmapHead, StackedHourglass
+from semalign.models.head import HeatmapHead
+from semalign.models.network import HeadedNetwork
 
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
@@ -34,13 +35,16 @@ class LandmarkGraph(nn.Module):
     def __init__(self, model: Model, pixels: Pixels = "uint8") -> None:
         super().__init__()
         self.network, self.sigma, self.pixels = model.network, model.sigma, pixels
-        self.input_size = model.network.settings.input_size
+        self.input_size = model.input_size
         self.landmarks = model.network.landmarks
         if model.tta > 2:
             raise SemalignError(
-                f"test-time augmentation with {model.tta} crops has no form in one graph; 1, or 2 (with the mirror image) have."
+                f"test-time augmentation with tta = {model.tta} has no form in one graph; 1, or 2 (with the mirror image) have."
             )
-        self.both = None if model.tta == 1 else MirroredHead(model.network, model.scheme.flip_index)
+        self.mirrors, self.flip_index = model.tta == 2, list(model.scheme.flip_index)
+        self.head: MirroredHead | None = None
+        if self.mirrors and isinstance(self.network, HeadedNetwork):
+            self.head = MirroredHead(self.network, self.flip_index)
         self.correct: nn.Module = _adaptation_layer(model.adaptation)
         self.eval()
 
@@ -55,11 +59,14 @@ class LandmarkGraph(nn.Module):
 
     def _heatmaps(self, images: Tensor) -> Tensor:
         """As `semalign.inference.tta.mean_heatmaps`, where mirroring is exact."""
-        if self.both is None:
+        if not self.mirrors:
             return self.network(images)[-1]
-        _, features = self.network.last_features(torch.cat([images, images.flip(-1)]))
-        count = images.shape[0]  # `len` would fix the number of crops
-        return self.both(features[:count], features[count:])
+        both, count = torch.cat([images, images.flip(-1)]), images.shape[0]  # `len` would fix the number of crops
+        if self.head is not None and isinstance(self.network, HeadedNetwork):
+            _, features = self.network.last_features(both)
+            return self.head(features[:count], features[count:])
+        heatmaps = self.network(both)[-1]
+        return (heatmaps[:count] + heatmaps[count:].flip(-1)[:, self.flip_index]) / 2
 
     def example(self, batch: int = 2) -> Tensor:
         """Black crops of the right shape and type."""
@@ -73,9 +80,9 @@ class MirroredHead(nn.Module):
     large: the mirrored features are turned back and meet the head's weights with left and right exchanged.
     """
 
-    def __init__(self, network: StackedHourglass, flip_index: Sequence[int]) -> None:
+    def __init__(self, network: HeadedNetwork, flip_index: Sequence[int]) -> None:
         super().__init__()
-        self.head: HeatmapHead = network.heads[-1]  # type: ignore[assignment]
+        self.head: HeatmapHead = network.last_head
         if isinstance(self.head.predict, nn.ConvTranspose2d):
             self.flip_index, self.mean = list(flip_index), None
             return

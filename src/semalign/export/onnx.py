@@ -104,11 +104,19 @@ def _description(model: Model, pixels: Pixels) -> dict[str, Any]:
         "scheme": model.scheme.to_dict(),
         "crop": asdict(model.crop),
         "sigma": model.sigma,
-        "network": asdict(model.network.settings),
+        "network": _network(model),
         "about": dict(model.about),
-        "input": {"size": model.network.settings.input_size, "pixels": pixels, "channels": "RGB"},
+        "input": {"size": model.input_size, "pixels": pixels, "channels": "RGB"},
         "precision": "float32",
     }
+
+
+def _network(model: Model) -> dict[str, Any]:
+    """The network's settings; of one from outside its name as the kind, and its sizes."""
+    network = model.network
+    if network.settings is not None:
+        return asdict(network.settings)
+    return {"kind": network.name, "input_size": network.input_size, "heatmap_size": network.heatmap_size}
 
 
 def _trace(module: LandmarkGraph) -> Any:

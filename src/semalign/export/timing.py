@@ -23,7 +23,8 @@ from semalign.export.graph import LandmarkGraph
 from semalign.export.onnx import export_onnx, quantize_onnx
 from semalign.inference.onnx import OnnxBackend
 from semalign.models.checkpoint import Model
-from semalign.models.hourglass import PRESETS, HourglassSettings, build_hourglass, count_parameters
+from semalign.models.hourglass import PRESETS, HourglassSettings
+from semalign.models.network import NetworkSettings, build_network, count_parameters
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 from semalign.training.memory import keep_large_blocks
@@ -67,10 +68,10 @@ class Timing:
     upper_quartile: float
 
 
-def fresh_model(settings: HourglassSettings) -> Model:
+def fresh_model(settings: NetworkSettings) -> Model:
     """68 landmarks, random weights."""
     scheme = load_scheme("ibug68")
-    network = build_hourglass(settings, scheme.count, seed=0).eval()
+    network = build_network(settings, scheme.count, seed=0).eval()
     return Model(network, scheme, CropSettings(), sigma=1.5 * settings.heatmap_size / 64)
 
 

@@ -17,12 +17,12 @@ from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.data.crops import CropCache
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.tta import mean_heatmaps
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
 
 def heatmaps_of(
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     crops: CropCache,
     batch_size: int = 32,
     precision: str = "fp32",
@@ -35,7 +35,7 @@ def heatmaps_of(
     index.
     """
     network.eval()
-    device = next(network.parameters()).device
+    device = network.device
     for start in range(0, len(crops), batch_size):
         rows = np.arange(start, min(start + batch_size, len(crops)))
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -44,16 +44,15 @@ def heatmaps_of(
         yield rows, heatmaps
 
 
-def heatmap_to_image(network: StackedHourglass, crops: CropCache, rows: np.ndarray) -> Float[Tensor, "b 2 3"]:
+def heatmap_to_image(network: HeatmapNetwork, crops: CropCache, rows: np.ndarray) -> Float[Tensor, "b 2 3"]:
     """Maps (float64) from the heatmaps of plain crops to the image frames."""
-    settings = network.settings
     crop_to_input = crops.crop_to_input.expand(len(rows), 2, 3)
     image_to_input = compose(crop_to_input, torch.from_numpy(crops.image_to_crop[rows]))
-    return invert(compose(rescaling(settings.input_size, settings.heatmap_size, len(rows)), image_to_input))
+    return invert(compose(rescaling(network.input_size, network.heatmap_size, len(rows)), image_to_input))
 
 
 def predict(
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     crops: CropCache,
     sigma: float,
     scheme: LandmarkScheme,

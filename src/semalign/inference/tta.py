@@ -15,7 +15,7 @@ from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling
 from semalign.core.warp import warp
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ TRANSFORMS = (
 
 
 def mean_heatmaps(
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     crops: Float[Tensor, "b 3 s s"],
     crop_to_input: Float[Tensor, "2 3"],
     tta: int,
@@ -64,7 +64,7 @@ def mean_heatmaps(
         tta: 1 to 4.
         flip_index: the landmarks' exchange in a mirrored picture.
     """
-    size = network.settings.input_size
+    size = network.input_size
     total: Tensor | None = None
     for transform in TRANSFORMS[:tta]:
         matrix = transform.matrix(size)

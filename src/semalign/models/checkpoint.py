@@ -21,7 +21,8 @@ from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
-from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
+from semalign.models.kinds import AnySettings, settings_from
+from semalign.models.network import HeatmapNetwork, build_network
 from semalign.schemes import LandmarkScheme
 
 FORMAT = 2  # 1, of version 0.1, calls label adaptation 'dialect' and test-time augmentation 'views', and is read, too
@@ -41,7 +42,7 @@ class Model:
         about: where it comes from (recipe, data, seed, versions), JSON values only.
     """
 
-    network: StackedHourglass
+    network: HeatmapNetwork
     scheme: LandmarkScheme
     crop: CropSettings
     sigma: float
@@ -52,7 +53,7 @@ class Model:
     @property
     def input_size(self) -> int:
         """Side of the square that the network sees, pixels."""
-        return self.network.settings.input_size
+        return self.network.input_size
 
 
 def save_model(path: Path, model: Model, half: bool = False) -> None:
@@ -60,10 +61,19 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
 
     A kernel label adaptation, which is large, is float16 then, too. Such a file has half the size and is computed with in
     float32 all the same.
+
+    Raises:
+        SemalignError: the network is one from outside, whose code a model file cannot hold.
     """
+    settings = model.network.settings
+    if not isinstance(settings, AnySettings):
+        raise SemalignError(
+            f"{path}: the network {model.network.name} is not one of Semalign's, whose code a model file could name; "
+            "keep its weights in a file of your own, or export it as ONNX."
+        )
     description = {
         "format": FORMAT,
-        "network": asdict(model.network.settings),
+        "network": asdict(settings),
         "scheme": model.scheme.to_dict(),
         "crop": asdict(model.crop),
         "sigma": model.sigma,
@@ -110,7 +120,7 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
                 f"{path}: is a model file of format {description['format']}; this version reads formats 1 to {FORMAT}."
             )
         own = LandmarkScheme.from_dict(description["scheme"])
-        network = build_hourglass(HourglassSettings(**description["network"]), own.count, seed=0)
+        network = build_network(settings_from(description["network"], f" in {path}"), own.count, seed=0)
         adaptation = _take_adaptation(tensors)
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]

@@ -27,6 +27,7 @@ from semalign.core.fusion import Fusion
 from semalign.core.gate import Gate
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_kind, save_tensors, weights_of
+from semalign.models.network import initialised
 from semalign.models.norm import BatchNorm
 from semalign.schemes import LandmarkScheme
 
@@ -127,15 +128,13 @@ def build_ghcu(
         seed: of the weights.
         mean_shape: what it gives at first whatever it sees, in the normalised square; the square's middle if not given.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = GhcuNetwork(settings, landmarks)
+    network = initialised(lambda: GhcuNetwork(settings, landmarks), seed)
     with torch.no_grad():
         if mean_shape is None:
             network.output.bias.zero_()
         else:
             network.output.bias.copy_(mean_shape.flatten())
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def to_square(points: Float[Tensor, "b n 2"], size: int) -> Float[Tensor, "b n 2"]:

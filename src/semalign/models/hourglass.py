@@ -5,7 +5,7 @@ Shape legend: b images, n landmarks, h w heatmap, k stacks, c channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from semalign.models.head import HeatmapHead
+from semalign.models.network import HeadedNetwork, initialised
 from semalign.models.norm import BatchNorm
 
 
@@ -23,6 +25,7 @@ class HourglassSettings:
     The trunk works at a quarter of the input; `heatmap_size` may be the trunk's size or a power of two above it.
     """
 
+    kind: Literal["hourglass"] = field(default="hourglass", kw_only=True)
     input_size: int = 128
     heatmap_size: int = 64
     stacks: int = 2
@@ -54,6 +57,10 @@ class HourglassSettings:
     def upsampling_factor(self) -> int:
         """Heatmap pixels for one trunk pixel."""
         return self.heatmap_size // (self.input_size // 4)
+
+    def network(self, landmarks: int) -> StackedHourglass:
+        """A hourglass of this shape; `semalign.models.network.build_network` makes one for a seed."""
+        return StackedHourglass(self, landmarks)
 
 
 PRESETS = {
@@ -129,44 +136,19 @@ class Hourglass(nn.Module):
         return result
 
 
-class HeatmapHead(nn.Module):
-    """From the trunk's features to heatmaps of `factor` times its resolution; starts near zero."""
-
-    def __init__(self, width: int, landmarks: int, factor: int, upsampling: str) -> None:
-        super().__init__()
-        self.factor, self.upsampling = factor, upsampling
-        if upsampling == "transposed" and factor > 1:
-            self.predict: nn.Module = nn.ConvTranspose2d(width, landmarks, 2 * factor, factor, factor // 2)
-        else:
-            shuffled = landmarks * factor**2 if upsampling == "shuffle" else landmarks
-            self.predict = nn.Conv2d(width, shuffled, 1)
-        nn.init.normal_(self.predict.weight, std=1e-3)
-        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(b, n, factor·h, factor·w) heatmaps, unbounded."""
-        return self.enlarged(self.predict(features))
-
-    def enlarged(self, maps: Tensor) -> Tensor:
-        """The maps that the convolution gives, at the heatmaps' resolution."""
-        if self.factor == 1 or self.upsampling == "transposed":
-            return maps
-        if self.upsampling == "shuffle":
-            return F.pixel_shuffle(maps, self.factor)
-        return F.interpolate(maps, scale_factor=float(self.factor), mode="bilinear", align_corners=False)
-
-
-class StackedHourglass(nn.Module):
-    """RGB images in [0, 1] to one set of heatmaps per stack; the last is the prediction.
+class StackedHourglass(HeadedNetwork):
+    """RGB images in [0, 1] to one set of heatmaps per stack, first to last; the last is the prediction.
 
     Args:
         settings: the network's shape.
         landmarks: number of heatmaps n.
     """
 
+    settings: HourglassSettings
+
     def __init__(self, settings: HourglassSettings, landmarks: int) -> None:
-        super().__init__()
-        self.settings, self.landmarks = settings, landmarks
+        super().__init__(settings.input_size, settings.heatmap_size, landmarks)
+        self.settings = settings
         width, kind = settings.width, settings.block
         self.stem = nn.Sequential(
             nn.Conv2d(3, width // 2, 5, stride=2, padding=2, bias=False),
@@ -192,10 +174,10 @@ class StackedHourglass(nn.Module):
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in inner_maps)
         self.merge_heatmaps = nn.ModuleList(nn.Conv2d(maps, width, 1) for maps in inner_maps)
 
-    def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h w"]]:
-        """Heatmaps of every stack, first to last."""
-        earlier, features = self.last_features(images)
-        return [*earlier, self.heads[-1](features)]
+    @property
+    def last_head(self) -> HeatmapHead:
+        """The last stack's."""
+        return self.heads[-1]  # type: ignore[return-value]
 
     def last_features(
         self, images: Float[Tensor, "b 3 s s"]
@@ -212,13 +194,6 @@ class StackedHourglass(nn.Module):
         return earlier, self.features[-1](self.hourglasses[-1](trunk))
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
 def build_hourglass(settings: HourglassSettings, landmarks: int, seed: int) -> StackedHourglass:
-    """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return StackedHourglass(settings, landmarks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """As `semalign.models.network.build_network`, where the kind is known."""
+    return initialised(lambda: settings.network(landmarks), seed)

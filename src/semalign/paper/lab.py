@@ -35,7 +35,7 @@ from semalign.files import atomic_path, write_json
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.models.checkpoint import Model
 from semalign.models.ghcu import Ghcu, load_ghcu
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.paper.normalisation import righted, rotations_of, train_rotation
 from semalign.paper.outcome import Outcome
 from semalign.paper.protocols import NAMES, Protocol, make_protocol
@@ -309,7 +309,7 @@ class Lab:
         if way is not None:
             recipe = replace(
                 recipe,
-                search=replace(recipe.search, likelihood_weight=way.weight, template=way.template),
+                search=replace(self.size.search, likelihood_weight=way.weight, template=way.template),
                 alternation=replace(recipe.alternation, searches=way.searches, update=way.update),
             )
         progress = PrefixedProgress(
@@ -407,7 +407,7 @@ class Lab:
 class _WatchedJob(Job):
     """A job that also keeps the landmarks of a few training faces after every epoch."""
 
-    def measure(self, network: StackedHourglass, trainer: Trainer[StackedHourglass], title: str) -> Record:
+    def measure(self, network: HeatmapNetwork, trainer: Trainer[HeatmapNetwork], title: str) -> Record:
         """As a job; the landmarks go into the training's folder."""
         crops, epoch = self.train.crops.take(np.arange(min(WATCHED, len(self.train.crops)))), trainer.epoch - 1
         path = trainer.folder / CHECKPOINTS

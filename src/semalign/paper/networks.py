@@ -1,4 +1,4 @@
-"""What the networks on a ResNet share: how they begin, how they are put to use, and how their settings are read.
+"""What the networks on a ResNet share: how they are put to use, and how their settings are read.
 
 Shape legend: b images, s side of the input.
 """
@@ -16,15 +16,7 @@ from torch import Tensor, nn
 from semalign.core.warp import warp
 from semalign.data.crops import CropCache
 
-Network = TypeVar("Network", bound=nn.Module)
 Settings = TypeVar("Settings")
-
-
-def fresh(make: Callable[[], Network], seed: int) -> Network:
-    """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def plain_inputs(crops: CropCache, rows: np.ndarray, device: torch.device) -> Float[Tensor, "b 3 s s"]:

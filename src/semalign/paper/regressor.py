@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, refuse_other_scheme, save_tensors, weights_of
-from semalign.paper.networks import fresh, settings_in
+from semalign.models.network import initialised
+from semalign.paper.networks import settings_in
 from semalign.paper.resnet import ResNet, check_shape, in_full_precision, start_near_zero
 from semalign.schemes import LandmarkScheme
 
@@ -81,7 +82,7 @@ def build_regressor(
     settings: RegressorSettings, landmarks: int, seed: int, mean: Float[Tensor, "{landmarks} 2"] | None = None
 ) -> Regressor:
     """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    return fresh(lambda: Regressor(settings, landmarks, mean), seed)
+    return initialised(lambda: Regressor(settings, landmarks, mean), seed)
 
 
 @dataclass(frozen=True)

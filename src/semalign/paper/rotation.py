@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from semalign.data.crops import CropSettings
 from semalign.models.checkpoint import load_kind, save_tensors, weights_of
-from semalign.paper.networks import fresh, settings_in
+from semalign.models.network import initialised
+from semalign.paper.networks import settings_in
 from semalign.paper.resnet import ResNet, check_shape, in_full_precision, reduction, start_near_zero
 
 FORMAT = 1
@@ -76,7 +77,7 @@ def _disc(settings: RotationSettings) -> Tensor:
 
 def build_rotation(settings: RotationSettings, seed: int) -> RotationNetwork:
     """A freshly initialised network, the same for the same seed, without touching the global generator."""
-    return fresh(lambda: RotationNetwork(settings), seed)
+    return initialised(lambda: RotationNetwork(settings), seed)
 
 
 @dataclass(frozen=True)

@@ -181,10 +181,10 @@ def _compact() -> Size:
         clips=ClipCounts(train=16, test=15, frames=40),
         crop=recipe.crop,
         augmentation=recipe.augmentation,
-        network=replace(recipe.network, stacks=1),
+        network=replace(_hourglass(recipe), stacks=1),
         heatmap=recipe.heatmap,
         start=recipe.start,
-        search=recipe.search,
+        search=_papers_search(recipe),
         alternation=replace(recipe.alternation, tta=2),
         alignment=replace(recipe.alignment, epochs=4),
         search_counts=(0, 1, 2, 4),
@@ -207,10 +207,10 @@ def _paper() -> Size:
         clips=ClipCounts(train=16, test=20, frames=200, size=288, every=5),
         crop=recipe.crop,
         augmentation=recipe.augmentation,
-        network=recipe.network,
+        network=_hourglass(recipe),
         heatmap=recipe.heatmap,
         start=recipe.start,
-        search=recipe.search,
+        search=_papers_search(recipe),
         alternation=recipe.alternation,
         alignment=recipe.alignment,
         search_counts=(0, 1, 2, 4, 6, 8, 10, 20),
@@ -219,6 +219,18 @@ def _paper() -> Size:
         rotation_training=long,
         timed=100,
     )
+
+
+def _papers_search(recipe: Recipe) -> SearchSettings:
+    """The search of a shipped recipe, which is the paper's."""
+    assert isinstance(recipe.search, SearchSettings)
+    return recipe.search
+
+
+def _hourglass(recipe: Recipe) -> HourglassSettings:
+    """The network of a recipe, which is of the paper's kind."""
+    assert isinstance(recipe.network, HourglassSettings)
+    return recipe.network
 
 
 SIZES = {"tiny": _tiny, "small": _small, "compact": _compact, "paper": _paper}

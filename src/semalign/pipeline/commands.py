@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semalign.data.labels import LabelVersion
 from semalign.models import pretrained
+from semalign.models.checkpoint import Model
 from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
@@ -84,7 +85,7 @@ def align(
 
 
 def search(
-    model: str | Path,
+    model: str | Path | Model,
     data: Path,
     out: Path,
     *,
@@ -94,16 +95,22 @@ def search(
 ) -> LabelVersion:
     """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
 
-    The observations are the labels of the last version there, or the annotations where there is none.
+    The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
+    network and a landmark scheme of your own; it needs no recipe.
     """
-    loaded = pretrained.load(model)
-    recipe = fitting_recipe(recipe, loaded)
-    job = open_job(recipe, data, Path(out), keep_going, shown(progress))
+    if isinstance(model, Model):
+        loaded, name = model, model.network.name
+        if recipe is None and not loaded.about.get("recipe_text"):
+            recipe = Recipe()
+    else:
+        loaded, name = pretrained.load(model), pretrained.resolve(model).name
+    recipe = fitting_recipe(recipe, loaded, any_scheme=loaded is model)
+    job = open_job(recipe, data, Path(out), keep_going, shown(progress), loaded)
     say_skipped(job)
-    ids, provenance = job.train.dataset.ids(), {"source": "search", "model": pretrained.resolve(model).name}
-    versions = Versions(Path(out), job.train.dataset, provenance | search_provenance(recipe))
+    provenance = {"source": "search", "model": name, **search_provenance(recipe)}
+    versions = Versions(Path(out), job.train.dataset, provenance)
     latest = versions.store.read()
     network = loaded.network.to(make_accelerator().device)
     observations = Observations(latest.points, versions.up_to(0).points)
-    with job.progress.stage("search", len(ids)) as advance:
+    with job.progress.stage("search", len(latest.ids)) as advance:
         return versions.next(latest, lambda: search_labels(job, network, observations, "fp32", advance))

@@ -11,7 +11,7 @@ from semalign.core.kernel_adaptation import KernelAdaptation, fit_kernel_adaptat
 from semalign.data.crops import CropCache
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
 from semalign.training.trainer import Trainer
 
@@ -20,7 +20,7 @@ FINISH_SEED = 1  # is added to a training's seed for the draws of its finish
 
 def finished_detector(
     job: Job,
-    trainer: Trainer[StackedHourglass],
+    trainer: Trainer[HeatmapNetwork],
     labels: np.ndarray,
     title: str,
     finish: bool = True,
@@ -50,7 +50,7 @@ def finished_detector(
     return job.keep(trainer.folder, network, title, adaptation)
 
 
-def predictions_of(job: Job, network: StackedHourglass, crops: CropCache, precision: str) -> np.ndarray:
+def predictions_of(job: Job, network: HeatmapNetwork, crops: CropCache, precision: str) -> np.ndarray:
     """The network's landmarks (b, n, 2) without label adaptation, decoded as the detector's."""
     return predict(network, crops, job.sigma, job.scheme, precision=precision, tta=job.recipe.decoding.tta).points
 

@@ -10,22 +10,25 @@ from pathlib import Path
 from semalign.core.search import REFERENCE
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
+from semalign.models.kinds import continued
 from semalign.pipeline.prepare import same_scheme
 from semalign.pipeline.recipe import Recipe, parse_recipe
 
 
-def fitting_recipe(recipe: Recipe | None, model: Model) -> Recipe:
-    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth."""
+def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False) -> Recipe:
+    """The recipe, or the model's own, with what the model fixes put in; a recipe can make its resampling smooth.
+
+    The recipe must be for the model's landmarks, unless `any_scheme` says that the model's count in any case.
+    """
     if recipe is None:
         name = str(model.about.get("recipe_text", ""))
         if not name:
             raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
         recipe = parse_recipe(name, "the model's own recipe", upgrade=True)
-    network = model.network.settings
-    if recipe.network.resampling == "smooth":  # it has no weights
-        network = replace(network, resampling="smooth")
+    network = continued(model.network.settings, recipe.network)
     heatmap = replace(recipe.heatmap, sigma=_sigma(model))
-    return same_scheme(model.scheme, replace(recipe, network=network, crop=model.crop, heatmap=heatmap))
+    fitting = replace(recipe, network=network, crop=model.crop, heatmap=heatmap)
+    return fitting if any_scheme else same_scheme(model.scheme, fitting)
 
 
 def refuse_unfit_teachers(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:
@@ -50,4 +53,4 @@ def refuse_unfit_teachers(teachers: Mapping[str | Path, Model], recipe: Recipe) 
 
 def _sigma(model: Model) -> float:
     """The σ of a model's Gaussians as recipes have it, in pixels of a 256×256 heatmap."""
-    return model.sigma * REFERENCE / model.network.settings.heatmap_size
+    return model.sigma * REFERENCE / model.network.heatmap_size

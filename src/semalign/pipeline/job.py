@@ -16,7 +16,7 @@ from semalign.core.metrics import mean_errors
 from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model, load_model, save_model
-from semalign.models.hourglass import StackedHourglass, build_hourglass
+from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import PrefixedProgress, Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe
@@ -63,11 +63,11 @@ class Job:
         """Seeds of the trainings after the start differ from the start's: their epochs are new draws."""
         return self.recipe.seed + 1 + repeat
 
-    def new_network(self) -> StackedHourglass:
+    def new_network(self) -> HeatmapNetwork:
         """A network that has learned nothing yet."""
-        return build_hourglass(self.recipe.network, self.scheme.count, self.recipe.seed)
+        return build_network(self.recipe.network, self.scheme.count, self.recipe.seed)
 
-    def copy_of(self, model: Model) -> StackedHourglass:
+    def copy_of(self, model: Model) -> HeatmapNetwork:
         """A model's network to train further, resampling as the recipe has it."""
         network = self.new_network()
         network.load_state_dict(model.network.state_dict())
@@ -77,12 +77,12 @@ class Job:
     def training(
         self,
         folder: Path,
-        network: StackedHourglass,
+        network: HeatmapNetwork,
         settings: TrainingSettings,
         seed: int,
         title: str,
         augmentation: float = 1.0,
-    ) -> Iterator[Trainer[StackedHourglass]]:
+    ) -> Iterator[Trainer[HeatmapNetwork]]:
         """A training in a folder of its own, from wherever it stands there, with its progress shown.
 
         Args:
@@ -106,7 +106,7 @@ class Job:
         with self.progress.stage(title, trainer.steps_left) as trainer.advance:
             yield trainer
 
-    def measure(self, network: StackedHourglass, trainer: Trainer[StackedHourglass], title: str) -> Record:
+    def measure(self, network: HeatmapNetwork, trainer: Trainer[HeatmapNetwork], title: str) -> Record:
         """What the log says of the network after an epoch: its error on the test faces."""
         if not len(self.test.dataset):
             return {}
@@ -125,7 +125,7 @@ class Job:
     def keep(
         self,
         folder: Path,
-        network: StackedHourglass,
+        network: HeatmapNetwork,
         title: str,
         adaptation: LinearAdaptation | KernelAdaptation | None,
     ) -> Model:
@@ -155,17 +155,20 @@ class Job:
         )
 
 
-def open_job(recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress) -> Job:
+def open_job(
+    recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress, model: Model | None = None
+) -> Job:
     """The job of a recipe on a data set (None: the recipe makes its own), with the crops of its faces in `out`.
 
-    The first process makes what is not there, all read it.
+    Landmark scheme and size of the crops are the model's, where one is given, or else the recipe's. The first process makes
+    what is not there, all read it.
     """
+    size = recipe.network.input_size if model is None else model.input_size
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
-        train_set, test_set, notes = split_faces(recipe, data, keep_going)
+        train_set, test_set, notes = split_faces(recipe, data, keep_going, None if model is None else model.scheme)
 
         def crops(dataset: Dataset, title: str) -> Faces:
-            size = recipe.network.input_size
             return cache_crops(dataset, recipe.crop, size, out / "crops", keep_going, progress, title)
 
         faces = crops(train_set, "crops of the training faces")

@@ -58,9 +58,11 @@ def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress:
         return write_dataset(out / "data", settings, counted(advance), workers=os.cpu_count() or 1)
 
 
-def split_faces(recipe: Recipe, data: Path, keep_going: bool) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-    """Training faces, test faces, and notes on what is partial or was left out."""
-    dataset = open_dataset(data, load_scheme(recipe.data.scheme), keep_going=keep_going)
+def split_faces(
+    recipe: Recipe, data: Path, keep_going: bool, scheme: LandmarkScheme | None = None
+) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    """Training faces, test faces, and notes on what is partial or was left out; the scheme is by default the recipe's."""
+    dataset = open_dataset(data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going)
     if recipe.data.test:
         test = dataset.select(subsets=recipe.data.test)
         train = dataset.select(exclude=frozenset(test.ids())).select(split="train")
@@ -89,6 +91,9 @@ def cache_crops(
     title: str,
 ) -> Faces:
     """The crops of a data set; with `keep_going`, faces whose image cannot be read are dropped and listed in `skipped`."""
+    if not len(dataset):  # a data set may have no test faces
+        empty = np.empty((0, input_size, input_size, 3), np.uint8)
+        return Faces(dataset, CropCache((), empty, np.empty((0, 2, 3)), input_size))
     failed: dict[str, str] = {}
     with progress.stage(title, len(dataset)) as advance:
         crops = build_crops(

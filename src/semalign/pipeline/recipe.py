@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from semalign.core.search import SearchSettings
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.hourglass import HourglassSettings
+from semalign.models.kinds import DEFAULT, KINDS, AnySettings
 from semalign.schemes.scheme import refuse_unknown
+from semalign.searches import methods as searches
+from semalign.searches.methods import METHODS
 from semalign.synthetic.settings import SynthesisSettings
 from semalign.training.settings import (
     AlternationSettings,
@@ -37,6 +40,22 @@ RENAMED = {  # settings of version 0.1, and what they are called now
     "readout.views": "decoding.tta",
     "alternation.views": "alternation.tta",
     "alternation.modes": "alternation.adaptation_components",
+}
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A table of a recipe that may be of several kinds."""
+
+    key: str  # of the table, which names the kind
+    default: str
+    kinds: Mapping[str, type]
+    what: str  # is named, in messages
+
+
+CHOICES = {
+    "network": _Choice("kind", DEFAULT, KINDS, "kind of network"),
+    "search": _Choice("method", searches.DEFAULT, METHODS, "method of label search"),
 }
 
 
@@ -63,10 +82,10 @@ class Recipe:
     synthesis: SynthesisSettings | None = None  # make this data set where none is given
     crop: CropSettings = field(default_factory=CropSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    network: HourglassSettings = field(default_factory=HourglassSettings)
+    network: Annotated[AnySettings, Field(discriminator="kind")] = field(default_factory=HourglassSettings)
     heatmap: HeatmapSettings = field(default_factory=HeatmapSettings)
     start: TrainingSettings = field(default_factory=TrainingSettings)
-    search: SearchSettings = field(default_factory=SearchSettings)
+    search: Annotated[searches.Settings, Field(discriminator="method")] = field(default_factory=SearchSettings)
     alternation: AlternationSettings = field(default_factory=AlternationSettings)
     alignment: TrainingSettings = field(default_factory=TrainingSettings)  # of *aligned* and *baseline*
     finish: FinishSettings = field(default_factory=FinishSettings)  # of detectors: all but a run's *start*
@@ -129,11 +148,14 @@ def parse_recipe(
         _override(tree, override)
     _rename(tree, None if upgrade else where)
     _refuse_unknown(tree, Recipe, where)
+    for table, choice in CHOICES.items():
+        if isinstance(tree.get(table), dict):
+            tree[table] = {choice.key: choice.default} | tree[table]
     try:
         return TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings",))
+        key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings", *KINDS, *METHODS))
         raise SemalignError(
             f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it."
         ) from error
@@ -184,15 +206,22 @@ def _value(tree: dict[str, Any], name: str) -> Any:
 
 def _refuse_unknown(tree: dict[str, Any], kind: type, where: str, table: str = "") -> None:
     hints = get_type_hints(kind)
-    place = f" in [{table}] of {where}" if table else f" in {where}"
+    choice = CHOICES.get(table)
+    of_kind = "" if choice is None else f", of {choice.key} {tree.get(choice.key, choice.default)},"
+    place = f" in [{table}]{of_kind} of {where}" if table else f" in {where}"
     refuse_unknown(tree, [item.name for item in fields(kind)], "setting", place)
     for key, value in tree.items():
-        inner = _dataclass_in(hints[key])
-        if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, where, f"{table}.{key}".lstrip("."))
+        name = f"{table}.{key}".lstrip(".")
+        if isinstance(value, dict) and (inner := _settings_of(name, hints[key], value, where)) is not None:
+            _refuse_unknown(value, inner, where, name)
 
 
-def _dataclass_in(hint: Any) -> type | None:
+def _settings_of(name: str, hint: Any, table: dict[str, Any], where: str) -> type | None:
+    """The settings that a table is read as; None where a value is no table. Of several kinds the one that it names."""
+    if (choice := CHOICES.get(name)) is not None:
+        named = str(table.get(choice.key, choice.default))
+        refuse_unknown([named], choice.kinds, choice.what, f" in [{name}] of {where}")
+        return choice.kinds[named]
     candidates = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return next((c for c in candidates if isinstance(c, type) and is_dataclass(c)), None)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from semalign.files import write_json
 from semalign.models.checkpoint import Model
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.clock import Clock
 from semalign.pipeline.detectors import finished_detector
 from semalign.pipeline.folder import SUMMARY, claim, nth, read_summary, same_origin
@@ -121,15 +121,16 @@ def alternate(job: Job, folder: Path, labels: Path, start: Model, repeat: int = 
 
 def search_labels(
     job: Job,
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     observations: Observations,
     precision: str = "fp32",
     advance: Callable[[int], None] | None = None,
 ) -> FoundLabels:
     """One search over all training faces with the network fixed, by the recipe's method."""
-    settings = job.recipe.alternation
-    search = make_search(job.recipe.search, settings.adaptation_components)
-    evidence = Evidence(network, job.train.crops, job.sigma, job.scheme, settings.tta, precision)
+    recipe, settings = job.recipe, job.recipe.alternation
+    search = make_search(recipe.search, settings.adaptation_components)
+    sigma = recipe.heatmap.pixels(network.heatmap_size)
+    evidence = Evidence(network, job.train.crops, sigma, job.scheme, settings.tta, precision)
     return search(observations, evidence, advance)
 
 
@@ -142,7 +143,7 @@ def train_baseline(job: Job, folder: Path, start: Model, repeat: int = 0) -> Mod
 def train_on_annotations(
     job: Job,
     folder: Path,
-    network: StackedHourglass,
+    network: HeatmapNetwork,
     training: TrainingSettings,
     seed: int,
     title: str,

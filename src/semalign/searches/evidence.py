@@ -16,7 +16,7 @@ from semalign.core.search import REFERENCE
 from semalign.data.crops import CropCache
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.inference.landmarks import Landmarks
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
 
@@ -34,7 +34,7 @@ class Evidence:
 
     def __init__(
         self,
-        network: StackedHourglass,
+        network: HeatmapNetwork,
         crops: CropCache,
         sigma: float,
         scheme: LandmarkScheme,
@@ -51,7 +51,7 @@ class Evidence:
     @property
     def heatmap_size(self) -> int:
         """Side of a heatmap."""
-        return self.network.settings.heatmap_size
+        return self.network.heatmap_size
 
     @property
     def reference_pixels(self) -> Float[np.ndarray, " b"]:

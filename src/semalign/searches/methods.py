@@ -12,10 +12,12 @@ from semalign.searches.labels import LabelSearch
 from semalign.searches.semantic_alignment import SemanticAlignment
 
 Settings = SearchSettings | AverageSettings
+DEFAULT = "semantic-alignment"  # the method where a recipe names none
 SEARCHES: Mapping[type, Callable[[Any], LabelSearch]] = {
     SearchSettings: SemanticAlignment,
     AverageSettings: Average,
 }
+METHODS: Mapping[str, type] = {kind.method: kind for kind in SEARCHES}  # type: ignore[attr-defined]
 
 
 def make_search(settings: Settings, adaptation_components: int = -1) -> LabelSearch:

@@ -50,7 +50,7 @@ from semalign.models.ghcu import (
     save_ghcu,
     to_square,
 )
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import make_accelerator, train_on
@@ -114,7 +114,7 @@ class CorrectionTask:
     """
 
     source: PictureSource
-    base: StackedHourglass
+    base: HeatmapNetwork
     faces: np.ndarray
     settings: CorrectionSettings
     precision: str = "fp32"
@@ -243,7 +243,7 @@ def train_ghcu(
         ghcu.network.to(accelerator.device)
         return ghcu
     base.network.to(accelerator.device).eval()
-    source = PictureSource(crops, base.scheme, settings.harder(augmentation), base.network.settings.input_size)
+    source = PictureSource(crops, base.scheme, settings.harder(augmentation), base.network.input_size)
     taught, held_out = split_rows(len(crops), settings.held_out, seed)
     task = CorrectionTask(source, base.network, taught, settings, training.precision)
     unit = _new_unit(base, crops, labels[taught], settings, seed)
@@ -265,7 +265,7 @@ def _new_unit(
     base: Model, crops: CropCache, labels: np.ndarray, settings: CorrectionSettings, seed: int
 ) -> GhcuNetwork:
     """A unit that begins at the mean of the labels (crop frames)."""
-    network = base.network.settings
+    network = base.network
     try:
         unit = settings.unit.fitted(network.heatmap_size)
     except ValueError as error:
@@ -333,7 +333,7 @@ def predict_corrected(
         SemalignError: the unit is for other landmarks or other heatmaps than the network's, or lacks the calibration.
     """
     _refuse_misfit(base, ghcu)
-    device = next(base.network.parameters()).device
+    device = base.network.device
     ghcu.network.to(device).eval()
     points, confidence = [], []
     for rows, heatmaps in heatmaps_of(base.network, crops, batch_size, precision, tta, base.scheme.flip_index):
@@ -352,7 +352,7 @@ def _refuse_misfit(base: Model, ghcu: Ghcu) -> None:
             f"the correction unit is for the landmark scheme {ghcu.scheme.name!r}, the network for {base.scheme.name!r}; "
             "use a unit that was trained for this network."
         )
-    side, unit = base.network.settings.heatmap_size, ghcu.network.settings.input_size
+    side, unit = base.network.heatmap_size, ghcu.network.settings.input_size
     if side % unit:
         raise SemalignError(
             f"the correction unit takes heatmaps of {unit}×{unit}, the network gives {side}×{side}; "

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from semalign.models.hourglass import StackedHourglass
+from semalign.models.network import HeatmapNetwork
 from semalign.training.task import HeatmapTask
 
 
@@ -35,7 +35,7 @@ class DistillationTask:
     """
 
     task: HeatmapTask
-    teachers: Sequence[StackedHourglass]
+    teachers: Sequence[HeatmapNetwork]
     share: float
     precision: str = "fp32"
 
@@ -55,12 +55,12 @@ class DistillationTask:
         return images, targets.lerp_(seen, self.share)
 
     def _seen(
-        self, teacher: StackedHourglass, images: Float[Tensor, "b 3 s s"], mirrored: bool, size: int
+        self, teacher: HeatmapNetwork, images: Float[Tensor, "b 3 s s"], mirrored: bool, size: int
     ) -> Float[Tensor, "b n h h"]:
         """The teacher's heatmaps in [0, 1] at the student's size."""
         pictures = images
-        if teacher.settings.input_size != images.shape[-1]:
-            side = teacher.settings.input_size
+        if teacher.input_size != images.shape[-1]:
+            side = teacher.input_size
             pictures = F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
         heatmaps: Tensor = teacher(pictures.flip(-1) if mirrored else pictures)[-1].float()
         if mirrored:
@@ -69,6 +69,6 @@ class DistillationTask:
             heatmaps = F.interpolate(heatmaps, size=(size, size), mode="bilinear", align_corners=False)
         return heatmaps.clamp(0, 1)
 
-    def loss(self, outputs: list[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
+    def loss(self, outputs: Sequence[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
         """The task's."""
         return self.task.loss(outputs, targets)

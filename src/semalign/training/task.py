@@ -8,6 +8,7 @@ Shape legend: b images, n landmarks, k stacks, h heatmap, s side of the input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
 from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
 from semalign.data.crops import CropCache
-from semalign.models.hourglass import HourglassSettings
+from semalign.models.network import Sizes
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import HeatmapSettings
 
@@ -79,10 +80,10 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class HeatmapTask:
-    """Pictures to heatmaps: a Gaussian for each landmark, drawn by every stack (intermediate supervision)."""
+    """Pictures to heatmaps: a Gaussian for each landmark, in each set that the network gives (intermediate supervision)."""
 
     source: PictureSource
-    network: HourglassSettings
+    network: Sizes
     heatmap: HeatmapSettings
 
     def __len__(self) -> int:
@@ -98,8 +99,8 @@ class HeatmapTask:
         points = transform_points(points, rescaling(self.network.input_size, size)).float().to(device)
         return images, render_gaussians(points, size, self.heatmap.pixels(size))
 
-    def loss(self, outputs: list[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
-        """The sum over stacks of heatmap MSE or Eq. 9, see docs/method.md."""
+    def loss(self, outputs: Sequence[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
+        """The sum over the sets of heatmaps of heatmap MSE or Eq. 9, see docs/method.md."""
         if self.heatmap.loss == "chi-square":
             losses = [chi_square_loss(heatmaps.float(), targets) for heatmaps in outputs]
         else:
@@ -111,9 +112,9 @@ class HeatmapTask:
 def heatmap_task(
     crops: CropCache,
     scheme: LandmarkScheme,
-    network: HourglassSettings,
+    network: Sizes,
     heatmap: HeatmapSettings,
     augmentation: AugmentationSettings,
 ) -> HeatmapTask:
-    """What a hourglass is trained for."""
+    """What a network that draws heatmaps is trained for; of the network only the sizes count: settings will do."""
     return HeatmapTask(PictureSource(crops, scheme, augmentation, network.input_size), network, heatmap)

@@ -1,0 +1,63 @@
+"""Other networks than the hourglass, exported: the same points as PyTorch's, with and without the mirror image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from worlds import NETWORK
+
+from semalign.data.crops import CropCache
+from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
+from semalign.inference import Landmarker, OnnxBackend
+from semalign.models.checkpoint import Model
+from semalign.models.network import HeatmapModule
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def in_pytorch(model: Model, images: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return LandmarkGraph(model)(torch.from_numpy(images)).points.numpy()
+
+
+def outside(model: Model) -> Model:
+    """The same network, of which nothing but its heatmaps is known."""
+    network = model.network
+    return replace(model, network=HeatmapModule(network, network.input_size, network.heatmap_size, network.landmarks))
+
+
+@pytest.mark.parametrize("tta", [1, 2])
+def test_the_light_network_is_exported(
+    exported: Any, cache: CropCache, mobile: Model, tmp_path: Path, tta: int
+) -> None:
+    model = replace(mobile, tta=tta)
+    export_onnx(tmp_path / "m.onnx", model)
+    found = OnnxBackend(tmp_path / "m.onnx", threads=1, batch_size=4)
+    np.testing.assert_allclose(found(exported.images).points, in_pytorch(model, exported.images), atol=0.01)
+    np.testing.assert_allclose(found.predict(cache).points, Landmarker(model).on_crops(cache).points, atol=0.02)
+    assert np.linalg.norm(found(exported.images).points - exported.points, axis=2).mean() < 1.5
+    quantize_onnx(tmp_path / "m8.onnx", tmp_path / "m.onnx", exported.images)
+    rounded = OnnxBackend(tmp_path / "m8.onnx", threads=1)(exported.images).points
+    assert np.linalg.norm(rounded - found(exported.images).points, axis=2).mean() < 0.5
+
+
+def test_of_a_network_from_outside_the_mean_of_both_heatmaps_is_decoded(exported: Any, tmp_path: Path) -> None:
+    plain, images = replace(exported.model, tta=2), exported.images
+    model = outside(plain)
+    assert LandmarkGraph(plain).head is not None and LandmarkGraph(model).head is None
+    np.testing.assert_allclose(in_pytorch(model, images), in_pytorch(plain, images), atol=1e-3)
+    export_onnx(tmp_path / "two.onnx", model)
+    for count in (1, 5):
+        found = OnnxBackend(tmp_path / "two.onnx", threads=1)(images[:count]).points
+        np.testing.assert_allclose(found, in_pytorch(model, images[:count]), atol=0.01)
+    entries = {entry.key: entry.value for entry in onnx.load(tmp_path / "two.onnx").metadata_props}
+    network = json.loads(entries["semalign"])["network"]
+    assert network == {"kind": "StackedHourglass", "input_size": 64, "heatmap_size": NETWORK.heatmap_size}
