@@ -1,4 +1,4 @@
-"""Label search from Python with a network and a landmark scheme of one's own."""
+"""Label search from Python with a network and a landmark scheme of one's own, and with the light network."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from semalign.data.crops import CropSettings
 from semalign.data.pts import write_pts
 from semalign.errors import SemalignError
 from semalign.models import HeatmapModule, Model
+from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe
 from semalign.training.settings import AlternationSettings
 
@@ -74,3 +75,18 @@ def test_a_network_that_breaks_its_promise_is_named(world, tmp_path):
     wrong = Model(HeatmapModule(Seeing(), 64, 64, 3), SCHEME, CropSettings(), sigma=2.0)
     with pytest.raises(SemalignError, match=r"Seeing: gives \(8, 3, 32, 32\).*\(8, 3, 64, 64\) were promised"):
         semalign.search(wrong, world[0], tmp_path / "labels")
+
+
+def test_the_light_network_is_trained_by_a_recipe_and_searches(tmp_path):
+    network = "network={kind='mobile', input_size=64, width=8, growth=1.5, scales=2, blocks=1, decoder=16}"
+    faces = ("synthesis.count=10", "synthesis.test_count=2", "synthesis.face.size=80")
+    recipe = semalign.load_recipe(
+        "demo", [*faces, network, "heatmap.sigma=12.0", "start={epochs=1, batch_size=4}", "alignment.epochs=1"]
+    )
+    file = semalign.train(recipe, None, tmp_path / "trained")
+    trained = load_model(file)
+    assert trained.network.settings == recipe.network and trained.network.name == "MobileNetwork"
+    version = semalign.search(file, tmp_path / "trained" / "data", tmp_path / "labels")
+    assert version.index == 1 and version.provenance["model"] == "model.safetensors"
+    further = load_model(semalign.align(file, tmp_path / "trained" / "data", tmp_path / "aligned"))
+    assert further.network.settings == recipe.network
