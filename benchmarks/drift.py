@@ -9,49 +9,32 @@ Needs synthetic faces: the labels of every version are held against the truth, t
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+import typer
+from harness import DataFolder, Row, finish, run
 
 from semalign.data import LabelStore, open_dataset
+from semalign.errors import SemalignError
 from semalign.evaluation import label_error
 from semalign.pipeline import load_recipe
+from semalign.schemes import LandmarkScheme
 
-ERRORS = ("all", "strong", "weak")
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the synthetic data set of all the folders")
-    parser.add_argument("folders", nargs="+", type=Path)
-    options = parser.parse_args()
-    dataset = open_dataset(options.data).select(split="train")
-    assert dataset.truth is not None, "the data set has no truth"
+def main(
+    folders: Annotated[list[Path], typer.Argument(help="Folders on the same synthetic data set.")], data: DataFolder
+) -> None:
+    dataset = open_dataset(data).select(split="train")
+    if dataset.truth is None:
+        raise SemalignError(f"{data}: has no truth; give a synthetic data set.")
     truth = np.stack([dataset.truth[name] for name in dataset.ids()])
-    rows = [row for folder in options.folders for row in read(folder, truth, dataset.scheme)]
-    table = Table(
-        "folder",
-        "update",
-        "weight",
-        "adaptation_components",
-        "version",
-        *ERRORS,
-        "contour",
-        "nme_interocular after its epoch",
-    )
-    for row in rows:
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=150).print(table)
-    Console().print(f"written: {write_results('drift', rows)}")
+    finish("drift", [row for folder in folders for row in read(folder, truth, dataset.scheme)], digits=3)
 
 
-def read(folder: Path, truth: np.ndarray, scheme: Any) -> list[dict[str, Any]]:
+def read(folder: Path, truth: np.ndarray, scheme: LandmarkScheme) -> list[Row]:
     """One row for each label version, with the detector's error after the epoch trained on it; last, that of the end."""
     recipe = load_recipe(folder / "recipe.toml")
     log = folder / "aligned" / "log.jsonl" if (folder / "aligned").is_dir() else folder / "log.jsonl"
@@ -68,7 +51,7 @@ def read(folder: Path, truth: np.ndarray, scheme: Any) -> list[dict[str, Any]]:
                 "weight": recipe.search.likelihood_weight,
                 "adaptation_components": recipe.alternation.adaptation_components,
                 "version": index,
-                **{name: errors[name] for name in ERRORS},
+                **{name: errors[name] for name in ("all", "strong", "weak")},
                 "contour": errors["regions"]["contour"]["mean"],
                 "nme_interocular": after.get(index, ""),
             }
@@ -77,4 +60,4 @@ def read(folder: Path, truth: np.ndarray, scheme: Any) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

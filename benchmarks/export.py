@@ -7,53 +7,45 @@ int8 is calibrated on 64 training faces, spread evenly over the data set. Errors
 
 from __future__ import annotations
 
-import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from results import finish
+from harness import DataFolder, ModelName, Row, faces_of, finish, predicted, run
 
 from semalign.core.metrics import mean_errors
 from semalign.data import open_dataset
-from semalign.data.crops import build_crops
 from semalign.export import export_onnx, quantize_onnx
-from semalign.inference import Landmarker, OnnxBackend
+from semalign.inference import OnnxBackend
 from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
 
 CALIBRATION = 64
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="default")
-    options = parser.parse_args()
+def main(data: DataFolder, model: ModelName = "default") -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(options.model, options.data, Path(folder))
-    finish("export", rows, digits=3)
+        finish("export", compare(model, data, Path(folder)), digits=3)
 
 
-def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
+def compare(name: str, data: Path, folder: Path) -> list[Row]:
     model = pretrained.load(name)
     dataset = open_dataset(data, model.scheme)
-    size = model.input_size
     train, test = dataset.select(split="train"), dataset.select(split="test")
     chosen = np.linspace(0, len(train) - 1, CALIBRATION).round().astype(int)
-    seen = build_crops(folder / "crops", [train.samples[row] for row in chosen], model.crop, size)
-    crops = build_crops(folder / "crops", test.samples, model.crop, size)
+    train = replace(train, samples=tuple(train.samples[row] for row in chosen))
+    seen, faces = (faces_of(part, model.crop, model.input_size, folder / "crops") for part in (train, test))
     plain, int8 = folder / "float32.onnx", folder / "int8.onnx"
     export_onnx(plain, model)
-    quantize_onnx(int8, plain, input_squares(seen, np.arange(len(seen)), "uint8"))
-    ours = Landmarker(model).on_crops(crops).points
+    quantize_onnx(int8, plain, input_squares(seen.crops, np.arange(CALIBRATION), "uint8"))
+    ours = predicted(model, faces)
     found = (
         ("PyTorch", pretrained.resolve(name), ours),
-        ("ONNX float32", plain, Landmarker(OnnxBackend(plain)).on_crops(crops).points),
-        ("ONNX int8", int8, Landmarker(OnnxBackend(int8)).on_crops(crops).points),
+        ("ONNX float32", plain, predicted(OnnxBackend(plain), faces)),
+        ("ONNX int8", int8, predicted(OnnxBackend(int8), faces)),
     )
-    scale = np.hypot(*crops.image_to_crop[:, :, 0].T)[:, None]
+    scale = np.hypot(*faces.crops.image_to_crop[:, :, 0].T)[:, None]
     return [
         {
             "model": pretrained.resolve(name).name,
@@ -69,4 +61,4 @@ def compare(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,50 +10,35 @@ Only training faces are used.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cv2
 import cv2.data
 import numpy as np
 import typer
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from harness import DataFolder, Row, finish, run, track
 
+from semalign.core.metrics import landmark_boxes
 from semalign.data import Dataset, open_dataset, read_image
+from semalign.data.crops import box_sides
 from semalign.detect.detector import overlap
 from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder, YuNetFinder
-from semalign.errors import SemalignError
 
 SAME = 0.3  # intersection over union of a box that is taken to be on the face
 
 
-def main(
-    data: Annotated[Path, typer.Option(help="Folder of 300W; its training faces are used.")],
-    every: Annotated[int, typer.Option(help="Take every so many faces.")] = 1,
-    write: Annotated[bool, typer.Option(help="Write a dated CSV to benchmarks/results.")] = True,
-) -> None:
-    """Print and write the relations."""
-    try:
-        dataset = open_dataset(data).select(split="train")
-        pictures = [read_image(sample.image) for sample in dataset.samples[::every]]
-    except SemalignError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    print(f"{len(pictures)} training faces of {data}")
+def main(data: DataFolder, every: Annotated[int, typer.Option(help="Take every so many faces.")] = 1) -> None:
+    dataset = open_dataset(data).select(split="train")
+    pictures = [read_image(sample.image) for sample in track(dataset.samples[::every], "reading")]
     points = dataset.points()[::every]
-    truth = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    truth = landmark_boxes(points)
     rows = [cascade_row(cascade, pictures, truth) for group in CASCADES for cascade in group]
-    rows += [finder_row(pictures, truth), yunet_row(dataset, points, truth)]
-    show(rows, Console())
-    if write:
-        print(f"written to {write_results('face_boxes', rows)}")
+    finish("face_boxes", [*rows, finder_row(pictures, truth), yunet_row(dataset, points, truth)], digits=3)
 
 
-def cascade_row(cascade: Cascade, pictures: Sequence[np.ndarray], truth: np.ndarray) -> dict[str, Any]:
+def cascade_row(cascade: Cascade, pictures: Sequence[np.ndarray], truth: np.ndarray) -> Row:
     """One cascade alone, at the pictures' own size: its boxes as they come against the landmarks'."""
     classifier = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / f"{cascade.name}.xml"))
     greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures)
@@ -62,14 +47,14 @@ def cascade_row(cascade: Cascade, pictures: Sequence[np.ndarray], truth: np.ndar
     return {"finder": name, **found(boxes, truth), **relation(matched(boxes, truth), cascade.relation)}
 
 
-def finder_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> dict[str, Any]:
+def finder_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> Row:
     """All cascades, as they are used; its boxes are corrected already."""
     finder = CascadeFinder()
     boxes = [finder(picture) for picture in pictures]
     return {"finder": "all, corrected", **found(boxes, truth), **relation(matched(boxes, truth), BoxRelation(0, 0, 1))}
 
 
-def yunet_row(dataset: Dataset, points: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def yunet_row(dataset: Dataset, points: np.ndarray, truth: np.ndarray) -> Row:
     """The five points of YuNet, were they exact."""
     eyes = [points[:, list(members)].mean(axis=1) for members in dataset.scheme.pupils]
     five = np.stack([*eyes, *(points[:, index] for index in (30, 48, 54))], axis=1)
@@ -87,18 +72,18 @@ def matched(boxes: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
     return np.array(pairs).reshape(-1, 2, 4)
 
 
-def found(boxes: Sequence[np.ndarray], truth: np.ndarray) -> dict[str, Any]:
+def found(boxes: Sequence[np.ndarray], truth: np.ndarray) -> Row:
     """Share of faces with a box, and boxes on none for each picture."""
     others = sum(overlap(c, box) <= SAME for candidates, box in zip(boxes, truth, strict=True) for c in candidates)
     return {"found": round(len(matched(boxes, truth)) / len(truth), 3), "others": round(others / len(truth), 3)}
 
 
-def relation(pairs: np.ndarray, correction: BoxRelation) -> dict[str, Any]:
+def relation(pairs: np.ndarray, correction: BoxRelation) -> Row:
     """Medians of shift and size in sides of the finder's box; deviations after the correction in sides of the landmarks'."""
     if not len(pairs):
         return {}
     own, truth = pairs[:, 0], pairs[:, 1]
-    side, wanted = sides(own), sides(truth)
+    side, wanted = box_sides(own), box_sides(truth)
     shift = (centres(truth) - centres(own)) / side[:, None]
     corrected = correction(own)
     rest = (centres(corrected) - centres(truth)) / wanted[:, None]
@@ -108,7 +93,7 @@ def relation(pairs: np.ndarray, correction: BoxRelation) -> dict[str, Any]:
         "scale": np.median(wanted / side),
         "±right": rest[:, 0].std(),
         "±down": rest[:, 1].std(),
-        "±scale": np.log(sides(corrected) / wanted).std(),
+        "±scale": np.log(box_sides(corrected) / wanted).std(),
     }
     return {name: round(float(value), 3) for name, value in figures.items()}
 
@@ -117,23 +102,5 @@ def centres(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def sides(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-
-
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print the rows as a table."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(
-        title="Landmarks' box from the finder's box",
-        caption="±: standard deviations after the correction that faces.py holds, in sides of the landmarks' box",
-    )
-    for name in names:
-        table.add_column(name, justify="left" if name == "finder" else "right")
-    for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in names))
-    console.print(table)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

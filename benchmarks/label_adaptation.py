@@ -12,69 +12,51 @@ have with as many components learned from the labels that the run found, and wit
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from results import finish
+from harness import DataFolder, Row, RunFolder, finish, model_errors, predicted, run, run_faces
 
 from semalign.core.adaptation import LinearAdaptation, fit_linear_adaptation
 from semalign.core.kernel_adaptation import fit_kernel_adaptation
-from semalign.core.metrics import interocular, mean_errors
+from semalign.core.metrics import interocular
 from semalign.data import LabelStore
-from semalign.inference import Landmarker
-from semalign.models.checkpoint import Model, load_model
-from semalign.pipeline import SilentProgress, load_recipe
-from semalign.pipeline.prepare import Faces, cache_crops, split_faces
+from semalign.models.checkpoint import load_model
+from semalign.pipeline import load_recipe
+from semalign.pipeline.prepare import Faces
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a finished run")
-    parser.add_argument("--data", type=Path, help="its data set; default: the synthetic faces in the run's folder")
-    options = parser.parse_args()
-    train, test = open_faces(options.run, options.data or options.run / "data")
-    models = sorted(path.parent for path in options.run.glob("*/model.safetensors"))
-    rows = [measure(folder, train, test) for folder in models]
-    finish(f"label-adaptation-{load_recipe(options.run / 'recipe.toml').name}", rows, digits=3)
+def main(folder: RunFolder, data: DataFolder | None = None) -> None:
+    train, test = run_faces(folder, data)
+    models = sorted(path.parent for path in folder.glob("*/model.safetensors"))
+    name = load_recipe(folder / "recipe.toml").name
+    finish(f"label-adaptation-{name}", [measure(model, train, test) for model in models], digits=3)
 
 
-def open_faces(run: Path, data: Path) -> tuple[Faces, Faces]:
-    recipe = load_recipe(run / "recipe.toml")
-    sets = split_faces(recipe, data, keep_going=False)[:2]
-    size = recipe.network.input_size
-    train, test = (cache_crops(s, recipe.crop, size, run / "crops", False, SilentProgress(), "crops") for s in sets)
-    return train, test
-
-
-def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
+def measure(folder: Path, train: Faces, test: Faces) -> Row:
     model = load_model(folder / "model.safetensors")
-    bare, whole = (errors(m, test) for m in (replace(model, adaptation=None), model))
     annotations = train.dataset.points()
-    predicted = Landmarker(replace(model, adaptation=None)).on_crops(train.crops).points
-    offset = predicted - annotations
+    bare = predicted(replace(model, adaptation=None), train)
     found = LabelStore(folder.parent / "labels").read()
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
-    components = model.adaptation.count if isinstance(model.adaptation, LinearAdaptation) else 0
-    taught = errors(replace(model, adaptation=fit_linear_adaptation(predicted, found.points, components)), test)
-    kernel = errors(replace(model, adaptation=fit_kernel_adaptation(predicted, annotations)), test)
-    share = 100 * offset / interocular(annotations, model.scheme)[:, None, None]
+    linear = isinstance(model.adaptation, LinearAdaptation)
+    components = model.adaptation.count if linear else 0
+    adaptations = {
+        "bare": None,
+        "detector": model.adaptation,
+        "label adaptation of the found labels": fit_linear_adaptation(bare, found.points, components),
+        "kernel label adaptation": fit_kernel_adaptation(bare, annotations),
+    }
+    errors = {name: model_errors(replace(model, adaptation=one), test) for name, one in adaptations.items()}
+    share = 100 * (bare - annotations) / interocular(annotations, model.scheme)[:, None, None]
     return {
         "run": folder.parent.name,
         "model": folder.name,
         "train faces": len(train.dataset),
         "test faces": len(test.dataset),
-        "components": "none"
-        if model.adaptation is None
-        else components
-        if isinstance(model.adaptation, LinearAdaptation)
-        else "kernel",
-        **{f"{key}, bare": value for key, value in bare.items()},
-        **{f"{key}, detector": value for key, value in whole.items()},
-        **{f"{key}, label adaptation of the found labels": value for key, value in taught.items()},
-        **{f"{key}, kernel label adaptation": value for key, value in kernel.items()},
+        "components": components if linear else "none" if model.adaptation is None else "kernel",
+        **{f"{key}, {name}": value for name, own in errors.items() for key, value in own.items()},
         "mean offset, right": float(share[..., 0].mean()),
         "mean offset, down": float(share[..., 1].mean()),
         "landmarks offset to the left": int((share[..., 0].mean(axis=0) < 0).sum()),
@@ -82,9 +64,5 @@ def measure(folder: Path, train: Faces, test: Faces) -> dict[str, Any]:
     }
 
 
-def errors(model: Model, test: Faces) -> dict[str, float]:
-    return mean_errors(Landmarker(model).on_crops(test.crops).points, test.reference, model.scheme)
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

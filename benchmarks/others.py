@@ -16,9 +16,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from predict import face_at
-from results import finish
-from rich.progress import track
+from harness import DataFolder, ModelName, face_at, finish, run, track
 
 from semalign.core.metrics import landmark_boxes, mean_errors
 from semalign.core.similarity import to_complex, to_points
@@ -32,11 +30,10 @@ PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="300W, complete or partial.")],
+    data: DataFolder,
     points: Annotated[Path, typer.Option(help="What others_points.py wrote.")],
-    model: Annotated[str, typer.Option(help="A shipped model or a model file.")] = "default",
+    model: ModelName = "default",
 ) -> None:
-    """Measure, print and write the table."""
     detector = Detector.from_pretrained(model, "cpu")
     dataset = open_dataset(data, detector.scheme)
     test, train = dataset.select(split="test"), dataset.select(split="train")
@@ -118,4 +115,4 @@ def _features(meshes: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

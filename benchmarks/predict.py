@@ -18,21 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cv2
 import numpy as np
 import typer
-from results import finish
-from rich.progress import track
+from harness import ModelName, Row, face_at, finish, run, track
 
 from semalign.core.metrics import distances, interocular, landmark_boxes, mean_errors, nme
 from semalign.data import open_dataset, read_image
 from semalign.detect import Detector, Face
-from semalign.detect.detector import overlap
 from semalign.models.pretrained import resolve
 
-SAME = 0.5  # intersection over union of the landmarks' boxes of a face that is taken to be found
 SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the box's side
 SCALES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 DIRECTIONS = 8
@@ -53,10 +50,9 @@ class Pictures:
 
 def main(
     data: Annotated[list[Path], typer.Option(help="Data set; its test faces are used, or all where it has none.")],
-    model: Annotated[str, typer.Option(help="A shipped model or a model file.")] = "default",
+    model: ModelName = "default",
     worst: Annotated[Path | None, typer.Option(help="Write the worst twenty found faces of the last data set.")] = None,
 ) -> None:
-    """Measure, print and write the tables."""
     detector = Detector.from_pretrained(model, "cpu")
     name = {"model": resolve(model).name}
     sets = [open_pictures(folder, detector) for folder in data]
@@ -94,15 +90,9 @@ def through_predict(detector: Detector, pictures: Pictures) -> list[tuple[Face |
     return found
 
 
-def face_at(faces: Sequence[Face], box: np.ndarray) -> Face | None:
-    """The face whose landmarks' box shares most of the union with this one, if it is enough."""
-    shares = [overlap(face.box, box.tolist()) for face in faces]
-    return faces[int(np.argmax(shares))] if shares and max(shares) >= SAME else None
-
-
 def path_row(
     pictures: Pictures, given: Sequence[Face], found: Sequence[tuple[Face | None, int]], detector: Detector
-) -> dict[str, Any]:
+) -> Row:
     """The row of one data set: faces from the annotated boxes, and those that were found."""
     hits = [row for row, (face, _) in enumerate(found) if face is not None]
     own = np.stack([face.points for face, _ in found if face is not None])
@@ -126,7 +116,7 @@ def path_row(
     }
 
 
-def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]:
+def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[Row]:
     """Errors from boxes that are shifted or scaled, without refinement and with one."""
     unit = interocular(pictures.points, detector.scheme)
     changes = [(shift, 1.0) for shift in SHIFTS] + [(0.0, scale) for scale in SCALES if scale != 1]
@@ -138,7 +128,7 @@ def sloppy_boxes(detector: Detector, pictures: Pictures) -> list[dict[str, Any]]
     }
     rows = []
     for shift, scale in track(changes, "boxes"):
-        row: dict[str, Any] = {"shift": shift, "scale": scale}
+        row: Row = {"shift": shift, "scale": scale}
         boxes = [shifted(box, shift, scale, index) for index, box in enumerate(pictures.boxes)]
         for title, one in looking.items():
             points = np.stack([face.points for face in from_boxes(one, pictures, boxes)])
@@ -157,7 +147,7 @@ def shifted(box: np.ndarray, shift: float, scale: float, index: int) -> np.ndarr
     return np.concatenate([centre - scale * half, centre + scale * half])
 
 
-def by_confidence(detector: Detector, pictures: Pictures, faces: Sequence[Face]) -> list[dict[str, Any]]:
+def by_confidence(detector: Detector, pictures: Pictures, faces: Sequence[Face]) -> list[Row]:
     """Landmarks in groups of rising confidence, and their errors in % of the outer eyes' distance."""
     unit = interocular(pictures.points, detector.scheme)[:, None]
     apart = (100 * distances(np.stack([face.points for face in faces]), pictures.points) / unit).ravel()
@@ -197,4 +187,4 @@ def write_worst(path: Path, pictures: Pictures, found: Sequence[Face | None], de
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,35 +8,27 @@ writes benchmarks/results/reproduce-SIZE-DATA_<date>.csv, DATA being the real da
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from results import write_results
+import typer
+from harness import Row, finish, run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of a finished reproduction")
-    folder: Path = parser.parse_args().folder
-    described = json.loads((folder / "reproduce.json").read_text(encoding="utf-8"))
-    calls = json.loads((folder / "calls.json").read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = [
-        {
-            "table": "all of these",
-            "method": "time of all calls, seconds",
-            "ours": sum(call["seconds"] for call in calls),
-        }
-    ]
+def main(folder: Annotated[Path, typer.Argument(help="Of a finished reproduction.")]) -> None:
+    described, calls = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("reproduce.json", "calls.json")
+    )
+    seconds = sum(call["seconds"] for call in calls)
+    rows: list[Row] = [{"table": "all of these", "method": "time of all calls, seconds", "ours": seconds}]
     for path in sorted((folder / "tables").glob("*.csv")):
         with path.open(encoding="utf-8") as file:
             rows += [line for line in csv.DictReader(file) if line["ours"]]
-    data = "-".join(described["data"]) or "synthetic"
-    path = write_results(f"reproduce-{described['size']}-{data}", rows)
-    print(f"written: {path}")
+    name = f"reproduce-{described['size']}-{'-'.join(described['data']) or 'synthetic'}"
+    finish(name, rows, shown=("table", "method", "column", "ours", "paper"))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

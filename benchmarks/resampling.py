@@ -9,19 +9,20 @@ and that of their mean: what the mean gains is noise that one answer has.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
-from results import finish
+import typer
+from harness import DataFolder, Row, faces_of, finish, run
 
 from semalign.core.affine import compose
 from semalign.core.metrics import distances, mean_errors
-from semalign.data.crops import CropCache, build_crops
-from semalign.data.opening import open_dataset
+from semalign.data import open_dataset
+from semalign.data.crops import CropCache
 from semalign.inference.heatmaps import predict
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
@@ -29,28 +30,29 @@ from semalign.models.checkpoint import Model
 MOVES = ((1, 0), (2, 2), (4, 4), (-4, 4))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--split", default="test")
-    options = parser.parse_args()
-    finish("resampling", [row for name in options.models for row in measure(name, options.data, options.split)])
+def main(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Shipped models or model files.")],
+    data: DataFolder,
+    split: str = "test",
+) -> None:
+    finish("resampling", [row for name in models for row in measure(name, data, split)])
 
 
-def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
+def measure(name: str, data: Path, split: str) -> list[Row]:
     """A row for each move."""
     model = pretrained.load(name)
     dataset = open_dataset(data, model.scheme).select(split=split)
-    points = dataset.points()
+
+    def error(points: np.ndarray) -> float:
+        return mean_errors(points, dataset.points(), model.scheme)["nme_interpupil"]
+
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        crops = build_crops(Path(folder), dataset.samples, model.crop, model.input_size)
+        crops = faces_of(dataset, model.crop, model.input_size, Path(folder)).crops
         plain = look(model, crops, (0, 0))
         scale = np.sqrt(np.abs(np.linalg.det(crops.image_to_crop[:, :, :2])))[:, None]
-        rows = []
         for move in MOVES:
             moved = look(model, crops, move)
-            apart = distances(moved, plain) * scale
             rows.append(
                 {
                     "model": pretrained.resolve(name).name,
@@ -59,11 +61,9 @@ def measure(name: str, data: Path, split: str) -> list[dict[str, object]]:
                     "split": split,
                     "faces": len(dataset),
                     "moved by": f"{move[0]} {move[1]}",
-                    "rms apart, px of the input": float(np.sqrt((apart**2).mean())),
-                    "nme_interpupil": mean_errors(plain, points, model.scheme)["nme_interpupil"],
-                    "nme_interpupil of the mean": mean_errors((plain + moved) / 2, points, model.scheme)[
-                        "nme_interpupil"
-                    ],
+                    "rms apart, px of the input": float(np.sqrt(((distances(moved, plain) * scale) ** 2).mean())),
+                    "nme_interpupil": error(plain),
+                    "nme_interpupil of the mean": error((plain + moved) / 2),
                 }
             )
     return rows
@@ -81,4 +81,4 @@ def look(model: Model, crops: CropCache, move: tuple[int, int]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

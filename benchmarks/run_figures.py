@@ -7,45 +7,32 @@ Runs of one recipe, with other seeds, go into one file.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from results import write_results
-from rich.console import Console
+import typer
+from harness import FIGURES, Row, finish, run
 
-FIGURES = (
-    "count",
-    "nme_interpupil",
-    "nme_interocular",
-    "nme_box",
-    "rmse_interocular",
-    "auc_interocular_8",
-    "failure_rate_interocular_8",
-    "auc_interpupil_10",
-    "failure_rate_interpupil_10",
-)
+SHOWN = ("seed", "model", "subset", "count", "nme_interpupil", "nme_interocular", "seconds")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
-    summaries = [json.loads((run / "summary.json").read_text(encoding="utf-8")) for run in parser.parse_args().runs]
+def main(runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")]) -> None:
+    summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in runs]
     for recipe in dict.fromkeys(summary["recipe"] for summary in summaries):
         chosen = [summary for summary in summaries if summary["recipe"] == recipe]
         rows = [row for summary in chosen for row in rows_of(summary)]
-        Console().print(f"written: {write_results(f'run-{recipe}', rows, chosen[0]['hardware'])}")
+        finish(f"run-{recipe}", rows, digits=3, hardware=chosen[0]["hardware"], shown=SHOWN)
 
 
-def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of(summary: Row) -> list[Row]:
     """Full figures of each model by subset (first repeat), then mean and spread over the repeats."""
     data = summary["data"]
     common = {
         "recipe": summary["recipe"], "seed": summary["seed"], "data": data["name"], "train": sum(data["train"].values()),
         "reference": data["reference"],
     }  # fmt: skip
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for model, figures in summary["detector"].items():
         for subset, values in figures["subsets"].items():
             rows.append(common | {"model": model, "subset": subset} | {key: values[key] for key in FIGURES})
@@ -68,4 +55,4 @@ def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,7 +10,6 @@ Milliseconds from before the connection to the end of the answer; first request 
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import subprocess
@@ -20,15 +19,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from statistics import median
-from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
-from results import finish
-
-from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
+from harness import ModelName, Photo, Row, finish, run, synthetic_photo
 
 LOADS = ((40, 0), (100, 0), (100, 50))  # clients at once, slow senders beside them
 PATIENCE = 120.0  # seconds for an answer
@@ -36,25 +30,16 @@ TRICKLE = 0.1  # seconds between two bytes of a slow sender
 HEADERS = {"Content-Type": "image/jpeg"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="default", help="a shipped model or a model file")
-    parser.add_argument("--photo", type=Path, help="a JPEG picture; default: a synthetic face")
-    options = parser.parse_args()
-    picture = options.photo.read_bytes() if options.photo else synthetic_picture()
+def main(model: ModelName = "default", photo: Photo = None) -> None:
+    picture = photo.read_bytes() if photo else synthetic_photo(".jpg")
     rows = []
-    with serving(options.model) as place:
+    with serving(model) as place:
         assert ask(place, picture)[0] == "200", "the server does not find faces"
         for clients, slow in LOADS:
             with trickling(place, slow):
                 answers = at_once(place, picture, clients)
-            rows.append({"model": options.model, "clients": clients, "slow senders": slow} | figures(answers))
+            rows.append({"model": model, "clients": clients, "slow senders": slow} | figures(answers))
     finish("serve", rows, digits=0)
-
-
-def synthetic_picture() -> bytes:
-    face = face_of(0, 3, SynthesisSettings(count=4, seed=0, face=FaceSettings(size=320)))
-    return cv2.imencode(".jpg", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 @contextmanager
@@ -130,10 +115,10 @@ def trickling(place: str, count: int) -> Iterator[None]:
             thread.join()
 
 
-def figures(answers: list[tuple[str, float]]) -> dict[str, Any]:
+def figures(answers: list[tuple[str, float]]) -> Row:
     """Counts, and milliseconds of the answers with faces and of those to come again."""
     times = {kind: [ms for outcome, ms in answers if outcome == kind] for kind in ("200", "503", "failed")}
-    row: dict[str, Any] = {kind: len(values) for kind, values in times.items()}
+    row: Row = {kind: len(values) for kind, values in times.items()}
     row["median ms of 200"] = median(times["200"]) if times["200"] else ""
     row["slowest ms of 200"] = max(times["200"], default="")
     row["median ms of 503"] = median(times["503"]) if times["503"] else ""
@@ -141,4 +126,4 @@ def figures(answers: list[tuple[str, float]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

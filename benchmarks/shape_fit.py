@@ -12,17 +12,14 @@ decoding takes. 'truth projected' is what the model cannot express; no shape of 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from statistics import median
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 import typer
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from harness import Row, finish, in_turn, run
 
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
 from semalign.core.metrics import distances, nme_interocular
@@ -62,22 +59,12 @@ def main(
     test: Annotated[int, typer.Option(help="Faces that it is fitted to.")] = 60,
     explained: Annotated[float, typer.Option(help="Share of the variance that its modes hold.")] = 0.98,
 ) -> None:
-    """Measure, print and write down."""
     torch.set_num_threads(1)
     faces = np.stack([face(index) for index in range(train + test)])
     model = ShapeModel.fit(faces[:train], explained)
-    rows = [
-        {"train_faces": train, "test_faces": test, "explained": explained, "modes": len(model.eigenvalues), **row}
-        for size, sigma in CASES
-        for kind in CORRUPTIONS
-        for row in measure(model, faces[train:], size, sigma, kind)
-    ]
-    shown = ("heatmap", "heatmaps", "method", "nme_interocular", "worst_face", "cpu_ms_per_image")
-    table = Table(*shown, title=f"Shape model of {len(model.eigenvalues)} modes, {test} faces")
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in shown))
-    Console().print(table)
-    print(f"written to {write_results('shape_fit', rows)}")
+    common = {"train_faces": train, "test_faces": test, "explained": explained, "modes": len(model.eigenvalues)}
+    cases = [(size, sigma, kind) for size, sigma in CASES for kind in CORRUPTIONS]
+    finish("shape_fit", [common | row for case in cases for row in measure(model, faces[train:], *case)], digits=3)
 
 
 def face(index: int) -> np.ndarray:
@@ -86,7 +73,7 @@ def face(index: int) -> np.ndarray:
     return landmarks(build_geometry(rng, draw_traits(rng, settings), settings))[0]
 
 
-def measure(model: ShapeModel, faces: np.ndarray, size: int, sigma: float, kind: str) -> list[dict[str, Any]]:
+def measure(model: ShapeModel, faces: np.ndarray, size: int, sigma: float, kind: str) -> list[Row]:
     """Error and time of every method on the same heatmaps."""
     truth = (faces + 0.5) * size / CROP - 0.5
     settings = ShapeFitSettings()
@@ -101,39 +88,29 @@ def measure(model: ShapeModel, faces: np.ndarray, size: int, sigma: float, kind:
     def iterative(heatmaps: torch.Tensor) -> np.ndarray:
         return fit_to_heatmaps(model, heatmaps, sigma, settings).double().numpy()
 
-    methods: dict[str, Callable[[torch.Tensor], np.ndarray]] = {
-        "peaks": peaks,
-        "plain projection": projection,
-        "iterative fit": iterative,
-    }
-    found: dict[str, list[np.ndarray]] = {name: [] for name in methods}
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    for index in range(len(truth)):
-        heatmaps = corrupted(truth[index : index + 1], size, sigma, CORRUPTIONS[kind], index)
-        for name, method in methods.items():
-            if not index:
-                method(heatmaps)  # warms up
-            begin = time.process_time()
-            found[name].append(method(heatmaps))
-            seconds[name].append(time.process_time() - begin)
-    common = {"heatmap": size, "sigma": sigma, "heatmaps": kind}
-    results = [
-        {
-            **common,
-            "method": name,
-            **errors(np.concatenate(found[name]), truth, size),
-            "cpu_ms_per_image": round(1000 * median(seconds[name]), 2),
-        }
-        for name in methods
-    ]
+    methods = {"peaks": peaks, "plain projection": projection, "iterative fit": iterative}
+    found = {name: np.empty_like(truth) for name in methods}
+
+    def form(name: str) -> Callable[[int, torch.Tensor], None]:
+        return lambda index, heatmaps: np.copyto(found[name][index], methods[name](heatmaps)[0])
+
+    def one(turn: int) -> tuple[int, torch.Tensor]:
+        index = max(turn - 1, 0)  # the first face also warms up
+        return index, corrupted(truth[[index]], size, sigma, CORRUPTIONS[kind], index)
+
+    timings = in_turn({name: form(name) for name in methods}, len(truth), one)
+    times: Row = {name: round(1000 * median(timing.processor), 2) for name, timing in timings.items()}
+    found["truth projected"] = model.project(truth).points
     return [
-        *results,
         {
-            **common,
-            "method": "truth projected",
-            **errors(model.project(truth).points, truth, size),
-            "cpu_ms_per_image": "",
-        },
+            "heatmap": size,
+            "sigma": sigma,
+            "heatmaps": kind,
+            "method": name,
+            **errors(points, truth, size),
+            "cpu_ms_per_image": times.get(name, ""),
+        }
+        for name, points in found.items()
     ]
 
 
@@ -165,4 +142,4 @@ def corrupted(truth: np.ndarray, size: int, sigma: float, kind: Corruption, seed
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

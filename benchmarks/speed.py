@@ -8,45 +8,31 @@ of its own on one photo, a synthetic one where none is given, from its start to 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import cv2
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from harness import Photo, Row, finish, in_turn, run, synthetic_photo
 
 from semalign.export.timing import BenchSettings, contestants, fresh_models, measure
 from semalign.models import pretrained
-from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 
 THREADS, ROUNDS, STARTS = 2, 30, 10
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photo", type=Path, help="a picture with one face; default: a synthetic one")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = crop_rows(Path(folder))
-        rows.append(shell_row(options.photo or synthetic_photo(Path(folder)), Path(folder) / "out"))
-    table = Table("model", "runtime", "input", "ms", "times the yardstick's speed")
-    for row in rows:
-        ratio = row.get("times the yardstick's speed")
-        shown = "" if ratio is None else f"{ratio:.1f}"
-        table.add_row(row["model"], row["runtime"], str(row.get("input", "")), f"{row['ms']:.1f}", shown)
-    Console().print(table)
-    Console().print(f"written: {write_results('speed', rows)}")
+def main(photo: Photo = None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if photo is None:
+            photo = folder / "photo.png"
+            photo.write_bytes(synthetic_photo(".png"))
+        rows = [*crop_rows(folder), shell_row(photo, folder / "out")]
+    finish("speed", rows)
 
 
-def crop_rows(folder: Path) -> list[dict[str, Any]]:
+def crop_rows(folder: Path) -> list[Row]:
     """Milliseconds of one crop to coordinates, for every model and runtime, in turn."""
     settings = BenchSettings(THREADS, ROUNDS)
     fresh = fresh_models()
@@ -70,24 +56,17 @@ def crop_rows(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def synthetic_photo(folder: Path) -> Path:
-    face = face_of(0, 3, SynthesisSettings(count=4, seed=0, face=FaceSettings(size=320)))
-    path = folder / "photo.png"
-    cv2.imwrite(str(path), cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))
-    return path
-
-
-def shell_row(photo: Path, out: Path) -> dict[str, Any]:
+def shell_row(photo: Path, out: Path) -> Row:
     """From the start of the command to its end."""
     command = [sys.executable, "-m", "semalign", "predict", str(photo), "--out", str(out)]
-    seconds = []
-    for _ in range(STARTS + 1):
-        begin = time.perf_counter()
+
+    def predict() -> None:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
-        seconds.append(time.perf_counter() - begin)
         assert done.returncode in (0, 1), done.stderr
-    return {"model": "default", "runtime": "semalign predict PHOTO, whole process", "ms": 1000 * median(seconds[1:])}
+
+    milliseconds = in_turn({"predict": predict}, STARTS)["predict"].milliseconds
+    return {"model": "default", "runtime": "semalign predict PHOTO, whole process", "ms": milliseconds}
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

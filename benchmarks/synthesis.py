@@ -10,19 +10,16 @@ on 61 photographs that 300W holds twice, each annotated twice).
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import median
+from typing import Annotated
 
 import cv2
 import numpy as np
 import typer
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from harness import Row, finish, in_turn, run
 
 from semalign.evaluation.labels import label_error
 from semalign.schemes import load_scheme
@@ -53,13 +50,10 @@ def main(
     size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 128,
     pairs: Annotated[int, typer.Option(help="Faces that are annotated twice.")] = 500,
 ) -> None:
-    """Measure both, print them and write them down."""
     cv2.setNumThreads(1)
-    speed = [speed_of(name, make, faces, repeats, size) for name, make in (("draw", draw), ("write", write))]
-    noise = disagreement(pairs)
-    for title, rows in (("Speed on one core", speed), ("Difference of two annotations, %", noise)):
-        show(title, rows)
-    print(f"written to {write_results('synthesis', speed)} and {write_results('annotation_noise', noise)}")
+    kinds = {"draw": draw, "write": write}
+    finish("synthesis", [speed_of(name, make, faces, repeats, size) for name, make in kinds.items()], digits=1)
+    finish("annotation_noise", disagreement(pairs))
 
 
 def draw(faces: int, size: int, folder: Path) -> None:
@@ -74,34 +68,29 @@ def write(faces: int, size: int, folder: Path) -> None:
     write_dataset(folder, SynthesisSettings(count=faces, test_count=faces // 5, face=FaceSettings(size=size)))
 
 
-def speed_of(what: str, make: Callable[[int, int, Path], None], faces: int, repeats: int, size: int) -> dict[str, Any]:
-    """Faces a second, median and range of the repeats after one that does not count.
+def speed_of(what: str, make: Callable[[int, int, Path], None], faces: int, repeats: int, size: int) -> Row:
+    """Faces a second, median and range of the repeats.
 
     Processor time is what the bar of 100 faces a second and core is about; the clock also counts waiting for the disk and
     for other programs.
     """
-    by_processor, by_clock = [], []
     with tempfile.TemporaryDirectory() as folder:
-        make(faces, size, Path(folder) / "first")
-        for repeat in range(repeats):
-            clock, processor = time.perf_counter(), time.process_time()
-            make(faces, size, Path(folder) / str(repeat))
-            by_processor.append(faces / (time.process_time() - processor))
-            by_clock.append(faces / (time.perf_counter() - clock))
+        timing = in_turn({what: make}, repeats, lambda turn: (faces, size, Path(folder) / str(turn)))[what]
+    by_processor = [faces / seconds for seconds in timing.processor]
     return {
         "what": what,
         "size": size,
         "faces": faces,
         "repeats": repeats,
-        "faces_per_core_second": round(statistics.median(by_processor), 1),
+        "faces_per_core_second": round(median(by_processor), 1),
         "slowest": round(min(by_processor), 1),
         "fastest": round(max(by_processor), 1),
-        "faces_per_clock_second": round(statistics.median(by_clock), 1),
+        "faces_per_clock_second": round(median(faces / seconds for seconds in timing.clock), 1),
         "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "",
     }
 
 
-def disagreement(count: int, seed: int = 1) -> list[dict[str, Any]]:
+def disagreement(count: int, seed: int = 1) -> list[Row]:
     """Mean difference of two annotations of the same face by annotators drawn as for a data set, by region."""
     noise, settings, scheme = NoiseSettings(), SynthesisSettings(), load_scheme("ibug68")
     people = make_annotators(settings.annotators, seed, noise)
@@ -123,13 +112,5 @@ def disagreement(count: int, seed: int = 1) -> list[dict[str, Any]]:
     ]
 
 
-def show(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table."""
-    table = Table(*rows[0], title=title)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

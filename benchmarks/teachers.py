@@ -14,19 +14,19 @@ and is tested on the held-out faces against the truth (nme_interocular), alone a
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-from label_adaptation import errors, open_faces
-from results import finish
+import typer
+from harness import Row, RunFolder, finish, model_errors, run, run_faces
 
 from semalign.core.metrics import interocular
 from semalign.data import LabelStore
+from semalign.errors import SemalignError
 from semalign.evaluation import label_error
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import SilentProgress, load_recipe
@@ -35,35 +35,26 @@ from semalign.pipeline.prepare import Faces
 from semalign.pipeline.run import train_baseline
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a finished run on synthetic faces")
-    parser.add_argument("--repeats", type=int, default=2, help="seeds of the second stage")
-    options = parser.parse_args()
-    train, test = open_faces(options.run, options.run / "data")
+def main(folder: RunFolder, repeats: Annotated[int, typer.Option(help="Seeds of the second stage.")] = 2) -> None:
+    train, test = run_faces(folder)
     if train.truth is None:
-        parser.error(f"{options.run}: is no run on synthetic faces; their truth is not known.")
+        raise SemalignError(f"{folder}: is no run on synthetic faces; their truth is not known.")
     rows = []
-    for name, labels in teachers(options.run, train).items():
-        told = label_error(labels, train.truth, train.dataset.scheme)
-        results = [taught(options.run, train, test, labels, repeat) for repeat in range(options.repeats)]
-        row: dict[str, Any] = {
-            "run": options.run.name,
-            "labels": name,
-            "label error": told["all"],
-            "seeds": len(results),
-        }
+    for name, labels in teachers(folder, train).items():
+        told = label_error(labels, train.truth, train.dataset.scheme)["all"]
+        results = [taught(folder, train, test, labels, repeat) for repeat in range(repeats)]
+        row: Row = {"run": folder.name, "labels": name, "label error": told, "seeds": repeats}
         for form in ("bare", "detector"):
             values = np.array([result[form] for result in results])
-            row |= {form: float(values.mean()), f"{form}, sd": float(values.std(ddof=1)) if len(values) > 1 else ""}
+            row |= {form: float(values.mean()), f"{form}, sd": float(values.std(ddof=1)) if repeats > 1 else ""}
         rows.append(row)
     finish("teachers", rows, digits=3)
 
 
-def teachers(run: Path, train: Faces) -> Mapping[str, np.ndarray]:
+def teachers(folder: Path, train: Faces) -> Mapping[str, np.ndarray]:
     """Labels (b, n, 2) of the training faces by their kind, image frame."""
     assert train.truth is not None
-    found = LabelStore(run / "labels").read()
+    found = LabelStore(folder / "labels").read()
     assert found.ids == train.dataset.ids(), "the run's labels are of other faces"
     return {
         "annotations": train.dataset.points(),
@@ -88,16 +79,16 @@ def exchanged(found: np.ndarray, train: Faces) -> np.ndarray:
     return truth + np.stack([moved.real, moved.imag], axis=-1)
 
 
-def taught(run: Path, train: Faces, test: Faces, labels: np.ndarray, repeat: int) -> dict[str, float]:
+def taught(folder: Path, train: Faces, test: Faces, labels: np.ndarray, repeat: int) -> dict[str, float]:
     """The test errors of the start after as much training on the labels as the run's second stage has."""
     samples = tuple(replace(s, points=p) for s, p in zip(train.dataset.samples, labels, strict=True))
     told = replace(train, dataset=replace(train.dataset, samples=samples))
-    job = Job(load_recipe(run / "recipe.toml"), told, test, SilentProgress(), {})
-    with tempfile.TemporaryDirectory() as folder:
-        model = train_baseline(job, Path(folder), load_model(run / "start" / "model.safetensors"), repeat)
-    bare, whole = (errors(m, test)["nme_interocular"] for m in (replace(model, adaptation=None), model))
+    job = Job(load_recipe(folder / "recipe.toml"), told, test, SilentProgress(), {})
+    with tempfile.TemporaryDirectory() as out:
+        model = train_baseline(job, Path(out), load_model(folder / "start" / "model.safetensors"), repeat)
+    bare, whole = (model_errors(m, test)["nme_interocular"] for m in (replace(model, adaptation=None), model))
     return {"bare": bare, "detector": whole}
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,23 +10,17 @@ measured beforehand, the heads in turn.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
-from results import write_results
-from rich.console import Console
-from rich.table import Table
+from harness import Row, faces_of, finish, in_turn, run
 
 from semalign.core.metrics import nme_interocular
 from semalign.data import open_dataset
 from semalign.data.augment import AugmentationSettings
-from semalign.data.crops import CropSettings, build_crops
+from semalign.data.crops import CropSettings
 from semalign.inference.heatmaps import predict
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.models.network import count_parameters
@@ -39,40 +33,31 @@ from semalign.training.trainer import Trainer, make_accelerator
 HEADS = ("shuffle", "bilinear", "transposed")
 NETWORK = HourglassSettings(input_size=128, heatmap_size=128, stacks=1, width=48)
 HEATMAP = HeatmapSettings(sigma=4.0)
-PROBE, TURNS = 96, 4  # faces of a trial epoch, and how many of them each head gets
+PROBE, TURNS = 96, 3  # faces of a trial epoch, and how many of them each head gets
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=600)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        train, test = synthesize(Path(folder), options.faces)
-        times = step_times(Path(folder), train)
-        epochs = {head: round(options.epochs * times[HEADS[0]] / times[head]) for head in HEADS}
+def main(faces: int = 600, epochs: int = 8, seeds: int = 3) -> None:
+    np.seterr(all="raise", under="ignore")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train, test = synthesize(folder, faces)
+        times = step_times(folder, train)
         rows = [
-            row_of(make(Path(folder), head, seed, train, epochs[head]), train, test) | {"ms": times[head]}
-            for seed in range(options.seeds)
+            row_of(make(folder, head, seed, train, round(epochs * times[HEADS[0]] / times[head])), train, test)
+            | {"ms": times[head]}
+            for seed in range(seeds)
             for head in HEADS
         ]
-    table = Table("head", "seed", "epochs", "parameters", "nme_interocular", "ms a step and face")
-    for row in rows:
-        error, time_taken = f"{row['nme_interocular']:.3f}", f"{row['ms']:.2f}"
-        table.add_row(row["head"], str(row["seed"]), str(row["epochs"]), f"{row['parameters']:,}", error, time_taken)
-    Console().print(table)
-    settings = {"faces": options.faces, "data": "synthetic, exact labels, 200 test faces"}
-    Console().print(f"written: {write_results('upsampling', [settings | row for row in rows])}")
+    settings = {"faces": faces, "data": "synthetic, exact labels, 200 test faces"}
+    finish("upsampling", [settings | row for row in rows], digits=3)
 
 
-def synthesize(folder: Path, count: int) -> tuple[Faces, Faces]:
+def synthesize(folder: Path, count: int) -> list[Faces]:
     """Training and test faces with exact annotations."""
     settings = SynthesisSettings(count=count + 200, test_count=200, seed=11, noise=NoiseSettings(scale=0.0))
     dataset = open_dataset(write_dataset(folder / "data", settings))
-    parts = (dataset.select(split="train"), dataset.select(split="test"))
-    crops = [build_crops(folder / "crops", part.samples, CropSettings(), NETWORK.input_size) for part in parts]
-    return Faces(parts[0], crops[0]), Faces(parts[1], crops[1])
+    parts = (dataset.select(split=split) for split in ("train", "test"))
+    return [faces_of(part, CropSettings(), NETWORK.input_size, folder / "crops") for part in parts]
 
 
 def make(folder: Path, head: str, seed: int, train: Faces, epochs: int) -> Trainer[StackedHourglass]:
@@ -83,20 +68,18 @@ def make(folder: Path, head: str, seed: int, train: Faces, epochs: int) -> Train
 
 
 def step_times(folder: Path, train: Faces) -> dict[str, float]:
-    """Milliseconds of a step for one face, by head: medians of short epochs, the heads in turn; the first ones warm up."""
-    few = Faces(replace(train.dataset, samples=train.dataset.samples[:PROBE]), train.crops.take(np.arange(PROBE)))
+    """Milliseconds of a step for one face, by head."""
+    few = train.take(np.arange(PROBE))
     labels = few.crops.to_crop(few.dataset.points())
-    times: dict[str, list[float]] = {head: [] for head in HEADS}
-    for turn in range(TURNS):
-        for head in HEADS:
-            trainer = make(folder / f"probe-{turn}", head, 0, few, 1)
-            begin = time.perf_counter()
-            trainer.fit(labels)
-            times[head].append(1000 * (time.perf_counter() - begin) / PROBE)
-    return {head: median(values[1:]) for head, values in times.items()}
+
+    def trainers(turn: int) -> list[dict[str, Trainer[StackedHourglass]]]:
+        return [{head: make(folder / f"probe-{turn}", head, 0, few, 1) for head in HEADS}]
+
+    forms = {head: lambda made, head=head: made[head].fit(labels) for head in HEADS}
+    return {head: timing.milliseconds / PROBE for head, timing in in_turn(forms, TURNS, trainers).items()}
 
 
-def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> dict[str, Any]:
+def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> Row:
     """Train to the end; the error on the test faces."""
     labels = train.crops.to_crop(train.dataset.points())
     trainer.fit(labels)
@@ -111,5 +94,4 @@ def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> dic
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise", under="ignore")
-    main()
+    run(main)

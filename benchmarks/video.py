@@ -11,15 +11,11 @@ of the frame.
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from predict import face_at
-from results import finish
-from rich.progress import track
+from harness import ModelName, Row, face_at, finish, run, track
 
 from semalign.core.metrics import interocular, landmark_boxes
 from semalign.detect import Detector, Frame, track_faces
@@ -29,26 +25,18 @@ from semalign.synthetic.video import Clip, category_settings, render_clip
 KINDS = ("none", "causal", "centred")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--clips", type=int, default=3, help="of each category")
-    parser.add_argument("--frames", type=int, default=100)
-    options = parser.parse_args()
-    detector = Detector.from_pretrained(options.model, "cpu")
+def main(model: ModelName = "default", clips: int = 3, frames: int = 100) -> None:
+    detector = Detector.from_pretrained(model, "cpu")
     rows = []
     for category in (1, 2, 3):
-        settings = replace(category_settings(category), count=options.frames)
-        clips = [render_clip(settings, seed) for seed in track(range(options.clips), f"clips of category {category}")]
-        rows += [
-            {"model": resolve(options.model).name, "category": category, "smoothing": kind}
-            | measure(detector, clips, kind)
-            for kind in KINDS
-        ]
+        settings = replace(category_settings(category), count=frames)
+        rendered = [render_clip(settings, seed) for seed in track(range(clips), f"clips of category {category}")]
+        common = {"model": resolve(model).name, "category": category}
+        rows += [common | {"smoothing": kind} | measure(detector, rendered, kind) for kind in KINDS]
     finish("video", rows)
 
 
-def measure(detector: Detector, clips: list[Clip], kind: str) -> dict[str, Any]:
+def measure(detector: Detector, clips: list[Clip], kind: str) -> Row:
     """The figures of a kind of smoothing over all clips of a category."""
     errors, changes, motions = [], [], []
     found = frames = 0
@@ -90,4 +78,4 @@ def followed(detector: Detector, clip: Clip, kind: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

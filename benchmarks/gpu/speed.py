@@ -252,7 +252,7 @@ def wait(device: torch.device) -> None:
 def finish_table(file: Path) -> None:
     """Print the rows of a file and write them to benchmarks/results, with the card's name for hardware."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
-    from results import finish  # needs libraries that a machine with a GPU may lack
+    from harness import finish  # needs libraries that a machine with a GPU may lack
 
     stored = read_json(file, "measure again")
     versions = {column: stored["machine"][column] for column in ("python", "torch", "numpy")}

@@ -18,7 +18,7 @@ from semalign.evaluation.bootstrap import paired_bootstrap
 from semalign.files import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from results import finish, write_results
+from harness import finish, write_results
 
 BASELINE = "annotations"
 TRAINING = ("train_nme_interpupil", "train_truth_nme_interpupil")  # columns from the logs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,15 +64,21 @@ def run(tmp_path: Path, data: Path, truth: np.ndarray) -> Path:
     return tmp_path / "run"
 
 
-def call(**options: Path) -> subprocess.CompletedProcess[str]:
-    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    return subprocess.run([sys.executable, str(COMMAND), *arguments], capture_output=True, text=True, check=False)
+def call(results: Path, **options: Path) -> subprocess.CompletedProcess[str]:
+    line = [
+        sys.executable,
+        str(COMMAND),
+        *(text for key, value in options.items() for text in (f"--{key}", str(value))),
+    ]
+    environment = os.environ | {"BENCHMARK_RESULTS": str(results)}
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_every_label_set_of_a_run_is_measured(data: Path, annotators: Path, run: Path, tmp_path: Path) -> None:
-    result = call(data=data, annotators=annotators, run=run, out=tmp_path / "out.csv")
+    result = call(tmp_path / "results", data=data, annotators=annotators, run=run)
     assert result.returncode == 0, result.stderr
-    with (tmp_path / "out.csv").open() as stream:
+    (path,) = (tmp_path / "results").glob("annotators_*.csv")
+    with path.open() as stream:
         rows = {row["labels"]: row for row in csv.DictReader(stream)}
     residual = {name: float(row["all"]) for name, row in rows.items()}
     assert list(rows) == [
@@ -95,8 +102,8 @@ def test_every_label_set_of_a_run_is_measured(data: Path, annotators: Path, run:
 
 def test_a_run_without_labels_is_refused_in_one_sentence(data: Path, annotators: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    result = call(data=data, annotators=annotators, run=tmp_path / "empty", out=tmp_path / "out.csv")
+    result = call(tmp_path / "results", data=data, annotators=annotators, run=tmp_path / "empty")
     assert result.returncode == 2
     assert "empty: holds neither label versions nor predictions" in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "results").exists()

@@ -57,12 +57,13 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """Processor, cores and accelerator in words."""
+    """Processor, the cores that may be used, and accelerator in words."""
     name = platform.processor() or platform.machine()
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = f"{name}, {os.cpu_count()} cores"
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = f"{name}, {count} core{'' if count == 1 else 's'}"
     return f"{torch.cuda.get_device_name()} ({cores})" if torch.cuda.is_available() else cores
 
 
