@@ -35,7 +35,6 @@ STEEP = 3.2  # radius/σ from which the template's corners drown the rest
 class SearchSettings:
     """Where and how to search. Sizes are in pixels of a 256×256 heatmap and scaled with the heatmap."""
 
-    method: Literal["semantic-alignment"] = "semantic-alignment"  # the paper's; the others are in semalign.searches
     likelihood_weight: float = (
         0.1  # on χ² against the squared distance to the observation; the σ₁²/σ₂² of Eq. 8, 0 = annotations
     )
@@ -43,6 +42,7 @@ class SearchSettings:
     template: int = 19  # side of the Gaussian template; 1 = the heatmap value itself
     precision: Literal["integer", "subpixel"] = "subpixel"  # 'integer' is the paper's
     guard: bool = True  # move only if the label's patch, or one farther that way, shows a peak
+    method: Literal["semantic-alignment"] = "semantic-alignment"  # the paper's; the others are in semalign.searches
 
     def __post_init__(self) -> None:
         if self.likelihood_weight < 0:
