@@ -10,12 +10,12 @@ import numpy as np
 
 from semalign.data.labels import LabelVersion
 from semalign.data.pts import write_pts
+from semalign.data.results import DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_bytes, write_json
 
-DONE, STARTED = "provenance.json", "provenance.started.json"
 REMEDY = "repair or delete it"  # of a description that cannot be read
 
 
@@ -51,15 +51,6 @@ def export_labels(
     write_json(out / DONE, description)
     (out / STARTED).unlink(missing_ok=True)
     return out
-
-
-def exported_version(root: Path) -> int | None:
-    """The label version that a data set was exported from, or None for an original."""
-    if not (root / DONE).is_file():
-        return None
-    data = read_json(root / DONE, REMEDY)
-    version = data.get("label_version") if isinstance(data, dict) else None
-    return version if isinstance(version, int) else None
 
 
 def _labels(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semalign.data import readers
-from semalign.data.export import exported_version
 from semalign.data.faults import Inspector
 from semalign.data.readers.base import Bad, Entry, Note, Reader
 from semalign.data.readers.common import subfolders
+from semalign.data.results import MADE_BY, exported_version, kind_of_results, refuse_results, results_note
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
 from semalign.errors import SemalignError
@@ -58,6 +58,7 @@ def scan_dataset(
 ) -> Dataset:
     """As `open_dataset`, but a data set of nothing but bad samples is given back, too."""
     given = Path(root)
+    refuse_results(given)
     found, place = find_dataset(given, readers.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
@@ -73,6 +74,8 @@ def scan_dataset(
     notes: tuple[str, ...] = ()
     if place.resolve() in given.resolve().parents:
         notes = (f"{given} is a part of {folder}, all of which is read.",)
+    if place.is_dir() and not found.general:
+        notes = (*notes, *_results_beside(place))
     if (version := exported_version(folder)) is not None:
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
     if description is None:
@@ -91,7 +94,7 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     special = [reader for reader in known if not reader.general]
     found = _holding(special, [given])
     if not found and os.path.isdir(given):
-        found = _holding(special, subfolders(given))
+        found = _holding(special, [folder for folder in subfolders(given) if kind_of_results(folder) is None])
         found = found or [(reader, whole) for reader in special if (whole := reader.whole(given)) is not None]
     found = found or _holding([reader for reader in known if reader.general], [given])
     if len(found) > 1:
@@ -99,7 +102,8 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
         raise SemalignError(f"{given}: holds several data sets ({names}); give the folder of one of them.")
     if not found:
         wanted = ", ".join(f"{reader.wanted} ({reader.title})" for reader in known)
-        what = "is no data set of a known layout"
+        kind = kind_of_results(given)
+        what = "is no data set of a known layout" if kind is None else f"was {MADE_BY[kind]} and is no data set"
         if not os.path.isdir(given):
             what = "is a file, not a folder" if os.path.exists(given) else "there is no such folder"
         raise SemalignError(f"{given}: {what}; give the folder that holds {wanted}.")
@@ -107,7 +111,20 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
 
 
 def _holding(known: Sequence[Reader], places: Iterable[Path]) -> list[tuple[Reader, Path]]:
-    return [(reader, place) for place in places for reader in known if reader.holds(place)]
+    return [(reader, place) for place in places for reader in known if _holds(reader, place)]
+
+
+def _holds(reader: Reader, place: Path) -> bool:
+    try:
+        return reader.holds(place)
+    except OSError:  # what must not be looked at is no data set
+        return False
+
+
+def _results_beside(root: Path) -> list[str]:
+    """A sentence for each folder of Semalign's own results beside the folders of a data set, which its reader passes over."""
+    kinds = {folder.name: kind_of_results(folder) for folder in subfolders(root)}
+    return [results_note(name, kind) for name, kind in kinds.items() if kind is not None]
 
 
 @dataclass
