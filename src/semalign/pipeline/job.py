@@ -155,14 +155,17 @@ class Job:
         )
 
 
-def open_job(recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress) -> Job:
+def open_job(
+    recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress, holdout: bool = False
+) -> Job:
     """The job of a recipe on a data set (None: the recipe makes its own), with the crops of its faces in `out`.
 
+    With `holdout`, a data set without test faces gets some, as the recipe's `data.holdout` says.
     The first process makes what is not there, all read it.
     """
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
-        train_set, test_set, notes = split_faces(recipe, data, keep_going)
+        train_set, test_set, notes = split_faces(recipe, data, keep_going, holdout)
 
         def crops(dataset: Dataset, title: str) -> Faces:
             size = recipe.network.input_size
@@ -189,7 +192,9 @@ def shown(progress: Progress | None) -> Progress:
 
 
 def say_skipped(job: Job) -> None:
-    """For the single stages, whose results have no place for it."""
+    """What is unusual about the data: for the single stages, whose results have no place for it."""
+    for note in job.notes:
+        job.progress.say(f"note: {note}")
     for name, why in dict([*job.train.dataset.skipped, *job.test.dataset.skipped]).items():
         job.progress.say(f"left out: {name}: {why}")
 
