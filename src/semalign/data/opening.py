@@ -65,7 +65,7 @@ def scan_dataset(
     if scheme is None and description is not None:
         scheme = load_scheme(description.scheme)
     scheme = found.choose_scheme(place, scheme)
-    reading = _Reading(folder, keep_going, Inspector(scheme))
+    reading = _Reading(folder, keep_going, Inspector(scheme, found.origin))
     for item in found.entries(place):
         reading.take(item)
     samples = tuple(reading.samples)
@@ -80,9 +80,17 @@ def scan_dataset(
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
     if description is None:
         notes = (*notes, *reading.notes, *reading.missing_notes(), *found.notes(place, samples))
-        return Dataset(folder, found.name or folder.resolve().name, scheme, samples, notes, tuple(reading.skipped))
+        return Dataset(
+            folder,
+            found.name or folder.resolve().name,
+            scheme,
+            samples,
+            notes,
+            tuple(reading.skipped),
+            tuple(reading.suspicious),
+        )
     truth = read_truth(folder, scheme.count, [sample.id for sample in samples])
-    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth)
+    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth=truth)
 
 
 def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
@@ -137,6 +145,7 @@ class _Reading:
         inspector: tells the good ones.
         samples: the good ones so far.
         skipped: (id, why) of the bad ones.
+        suspicious: (id, why) of good ones that look wrong.
         notes: what its reader noted.
         missing: how many faces have their image in a folder that is not there at all, by folder.
     """
@@ -146,6 +155,7 @@ class _Reading:
     inspector: Inspector
     samples: list[Sample] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    suspicious: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: Counter[Path] = field(default_factory=Counter)
     _present: set[Path] = field(default_factory=set)
@@ -179,7 +189,7 @@ class _Reading:
                 self.missing[folder] += 1
                 return
             self._present.add(folder)
-        self.inspector.inspect(sample, entry.where)
+        self.suspicious += [(sample.id, why) for why in self.inspector.inspect(sample, entry.where)]
         self.samples.append(sample)
 
     def _refuse(self, bad: Bad) -> None:

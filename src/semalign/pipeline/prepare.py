@@ -67,6 +67,13 @@ def split_faces(
     With `holdout`, a data set without test faces gets some by `data.holdout`; without it, all are training faces.
     """
     dataset = open_dataset(data, load_scheme(recipe.data.scheme), keep_going=keep_going)
+    if dataset.suspicious:
+        faces = len({name for name, _ in dataset.suspicious})
+        doubt = (
+            f"{faces} face{' looks' if faces == 1 else 's look'} suspicious and {'is' if faces == 1 else 'are'} kept"
+        )
+        why = f"{doubt} ('semalign data check' lists them), for example: {dataset.suspicious[0][1]}"
+        dataset = replace(dataset, notes=(*dataset.notes, why))
     if recipe.data.test:
         test = dataset.select(subsets=recipe.data.test)
         train = dataset.select(exclude=frozenset(test.ids())).select(split="train")

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from semalign.data.pts import read_pts
 from semalign.data.readers.base import Entry, Note, Reader
 from semalign.data.readers.common import is_folder
@@ -25,6 +27,7 @@ class Plain(Reader):
 
     name, title, wanted, scheme = "", "a folder of one's own", "images with .pts files beside them", "ibug68"
     general = True
+    origin = 1
 
     def holds(self, place: Path) -> bool:
         """Whether there is a `.pts` file in the folder or below it."""
@@ -49,8 +52,8 @@ class Plain(Reader):
                     return scheme
             known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in schemes)
             raise SemalignError(
-                f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own "
-                "(docs/formats.md) and name it in the recipe as data.scheme."
+                f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own with "
+                f"'semalign scheme new {path} --out own.toml' and name it (--scheme, in recipes data.scheme)."
             )
         return load_scheme(self.scheme)
 
@@ -64,6 +67,23 @@ class Plain(Reader):
             testing = any(part.lower() in TEST_FOLDERS for part in inside.parts)
             subset = place.resolve().name if inside == Path() else inside.as_posix()
             yield from list_pairs(place, inside.as_posix(), "test" if testing else "train", subset)
+
+
+def sample_points(sample: Path) -> tuple[Path, np.ndarray]:
+    """The .pts file that a file, an image or a folder stands for, and its points (n, 2); of a folder the first that is sound.
+
+    Raises:
+        SemalignError: there is none, or it cannot be read.
+    """
+    if not sample.is_dir():
+        path = sample if sample.suffix.lower() == ".pts" else sample.with_suffix(".pts")
+        return path, read_pts(path)
+    for path in _annotations(sample):
+        try:
+            return path, read_pts(path)
+        except SemalignError:
+            continue
+    raise SemalignError(f"{sample}: holds no .pts file that can be read; give the file of one annotated face.")
 
 
 def _annotations(root: Path) -> Iterator[Path]:
