@@ -18,6 +18,7 @@ from semalign.inference import Landmarker
 from semalign.inference.landmarker import open_model
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.pipeline.fitting import normaliser_note
 from semalign.pipeline.prepare import cache_crops
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
@@ -64,6 +65,7 @@ def evaluate_model(
         notes.append(
             "The data set has no test faces: measured on all, among which are those of training if it was on these."
         )
+    notes += normaliser_note(loaded.scheme)
     if not len(chosen):
         raise SemalignError(f"{data}: holds no {split} faces; choose another split or data set.")
     faces, points = _detected(loaded, chosen, keep_going, progress, "evaluation")

@@ -17,6 +17,7 @@ from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.hourglass import StackedHourglass, build_hourglass
+from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import PrefixedProgress, Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe
@@ -166,6 +167,7 @@ def open_job(
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
         train_set, test_set, notes = split_faces(recipe, data, keep_going, holdout)
+        recipe, unfit = fitted_to_scheme(recipe, train_set.scheme)
 
         def crops(dataset: Dataset, title: str) -> Faces:
             size = recipe.network.input_size
@@ -181,7 +183,7 @@ def open_job(
         "train": faces.dataset.subsets(),
         "versions": versions(),
     }
-    return Job(recipe, faces, held_out, progress, about, notes=notes)
+    return Job(recipe, faces, held_out, progress, about, notes=(*notes, *unfit))
 
 
 def shown(progress: Progress | None) -> Progress:
