@@ -1,7 +1,6 @@
 """How far labels are from the known truth, by region of the face, along the curves and across them.
 
-All figures are means over faces and landmarks, in % of the truth's outer-eye distance; in % of the box around the truth where
-the scheme names no outer corners of the eyes.
+All figures are means over faces and landmarks, in % of the truth's outer-eye distance.
 
 Shape legend: b faces, n landmarks.
 """
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.core.curves import split, tangents
-from semalign.core.metrics import box_size, interocular, landmark_boxes
+from semalign.core.metrics import interocular
 from semalign.schemes import LandmarkScheme
 
 
@@ -33,7 +32,7 @@ def label_error(
     Raises:
         SemalignError: the scheme names no outer corners of the eyes.
     """
-    eyes = box_size(landmark_boxes(truth)) if scheme.outer_eyes is None else interocular(truth, scheme)
+    eyes = interocular(truth, scheme)
     offset = 100.0 * (labels - truth) / np.where(eyes > 0, eyes, np.nan)[:, None, None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
     along, across = split(offset, tangents(truth, scheme))
