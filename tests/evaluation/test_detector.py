@@ -133,7 +133,7 @@ def test_a_scheme_without_eyes_is_measured_by_its_box() -> None:
         "cumulative_interocular",
     ):
         assert figures[name] is None
-    assert figures["by_region"] == {"both": None}
+    assert figures["regions_by"] == "nme_box" and figures["by_region"] == {"both": pytest.approx(figures["nme_box"])}
 
 
 def test_predictions_that_are_not_finite_are_refused(dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semalign import __version__
-from semalign.cli import bench, data, export, labels, predict, reproduce, serve, show, stages
+from semalign.cli import bench, data, export, labels, predict, reproduce, scheme, serve, show, stages
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
@@ -101,7 +101,7 @@ def build() -> typer.Typer:
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
     _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | bench.COMMANDS, "Use a model")
-    for name, module in (("data", data), ("labels", labels)):
+    for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)
         application.add_typer(group, name=name, rich_help_panel="Data and labels")

@@ -25,7 +25,7 @@ def check(
 ) -> None:
     """Read every image and annotation of a data set and list what is wrong.
 
-    The exit status is 1 if anything is wrong.
+    Bad faces cannot be used; suspicious ones are used but should be looked at. The exit status is 1 if a face is bad.
 
     Example:
         semalign data check ~/300w

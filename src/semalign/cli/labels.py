@@ -32,6 +32,10 @@ def export(
     out: Annotated[Path, argument("OUT", "New folder for images and .pts files.")],
     data: Data,
     version: Annotated[int, option("--version", "K", "Version to export; -1 is the last.", default=True)] = -1,
+    scheme: Annotated[
+        str | None,
+        option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="that of the labels"),
+    ] = None,
     keep_going: KeepGoing = False,
 ) -> None:
     """Write a version of the labels as .pts files beside a copy of the images.
@@ -43,9 +47,12 @@ def export(
     """
     from semalign.cli.progress import stage_of
     from semalign.data import LabelStore, export_labels, open_dataset
+    from semalign.data.export import scheme_of_labels
+    from semalign.schemes import load_scheme
 
     chosen = LabelStore(labels).read(version)
-    dataset = open_dataset(data, keep_going=keep_going)
+    given = scheme_of_labels(chosen, labels) if scheme is None else load_scheme(scheme)
+    dataset = open_dataset(data, given, keep_going=keep_going)
     with stage_of("writing images and labels") as progress:
         export_labels(chosen, dataset, out, progress=progress)
     typer.echo(f"{len(dataset)} faces, {len(chosen.ids)} of them with the labels of version {chosen.index}: {out}")

@@ -62,6 +62,19 @@ Set = Annotated[
 Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
 
 
-def overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
-    """The changes to a recipe that --set and --seed ask for, as `key=value` strings."""
-    return (*(settings or ()), *(() if seed is None else (f"seed={seed}",)))
+Holdout = Annotated[
+    float | None,
+    option(
+        "--holdout",
+        "SHARE",
+        "Where the data set has no test faces: hold out this share of its photographs to measure on; 0 = train on all.",
+        default="the recipe's, 0.1",
+        min=0.0,
+    ),
+]
+
+
+def overrides(settings: list[str] | None, seed: int | None, holdout: float | None = None) -> tuple[str, ...]:
+    """The changes to a recipe that --set, --seed and --holdout ask for, as `key=value` strings."""
+    asked = {"seed": seed, "data.holdout": holdout}
+    return (*(settings or ()), *(f"{key}={value}" for key, value in asked.items() if value is not None))

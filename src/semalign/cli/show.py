@@ -31,7 +31,8 @@ def recipes(
 def schemes() -> None:
     """List the shipped landmark schemes.
 
-    A scheme of your own is a TOML file with the same keys; its path is given where a scheme's name is.
+    A scheme of your own is a TOML file with the same keys (`semalign scheme new` drafts one); its path is given where a
+    scheme's name is.
     """
     from semalign.cli import tables
     from semalign.schemes import load_scheme, shipped_schemes

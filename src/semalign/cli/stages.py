@@ -10,6 +10,7 @@ import typer
 
 from semalign.cli.options import (
     Data,
+    Holdout,
     KeepGoing,
     Model,
     OtherRecipe,
@@ -37,6 +38,7 @@ def run(
     data: RecipeData = None,
     resume: Resume = False,
     seed: Seed = None,
+    holdout: Holdout = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
 ) -> None:
@@ -53,7 +55,7 @@ def run(
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
-    resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
+    resolved = pipeline.load_recipe(recipe, overrides(settings, seed, holdout))
     summary = pipeline.run(resolved, data, out, resume=resume, keep_going=keep_going, progress=RichProgress())
     tables.print_summary(summary)
     typer.echo(f"report: {out / 'report.html'}")
@@ -77,6 +79,7 @@ def train(
         ),
     ] = None,
     seed: Seed = None,
+    holdout: Holdout = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
 ) -> None:
@@ -90,7 +93,7 @@ def train(
     from semalign import pipeline
     from semalign.cli.progress import RichProgress
 
-    resolved = pipeline.load_recipe(recipe, overrides(settings, seed))
+    resolved = pipeline.load_recipe(recipe, overrides(settings, seed, holdout))
     model = pipeline.train(
         resolved,
         data,

@@ -27,8 +27,11 @@ def print_check(report: CheckReport) -> None:
     _show(faces)
     _lines(f"note: {note}" for note in report.notes)
     _lines(f"bad: {problem.message}" for problem in report.problems)
+    _lines(f"suspicious: {problem.message}" for problem in report.suspicious)
     usable = f"{report.usable} usable face{'' if report.usable == 1 else 's'} with the points of {report.scheme}"
-    _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad"])
+    faces_in_doubt = len({problem.file for problem in report.suspicious})
+    doubtful = f", {faces_in_doubt} suspicious" if faces_in_doubt else ""
+    _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad{doubtful}"])
 
 
 def print_versions(versions: Sequence[LabelVersion]) -> None:
@@ -115,7 +118,7 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     table.add_section()
     for region in first.get("by_region", ()):
         values = (subset["by_region"].get(region) for subset in subsets.values())
-        table.add_row(f"nme_interocular {region}", *map(_number, values))
+        table.add_row(f"{first.get('regions_by', 'nme_interocular')} {region}", *map(_number, values))
     _show(table)
     if "against" in result:
         _show_comparison(result["against"])

@@ -92,10 +92,16 @@ def nme_box(
 def mean_errors(
     points: Float[np.ndarray, "b n 2"], reference: Float[np.ndarray, "b n 2"], scheme: LandmarkScheme
 ) -> dict[str, float]:
-    """The means over faces of `nme_interocular` and `nme_interpupil`, as far as the scheme has the points for them."""
+    """The means over faces of `nme_interocular` and `nme_interpupil`, as far as the scheme has the points for them.
+
+    A face that lacks the points for a normaliser does not count in its mean. Where no face counts in either, as with a scheme
+    that names no such points, it is the mean of `nme_box`, by the box around the reference's points.
+    """
     kinds = {"nme_interocular": nme_interocular} if scheme.outer_eyes is not None else {}
     kinds |= {"nme_interpupil": nme_interpupil} if all(scheme.pupils) else {}
-    return {name: float(error(points, reference, scheme).mean()) for name, error in kinds.items()}
+    errors = {name: error(points, reference, scheme) for name, error in kinds.items()}
+    means = {name: _mean(values) for name, values in errors.items() if not np.isnan(values).all()}
+    return means or {"nme_box": _mean(nme_box(points, reference, landmark_boxes(reference)))}
 
 
 def nme(distances: Float[np.ndarray, "b n"], normalizer: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
@@ -145,6 +151,11 @@ def cumulative_curve(
     errors = _sorted(errors)
     x = np.linspace(0.0, threshold, steps)
     return x, np.searchsorted(errors, x, side="right") / len(errors)
+
+
+def _mean(values: Float[np.ndarray, " b"]) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")
 
 
 def _length(vectors: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b"]:

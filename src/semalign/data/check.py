@@ -19,7 +19,7 @@ WORKERS = 4  # threads that decode images
 
 @dataclass(frozen=True)
 class Problem:
-    """One bad sample."""
+    """One bad or suspicious sample."""
 
     file: str  # relative to the data set's root
     message: str  # the sentence that training would stop with
@@ -35,6 +35,7 @@ class CheckReport:
     counts: Mapping[str, int]  # usable faces by subset
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]  # what is missing or unusual, but no reason to stop
+    suspicious: tuple[Problem, ...] = ()  # faces that can be used and are kept, but look wrong
 
     @property
     def ok(self) -> bool:
@@ -78,6 +79,7 @@ def check_dataset(
         scheme=dataset.scheme.name,
         counts=Dataset(dataset.root, dataset.name, dataset.scheme, usable).subsets(),
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
+        suspicious=tuple(sorted((Problem(*item) for item in dataset.suspicious), key=lambda problem: problem.file)),
         notes=(*dataset.notes, *_outside_note(list(beyond.values()))),
     )
 

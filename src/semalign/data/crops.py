@@ -137,7 +137,7 @@ def build_crops(
 
     Args:
         folder: the cache's folder; one sub-folder for each combination of samples and settings.
-        samples: in the order of the cache's rows.
+        samples: in the order of the cache's rows; none of them make an empty cache.
         settings: which square.
         input_size: pixels of the input square.
         progress: called with (done, all) while crops are made.
@@ -147,6 +147,9 @@ def build_crops(
     Raises:
         SemalignError: an unreadable image (without `bad`), no readable image at all, a folder that cannot be written.
     """
+    if not samples:
+        size = 2 * round(input_size * settings.margin / 2)
+        return CropCache((), np.empty((0, size, size, 3), np.uint8), np.empty((0, 2, 3)), input_size)
     maps, size = crop_maps(face_boxes(samples), settings, input_size)
     target = Path(folder) / _key(samples, settings, input_size)
     done = target / "crops.json"

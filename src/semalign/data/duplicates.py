@@ -6,8 +6,9 @@ registered on each other, and the correlation of their fine structure decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 
 from semalign.data.images import image_size, read_image
 from semalign.data.samples import Dataset, Sample
+from semalign.errors import SemalignError
 
 Progress = Callable[[int, int], None]
 
@@ -35,7 +37,7 @@ RIM = 6  # px of the large thumbnail left out at each border
 WORKERS = 4  # threads that decode images
 
 
-def leaky_training_ids(dataset: Dataset, progress: Progress | None = None) -> tuple[str, ...]:
+def leaky_training_ids(dataset: Dataset, progress: Progress | None = None, *, strict: bool = True) -> tuple[str, ...]:
     """Training images, in the data set's order, that show the same photograph as one of its test images.
 
     These are the known ones of 300W and those that look the same (`find_near_duplicates`). Leave them out of training
@@ -43,14 +45,14 @@ def leaky_training_ids(dataset: Dataset, progress: Progress | None = None) -> tu
     all different; frames of videos are not compared.
 
     Raises:
-        SemalignError: an image that cannot be read.
+        SemalignError: an image that cannot be read; unless `strict`, it is like no other.
     """
     if not _may_repeat(dataset):
         return ()
     split = {sample.id: sample.split for sample in dataset.samples}
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in split}
     leaky = {by_stem[train] for test, train in KNOWN_DUPLICATES_300W if test in by_stem and train in by_stem}
-    for first, second, _ in _near_duplicates(dataset, across=True, progress=progress):
+    for first, second, _ in _near_duplicates(dataset, across=True, progress=progress, strict=strict):
         leaky.add(first if split[first] == "train" else second)
     return tuple(name for name in dataset.ids() if name in leaky)
 
@@ -76,15 +78,38 @@ def independent_folds(dataset: Dataset, count: int, seed: int, progress: Progres
     Raises:
         SemalignError: an image that cannot be read.
     """
-    first_of_file: dict[Path, int] = {}
-    groups = np.array([first_of_file.setdefault(s.image, index) for index, s in enumerate(dataset.samples)], dtype=int)
-    if _may_repeat(dataset):
-        row = {name: index for index, name in enumerate(dataset.ids())}
-        for first, second, _ in find_near_duplicates(dataset, progress):
-            groups[groups == groups[row[second]]] = groups[row[first]]
-    names, groups = np.unique(groups, return_inverse=True)
+    names, groups = np.unique(_photographs(dataset, progress), return_inverse=True)
     folds: np.ndarray = (np.random.default_rng(seed).permutation(len(names)) % count)[groups]
     return folds
+
+
+def photographs(
+    dataset: Dataset, progress: Progress | None = None, extra: Iterable[tuple[int, int]] = ()
+) -> np.ndarray:
+    """A number (b,) for each sample, the same for those of one file, photograph or moment (see `independent_folds`).
+
+    Args:
+        dataset: the faces; a picture that cannot be read is like no other.
+        progress: called with (images read, images in all).
+        extra: further rows that belong together, by pairs.
+    """
+    return _photographs(dataset, progress, extra, strict=False)
+
+
+def _photographs(
+    dataset: Dataset, progress: Progress | None, extra: Iterable[tuple[int, int]] = (), strict: bool = True
+) -> np.ndarray:
+    first_of_file: dict[Path, int] = {}
+    groups = np.array([first_of_file.setdefault(s.image, index) for index, s in enumerate(dataset.samples)], dtype=int)
+    pairs = list(extra)
+    if _may_repeat(dataset):
+        row = {name: index for index, name in enumerate(dataset.ids())}
+        near = _near_duplicates(dataset, across=False, progress=progress, strict=strict)
+        pairs += [(row[first], row[second]) for first, second, _ in near]
+    for one, other in pairs:
+        if groups[one] != groups[other]:
+            groups[groups == groups[other]] = groups[one]
+    return groups
 
 
 def _may_repeat(dataset: Dataset) -> bool:
@@ -92,11 +117,16 @@ def _may_repeat(dataset: Dataset) -> bool:
     return dataset.name != "synthetic" and all(sample.frame is None for sample in dataset.samples)
 
 
-def _near_duplicates(dataset: Dataset, across: bool, progress: Progress | None) -> list[tuple[str, str, float]]:
-    """As `find_near_duplicates`; `across`: only pairs of a training and a test image."""
+def _near_duplicates(
+    dataset: Dataset, across: bool, progress: Progress | None, strict: bool = True
+) -> list[tuple[str, str, float]]:
+    """As `find_near_duplicates`; `across`: only pairs of a training and a test image.
+
+    Unless `strict`, an image that cannot be read is like no other.
+    """
     if len(dataset) < 2:
         return []
-    faces = _faces(dataset, progress)
+    faces = _faces(dataset, progress, strict)
     test = np.array([sample.split == "test" for sample in dataset.samples])
     ids, found = dataset.ids(), []
     for first, second in _proposals(faces):
@@ -108,12 +138,12 @@ def _near_duplicates(dataset: Dataset, across: bool, progress: Progress | None) 
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def _faces(dataset: Dataset, progress: Progress | None) -> np.ndarray:
+def _faces(dataset: Dataset, progress: Progress | None, strict: bool) -> np.ndarray:
     """Grey inner faces (b, SIDE, SIDE) float32 in a common frame."""
     frames = _image_to_thumbnail(dataset)
     faces = np.empty((len(dataset), SIDE, SIDE), np.float32)
     with ThreadPoolExecutor(WORKERS) as pool:
-        for index, face in enumerate(pool.map(_thumbnail, dataset.samples, frames)):
+        for index, face in enumerate(pool.map(partial(_thumbnail, strict=strict), dataset.samples, frames)):
             faces[index] = face
             if progress is not None:
                 progress(index + 1, len(dataset))
@@ -140,11 +170,16 @@ def _image_to_thumbnail(dataset: Dataset) -> np.ndarray:
     return np.moveaxis(np.array(rows), 2, 0)
 
 
-def _thumbnail(sample: Sample, image_to_thumbnail: np.ndarray) -> np.ndarray:
+def _thumbnail(sample: Sample, image_to_thumbnail: np.ndarray, strict: bool = True) -> np.ndarray:
     """The face (SIDE, SIDE) float32, grey; what lies outside the image repeats its border."""
     scale = float(np.hypot(*image_to_thumbnail[:, 0]))
-    width, height = image_size(sample.image)
-    image = cv2.cvtColor(read_image(sample.image, reduce=max(1, int(0.5 / scale))), cv2.COLOR_RGB2GRAY)
+    try:
+        width, height = image_size(sample.image)
+        image = cv2.cvtColor(read_image(sample.image, reduce=max(1, int(0.5 / scale))), cv2.COLOR_RGB2GRAY)
+    except SemalignError:
+        if strict:
+            raise
+        return np.zeros((SIDE, SIDE), np.float32)
     reduced = min(1.0, 2.0 * scale)  # twice the thumbnail's resolution, reached by averaging areas
     size = max(1, round(width * reduced)), max(1, round(height * reduced))
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

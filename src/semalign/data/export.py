@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 
 from semalign.data.labels import LabelVersion
 from semalign.data.pts import write_pts
+from semalign.data.results import DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_bytes, write_json
+from semalign.schemes import LandmarkScheme, load_scheme, scheme_of_text, shipped_schemes
 
-DONE, STARTED = "provenance.json", "provenance.started.json"
 REMEDY = "repair or delete it"  # of a description that cannot be read
 
 
@@ -53,13 +55,25 @@ def export_labels(
     return out
 
 
-def exported_version(root: Path) -> int | None:
-    """The label version that a data set was exported from, or None for an original."""
-    if not (root / DONE).is_file():
+def scheme_of_labels(version: LabelVersion, folder: str | Path) -> LandmarkScheme | None:
+    """The scheme that labels were made with: the one stored with them, else the one that the recipe of their run names.
+
+    Labels of version 0.1 hold no scheme. If their run does not tell either, it is None where a shipped scheme has as many
+    points, which a data set then finds by itself, and points without meaning where none has.
+    """
+    if text := str(version.provenance.get("scheme", "")):
+        return scheme_of_text(text)
+    count = version.points.shape[1]
+    try:
+        recipe = tomllib.loads((Path(folder).resolve().parent / "recipe.toml").read_text(encoding="utf-8"))
+        scheme = load_scheme(recipe["data"]["scheme"])
+        if scheme.count == count:
+            return scheme
+    except (OSError, ValueError, KeyError, TypeError, SemalignError):
+        pass  # labels without a run, or a scheme's file that has gone
+    if any(load_scheme(name).count == count for name in shipped_schemes()):
         return None
-    data = read_json(root / DONE, REMEDY)
-    version = data.get("label_version") if isinstance(data, dict) else None
-    return version if isinstance(version, int) else None
+    return LandmarkScheme(f"{count} points", tuple(f"point_{index}" for index in range(count)))
 
 
 def _labels(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semalign.data import readers
-from semalign.data.export import exported_version
 from semalign.data.faults import Inspector
 from semalign.data.readers.base import Bad, Entry, Note, Reader
 from semalign.data.readers.common import subfolders
+from semalign.data.results import MADE_BY, exported_version, kind_of_results, refuse_results, results_note
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
 from semalign.errors import SemalignError
@@ -58,13 +58,14 @@ def scan_dataset(
 ) -> Dataset:
     """As `open_dataset`, but a data set of nothing but bad samples is given back, too."""
     given = Path(root)
+    refuse_results(given)
     found, place = find_dataset(given, readers.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
     if scheme is None and description is not None:
         scheme = load_scheme(description.scheme)
     scheme = found.choose_scheme(place, scheme)
-    reading = _Reading(folder, keep_going, Inspector(scheme))
+    reading = _Reading(folder, keep_going, Inspector(scheme, found.origin))
     for item in found.entries(place):
         reading.take(item)
     samples = tuple(reading.samples)
@@ -73,13 +74,23 @@ def scan_dataset(
     notes: tuple[str, ...] = ()
     if place.resolve() in given.resolve().parents:
         notes = (f"{given} is a part of {folder}, all of which is read.",)
+    if place.is_dir() and not found.general:
+        notes = (*notes, *_results_beside(place))
     if (version := exported_version(folder)) is not None:
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
     if description is None:
         notes = (*notes, *reading.notes, *reading.missing_notes(), *found.notes(place, samples))
-        return Dataset(folder, found.name or folder.resolve().name, scheme, samples, notes, tuple(reading.skipped))
+        return Dataset(
+            folder,
+            found.name or folder.resolve().name,
+            scheme,
+            samples,
+            notes,
+            tuple(reading.skipped),
+            tuple(reading.suspicious),
+        )
     truth = read_truth(folder, scheme.count, [sample.id for sample in samples])
-    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth)
+    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth=truth)
 
 
 def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
@@ -91,7 +102,7 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     special = [reader for reader in known if not reader.general]
     found = _holding(special, [given])
     if not found and os.path.isdir(given):
-        found = _holding(special, subfolders(given))
+        found = _holding(special, [folder for folder in subfolders(given) if kind_of_results(folder) is None])
         found = found or [(reader, whole) for reader in special if (whole := reader.whole(given)) is not None]
     found = found or _holding([reader for reader in known if reader.general], [given])
     if len(found) > 1:
@@ -99,7 +110,8 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
         raise SemalignError(f"{given}: holds several data sets ({names}); give the folder of one of them.")
     if not found:
         wanted = ", ".join(f"{reader.wanted} ({reader.title})" for reader in known)
-        what = "is no data set of a known layout"
+        kind = kind_of_results(given)
+        what = "is no data set of a known layout" if kind is None else f"was {MADE_BY[kind]} and is no data set"
         if not os.path.isdir(given):
             what = "is a file, not a folder" if os.path.exists(given) else "there is no such folder"
         raise SemalignError(f"{given}: {what}; give the folder that holds {wanted}.")
@@ -107,7 +119,20 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
 
 
 def _holding(known: Sequence[Reader], places: Iterable[Path]) -> list[tuple[Reader, Path]]:
-    return [(reader, place) for place in places for reader in known if reader.holds(place)]
+    return [(reader, place) for place in places for reader in known if _holds(reader, place)]
+
+
+def _holds(reader: Reader, place: Path) -> bool:
+    try:
+        return reader.holds(place)
+    except OSError:  # what must not be looked at is no data set
+        return False
+
+
+def _results_beside(root: Path) -> list[str]:
+    """A sentence for each folder of Semalign's own results beside the folders of a data set, which its reader passes over."""
+    kinds = {folder.name: kind_of_results(folder) for folder in subfolders(root)}
+    return [results_note(name, kind) for name, kind in kinds.items() if kind is not None]
 
 
 @dataclass
@@ -120,6 +145,7 @@ class _Reading:
         inspector: tells the good ones.
         samples: the good ones so far.
         skipped: (id, why) of the bad ones.
+        suspicious: (id, why) of good ones that look wrong.
         notes: what its reader noted.
         missing: how many faces have their image in a folder that is not there at all, by folder.
     """
@@ -129,6 +155,7 @@ class _Reading:
     inspector: Inspector
     samples: list[Sample] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    suspicious: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: Counter[Path] = field(default_factory=Counter)
     _present: set[Path] = field(default_factory=set)
@@ -162,7 +189,7 @@ class _Reading:
                 self.missing[folder] += 1
                 return
             self._present.add(folder)
-        self.inspector.inspect(sample, entry.where)
+        self.suspicious += [(sample.id, why) for why in self.inspector.inspect(sample, entry.where)]
         self.samples.append(sample)
 
     def _refuse(self, bad: Bad) -> None:

@@ -42,6 +42,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()  # what of the official set is missing, in sentences
     skipped: tuple[tuple[str, str], ...] = ()  # (id, why) of bad samples that were left out on request
+    suspicious: tuple[tuple[str, str], ...] = ()  # (id, why) of samples that are kept but look wrong
     truth: Mapping[str, np.ndarray] | None = None  # id -> exact points (n, 2); synthetic data only
 
     def __len__(self) -> int:
@@ -119,5 +120,6 @@ def join(first: Dataset, second: Dataset) -> Dataset:
         samples=(*first.samples, *second.samples),
         notes=(*first.notes, *second.notes),
         skipped=(*first.skipped, *second.skipped),
+        suspicious=(*first.suspicious, *second.suspicious),
         truth=truth,
     )

@@ -48,7 +48,8 @@ def evaluate_predictions(
         nme_interocular, rmse_interocular, nme_box (√(w·h) of the face box that the data set gives, else of the box
         around the reference's landmarks; `box` says which: "given", "landmarks" or "mixed"), auc_interocular_8,
         failure_rate_interocular_8, auc_interpupil_10, failure_rate_interpupil_10; by_region and by_landmark
-        (nme_interocular); cumulative_interocular ("error" from 0 to 8 %, "share" of faces). What the scheme or the
+        (the error that `regions_by` names: nme_interocular, or nme_box where the scheme has no outer eye corners);
+        cumulative_interocular ("error" from 0 to 8 %, "share" of faces). What the scheme or the
         reference does not allow is None. `undefined` counts the faces, by normalisation, that have no such
         normaliser: they are left out of the mean errors and count as failures.
 
@@ -80,7 +81,8 @@ def compare_predictions(
 
     Returns:
         {"subsets": {name: {error: comparison}}}, ready for JSON, with the subsets of `evaluate_predictions`; errors are
-        nme_interpupil, nme_interocular, nme_box and "nme_interocular REGION" for each region. A comparison holds `mean` and
+        nme_interpupil, nme_interocular, nme_box and "nme_interocular REGION" for each region (nme_box as above).
+        A comparison holds `mean` and
         `other`, `difference` with its interval from `low` to `high` at `level`, and the `verdict` "lower", "higher" or
         "undecided"; None where no face has the normaliser.
 
@@ -101,7 +103,9 @@ def _named_errors(faces: _Faces, scheme: LandmarkScheme) -> dict[str, np.ndarray
     distances, normalizers = _normalizers(faces, scheme)
     errors = {f"nme_{name}": metrics.nme(distances, normalizer) for name, normalizer in normalizers.items()}
     for name, members in scheme.regions.items():
-        errors[f"nme_interocular {name}"] = metrics.nme(distances[:, list(members)], normalizers["interocular"])
+        errors[f"{_regions_by(scheme)} {name}"] = metrics.nme(
+            distances[:, list(members)], _of_regions(normalizers, scheme)
+        )
     return errors
 
 
@@ -164,7 +168,7 @@ def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
     distances, normalizers = _normalizers(faces, scheme)
     given = np.isfinite(faces.boxes).all(axis=1)
     errors = {name: metrics.nme(distances, normalizer) for name, normalizer in normalizers.items()}
-    eyes = normalizers["interocular"]
+    eyes, unit = normalizers["interocular"], _of_regions(normalizers, scheme)
     return {
         "count": len(distances),
         "undefined": {name: int(np.isnan(error).sum()) for name, error in errors.items()},
@@ -175,13 +179,23 @@ def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
         "box": "given" if given.all() else "mixed" if given.any() else "landmarks",
         **_shares(errors["interocular"], "interocular", INTEROCULAR_THRESHOLD),
         **_shares(errors["interpupil"], "interpupil", INTERPUPIL_THRESHOLD),
+        "regions_by": _regions_by(scheme),
         "by_region": {
-            name: mean_or_none(metrics.nme(distances[:, list(members)], eyes))
+            name: mean_or_none(metrics.nme(distances[:, list(members)], unit))
             for name, members in scheme.regions.items()
         },
-        "by_landmark": [mean_or_none(metrics.nme(distances[:, [index]], eyes)) for index in range(scheme.count)],
+        "by_landmark": [mean_or_none(metrics.nme(distances[:, [index]], unit)) for index in range(scheme.count)],
         "cumulative_interocular": _curve(errors["interocular"]),
     }
+
+
+def _regions_by(scheme: LandmarkScheme) -> str:
+    """The error that regions and single landmarks are given in."""
+    return "nme_interocular" if scheme.outer_eyes else "nme_box"
+
+
+def _of_regions(normalizers: Mapping[str, np.ndarray], scheme: LandmarkScheme) -> np.ndarray:
+    return normalizers["interocular" if scheme.outer_eyes else "box"]
 
 
 def _normalizers(faces: _Faces, scheme: LandmarkScheme) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -45,7 +45,7 @@ def train(
     taught_by = {teacher: pretrained.load(teacher) for teacher in teachers}
     refuse_unfit_teachers(taught_by, recipe)
     claim(out, recipe, resume)
-    job = open_job(recipe, data, out, keep_going, progress)
+    job = open_job(recipe, data, out, keep_going, progress, holdout=True)
     say_skipped(job)
     same_origin(out, job.train.dataset, trained, teachers)
     about = dict(job.about)

@@ -18,6 +18,7 @@ from semalign.inference import Landmarker
 from semalign.inference.landmarker import open_model
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.pipeline.fitting import normaliser_note
 from semalign.pipeline.prepare import cache_crops
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
@@ -41,7 +42,7 @@ def evaluate_model(
         data: the data set's folder, complete or partial.
         keep_going: leave bad samples out and list them.
         labels: a label folder (its last version) to measure against, instead of the truth (synthetic) or the annotations.
-        split: 'test', 'train' or 'all'.
+        split: 'test' (all faces where there are no test faces, which the notes say), 'train' or 'all'.
         against: another model for the same landmarks, which `against` of the result compares face by face.
         progress: told what goes on.
 
@@ -58,6 +59,13 @@ def evaluate_model(
         )
     dataset = open_dataset(Path(data), loaded.scheme, keep_going=keep_going)
     chosen = dataset if split == "all" else dataset.select(split="test" if split == "test" else "train")
+    notes = list(dataset.notes)
+    if not len(chosen) and split == "test":
+        chosen, split = dataset, "all"
+        notes.append(
+            "The data set has no test faces: measured on all, among which are those of training if it was on these."
+        )
+    notes += normaliser_note(loaded.scheme)
     if not len(chosen):
         raise SemalignError(f"{data}: holds no {split} faces; choose another split or data set.")
     faces, points = _detected(loaded, chosen, keep_going, progress, "evaluation")
@@ -76,7 +84,7 @@ def evaluate_model(
             "name": faces.name,
             "split": split,
             "subsets": faces.subsets(),
-            "notes": list(dataset.notes),
+            "notes": notes,
             "skipped": [list(item) for item in faces.skipped],
             "reference": source,
         },

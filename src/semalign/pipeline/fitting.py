@@ -13,6 +13,7 @@ from semalign.models.checkpoint import Model
 from semalign.models.kinds import continued
 from semalign.pipeline.prepare import same_scheme
 from semalign.pipeline.recipe import Recipe, parse_recipe
+from semalign.schemes import LandmarkScheme
 
 
 def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False) -> Recipe:
@@ -29,6 +30,32 @@ def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False
     heatmap = replace(recipe.heatmap, sigma=_sigma(model))
     fitting = replace(recipe, network=network, crop=model.crop, heatmap=heatmap)
     return fitting if any_scheme else same_scheme(model.scheme, fitting)
+
+
+def fitted_to_scheme(recipe: Recipe, scheme: LandmarkScheme) -> tuple[Recipe, list[str]]:
+    """The recipe without what a landmark scheme does not allow, and a sentence on each such thing."""
+    notes = []
+    if not scheme.pairs and scheme.count > 1:
+        notes.append(
+            f"The scheme {scheme.name} has no left-right pairs: pictures are not mirrored, in training and in use; "
+            "add its pairs for better detectors."
+        )
+        recipe = replace(
+            recipe,
+            augmentation=replace(recipe.augmentation, flip=0.0),
+            decoding=replace(recipe.decoding, tta=1),
+            alternation=replace(recipe.alternation, tta=1),
+        )
+    return recipe, notes + normaliser_note(scheme)
+
+
+def normaliser_note(scheme: LandmarkScheme) -> list[str]:
+    """A sentence if errors are by the face box, for want of the eyes; none otherwise."""
+    if scheme.outer_eyes is not None or all(scheme.pupils):
+        return []
+    return [
+        f"The scheme {scheme.name} names neither pupils nor outer eye corners: errors are in % of the face box (nme_box)."
+    ]
 
 
 def refuse_unfit_teachers(teachers: Mapping[str | Path, Model], recipe: Recipe) -> None:

@@ -17,6 +17,7 @@ from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.network import HeatmapNetwork, build_network
+from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
 from semalign.pipeline.progress import PrefixedProgress, Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe
@@ -156,17 +157,25 @@ class Job:
 
 
 def open_job(
-    recipe: Recipe, data: Path | None, out: Path, keep_going: bool, progress: Progress, model: Model | None = None
+    recipe: Recipe,
+    data: Path | None,
+    out: Path,
+    keep_going: bool,
+    progress: Progress,
+    model: Model | None = None,
+    holdout: bool = False,
 ) -> Job:
     """The job of a recipe on a data set (None: the recipe makes its own), with the crops of its faces in `out`.
 
-    Landmark scheme and size of the crops are the model's, where one is given, or else the recipe's. The first process makes
-    what is not there, all read it.
+    Landmark scheme and size of the crops are the model's, where one is given, or else the recipe's. With `holdout`, a data set
+    without test faces gets some, as the recipe's `data.holdout` says. The first process makes what is not there, all read it.
     """
     size = recipe.network.input_size if model is None else model.input_size
     with make_accelerator().main_process_first():
         data = synthesize_if_wanted(recipe, data, out, progress)
-        train_set, test_set, notes = split_faces(recipe, data, keep_going, None if model is None else model.scheme)
+        scheme = None if model is None else model.scheme
+        train_set, test_set, notes = split_faces(recipe, data, keep_going, scheme, holdout)
+        recipe, unfit = fitted_to_scheme(recipe, train_set.scheme)
 
         def crops(dataset: Dataset, title: str) -> Faces:
             return cache_crops(dataset, recipe.crop, size, out / "crops", keep_going, progress, title)
@@ -181,7 +190,7 @@ def open_job(
         "train": faces.dataset.subsets(),
         "versions": versions(),
     }
-    return Job(recipe, faces, held_out, progress, about, notes=notes)
+    return Job(recipe, faces, held_out, progress, about, notes=(*notes, *unfit))
 
 
 def shown(progress: Progress | None) -> Progress:
@@ -192,7 +201,9 @@ def shown(progress: Progress | None) -> Progress:
 
 
 def say_skipped(job: Job) -> None:
-    """For the single stages, whose results have no place for it."""
+    """What is unusual about the data: for the single stages, whose results have no place for it."""
+    for note in job.notes:
+        job.progress.say(f"note: {note}")
     for name, why in dict([*job.train.dataset.skipped, *job.test.dataset.skipped]).items():
         job.progress.say(f"left out: {name}: {why}")
 

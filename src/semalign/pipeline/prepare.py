@@ -10,6 +10,7 @@ import numpy as np
 
 from semalign.data.crops import CropCache, CropSettings, build_crops
 from semalign.data.duplicates import leaky_training_ids
+from semalign.data.holdout import hold_out
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -59,18 +60,29 @@ def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress:
 
 
 def split_faces(
-    recipe: Recipe, data: Path, keep_going: bool, scheme: LandmarkScheme | None = None
+    recipe: Recipe, data: Path, keep_going: bool, scheme: LandmarkScheme | None = None, holdout: bool = False
 ) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-    """Training faces, test faces, and notes on what is partial or was left out; the scheme is by default the recipe's."""
+    """Training faces, test faces, and notes on what is partial or was left out; the scheme is by default the recipe's.
+
+    With `holdout`, a data set without test faces gets some by `data.holdout`; without it, all are training faces.
+    """
     dataset = open_dataset(data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going)
+    if dataset.suspicious:
+        faces = len({name for name, _ in dataset.suspicious})
+        doubt = (
+            f"{faces} face{' looks' if faces == 1 else 's look'} suspicious and {'is' if faces == 1 else 'are'} kept"
+        )
+        why = f"{doubt} ('semalign data check' lists them), for example: {dataset.suspicious[0][1]}"
+        dataset = replace(dataset, notes=(*dataset.notes, why))
     if recipe.data.test:
         test = dataset.select(subsets=recipe.data.test)
         train = dataset.select(exclude=frozenset(test.ids())).select(split="train")
         notes = [*dataset.notes, f"Tested on {', '.join(recipe.data.test)}, which was left out of training."]
     else:
-        test, train, notes = dataset.select(split="test"), dataset.select(split="train"), list(dataset.notes)
-    if recipe.data.leave_out_duplicates:
-        leaky = set(leaky_training_ids(dataset)) & set(train.ids())
+        whole, drawn = with_test_faces(dataset, recipe) if holdout else (dataset, [])
+        test, train, notes = whole.select(split="test"), whole.select(split="train"), [*dataset.notes, *drawn]
+    if recipe.data.leave_out_duplicates and dataset.select(exclude=train.ids()).samples:
+        leaky = set(leaky_training_ids(dataset, strict=not keep_going)) & set(train.ids())
         if leaky:
             train = train.select(exclude=leaky)
             notes.append(
@@ -79,6 +91,21 @@ def split_faces(
     if not len(train):
         raise SemalignError(f"{data}: holds no training faces; check it with 'semalign data check'.")
     return train, test, tuple(notes)
+
+
+def with_test_faces(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, list[str]]:
+    """The data set with test faces drawn from it where it has none, and a sentence on what was done."""
+    if dataset.select(split="test").samples:
+        return dataset, []
+    held = hold_out(dataset, recipe.data.holdout, recipe.seed)
+    test = held.select(split="test").ids()
+    if not test:
+        why = "--holdout 0" if not recipe.data.holdout else "all faces are of one photograph"
+        return dataset, [f"No faces are held out ({why}): detectors are not measured."]
+    return held, [
+        f"The data set has no test faces: {len(test)} of {len(dataset)} were held out of training to measure detectors "
+        f"(--holdout {recipe.data.holdout:g}, by photograph, seed {recipe.seed})."
+    ]
 
 
 def cache_crops(

@@ -61,11 +61,16 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which faces are trained and tested on."""
+    """Which faces are trained and tested on. Raises a ValueError for a share that is not from 0 to below 1."""
 
     scheme: str = "ibug68"  # a shipped landmark scheme or the path of a TOML file
     test: tuple[str, ...] = ()  # subsets to test on and to leave out of training; none = the data set's own test faces
+    holdout: float = 0.1  # share of the faces to test on where the data set has no test faces; 0 = none
     leave_out_duplicates: bool = True  # training faces whose photograph is also a test face are left out
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.holdout < 1:
+            raise ValueError("holdout must be 0 or a share below 1, such as 0.1")
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def run(
         progress.say(f"{out} holds a finished run of these settings; delete it or name another folder to run again.")
         return read_summary(out)
     with clock("data"):
-        job = open_job(recipe, data, out, keep_going, progress)
+        job = open_job(recipe, data, out, keep_going, progress, holdout=True)
     same_origin(out, job.train.dataset)
     say_of_label_adaptation(job)
     with clock("start"):

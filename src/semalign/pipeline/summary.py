@@ -72,7 +72,7 @@ def label_figures(store: LabelStore, faces: Faces) -> dict[str, Any]:
     versions_there = [store.read(index) for index in store.versions()]
     figures: dict[str, Any] = {"label_movement": [_movement(v, faces) for v in versions_there[1:]]}
     truth = faces.truth
-    if truth is None:
+    if truth is None or faces.dataset.scheme.outer_eyes is None:  # errors of labels are in % of the outer-eye distance
         return figures
     errors = [label_error(version.points, truth, faces.dataset.scheme) for version in versions_there]
     contour = [error["regions"].get("contour", {}).get("mean") for error in errors]

@@ -11,6 +11,7 @@ from semalign.data.labels import LabelStore, LabelVersion, Provenance
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.pipeline.recipe import Recipe
+from semalign.schemes import scheme_text
 from semalign.searches import FoundLabels
 from semalign.training.trainer import make_accelerator
 
@@ -25,13 +26,14 @@ class Versions:
     """
 
     def __init__(self, folder: Path, dataset: Dataset, provenance: Provenance) -> None:
-        self.store, self.dataset, self.provenance = LabelStore(folder), dataset, provenance
+        self.store, self.dataset = LabelStore(folder), dataset
+        self.provenance = dict(provenance) | {"scheme": scheme_text(dataset.scheme)}
         self._accelerator = make_accelerator()
         self._sides = box_sides(face_boxes(dataset.samples))
         if self.store.versions() and self.store.read().ids != dataset.ids():
             raise SemalignError(f"{folder}: holds labels of other images than {dataset.root}; choose another folder.")
         if self._accelerator.is_main_process:
-            self.store.start(dataset, {"source": "annotations"})
+            self.store.start(dataset, {"source": "annotations", "scheme": self.provenance["scheme"]})
         self._accelerator.wait_for_everyone()
 
     def up_to(self, index: int) -> LabelVersion:

@@ -139,7 +139,7 @@ def _cumulative_plots(run: Run, subset: str) -> tuple[Plot, ...]:
 def training_section(run: Run) -> TrainingSection | None:
     """Loss and held-out error of every stage over its epochs, whole and after the start."""
     logged = {key for records in run.logs.values() for record in records for key in record}
-    error = "nme_interocular" if "nme_interocular" in logged else "nme_interpupil"
+    error = next((name for name in ("nme_interocular", "nme_interpupil") if name in logged), "nme_box")
     loss = _training_plots(run, "loss", "Training loss", "each stage against the labels that it trains on")
     charts = (*loss, *_training_plots(run, error, "Test error", f"{error}, %"))
     return TrainingSection(_legend(run.logs), charts) if charts else None

@@ -66,16 +66,16 @@ def spoken(subset: str) -> str:
 
 
 def region_table(run: Run) -> Table | None:
-    """The detectors' inter-ocular error by region of the face on the main subset; None if it was not evaluated."""
+    """The detectors' error (inter-ocular, or by the box) by region of the face on the main subset; None if not evaluated."""
     for subset in subset_names(run)[:1]:
         stages = [stage for stage in _stages(run, subset) if subsets(run, stage)[subset].get("by_region")]
         regions = [subsets(run, stage)[subset]["by_region"] for stage in stages]
         if regions:
+            error = str(subsets(run, stages[0])[subset].get("regions_by", "nme_interocular"))
             rows = tuple(
-                _compared(name, [values.get(name) for values in regions], stages, "nme_interocular")
-                for name in regions[0]
+                _compared(name, [values.get(name) for values in regions], stages, error) for name in regions[0]
             )
-            return Table(f"By region of the face: nme_interocular, {spoken(subset)}", _columns(stages), rows)
+            return Table(f"By region of the face: {error}, {spoken(subset)}", _columns(stages), rows)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,27 @@ def load_scheme(name_or_path: str | Path) -> LandmarkScheme:
     return LandmarkScheme.from_dict(
         tomllib.loads((resources.files("semalign.schemes") / f"{text}.toml").read_text("utf-8"))
     )
+
+
+def scheme_text(scheme: LandmarkScheme) -> str:
+    """The scheme as a text that `scheme_of_text` reads back: the name of a shipped one, all of any other as JSON."""
+    if scheme.name in shipped_schemes() and load_scheme(scheme.name) == scheme:
+        return scheme.name
+    return json.dumps(scheme.to_dict(), ensure_ascii=False)
+
+
+def scheme_of_text(text: str) -> LandmarkScheme:
+    """The scheme of a text by `scheme_text`.
+
+    Raises:
+        SemalignError: it describes no sound scheme.
+    """
+    if not text.startswith("{"):
+        return load_scheme(text)
+    try:
+        return LandmarkScheme.from_dict(json.loads(text))
+    except ValueError as error:
+        raise SemalignError(f"the scheme of these labels cannot be read ({error}); name it with --scheme.") from error
 
 
 def _read(path: Path) -> LandmarkScheme:

@@ -49,7 +49,7 @@ class DistillationTask:
         """Pictures and their targets; the pictures are those that the task alone would draw."""
         images, targets = self.task.batch(rows, labels, generator, share, device)
         teacher = self.teachers[int(torch.randint(len(self.teachers), (), generator=generator))].to(device).eval()
-        mirrored = bool(torch.rand((), generator=generator) < 0.5)
+        mirrored = bool(torch.rand((), generator=generator) < 0.5) and bool(self.task.source.scheme.pairs)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             seen = self._seen(teacher, images, mirrored, targets.shape[-1])
         return images, targets.lerp_(seen, self.share)

@@ -49,6 +49,7 @@ class Reader(ABC):
         title: the format's name in messages.
         wanted: what a folder of this format holds, in messages.
         scheme: name of the landmark scheme that its faces are annotated in.
+        origin: from which the files count pixels, 0 or 1; samples always count from 0.
         general: it takes folders of any shape, so it is asked only about those that no other reader knows.
     """
 
@@ -56,6 +57,7 @@ class Reader(ABC):
     title: ClassVar[str]
     wanted: ClassVar[str]
     scheme: ClassVar[str]
+    origin: ClassVar[int] = 0
     general: ClassVar[bool] = False
 
     @abstractmethod

@@ -50,6 +50,7 @@ class Cofw(Reader):
     """
 
     name, title, scheme = "cofw", "COFW", "cofw29"
+    origin = 1
     wanted = " or ".join(part.file for part in OFFICIAL)
     images: Path | None = None  # folder of the written images; None = COFW_images beside the .mat files
 

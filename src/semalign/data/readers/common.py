@@ -34,7 +34,15 @@ def subfolders(folder: Path) -> list[Path]:
     Raises:
         SemalignError: it cannot be read.
     """
-    return [Path(entry.path) for entry in list_folder(folder) if entry.is_dir()]
+    return [Path(entry.path) for entry in list_folder(folder) if is_folder(entry)]
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or leads to one; a link that leads in a circle does not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def load_extra(module: str, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -12,11 +13,13 @@ from semalign.data.readers.common import list_folder
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")  # in either case of letters
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")  # in either case of letters
 
 
 def list_pairs(root: Path, inside: str, split: Split, subset: str, group: str = "") -> Iterator[Entry]:
     """Images and `.pts` files of the folder `inside` the data set, by their common stem, without hidden and other files.
+
+    Letters with accents may be written as one character in one name and as two in the other, as Macs do.
 
     Raises:
         SemalignError: the folder cannot be read.
@@ -25,7 +28,7 @@ def list_pairs(root: Path, inside: str, split: Split, subset: str, group: str = 
     stems: dict[str, list[Path]] = {}
     for path in (root / folder / entry.name for entry in list_folder(root / folder)):
         if path.suffix.lower() in (*IMAGE_ENDINGS, ".pts"):
-            stems.setdefault(path.stem, []).append(path)
+            stems.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
     for paths in stems.values():
         annotations = [path for path in paths if path.suffix.lower() == ".pts"]
         images = [path for path in paths if path not in annotations]

@@ -9,9 +9,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from semalign.data.pts import read_pts
-from semalign.data.readers.base import Entry, Reader
+from semalign.data.readers.base import Entry, Note, Reader
+from semalign.data.readers.common import is_folder
 from semalign.data.readers.pairs import list_pairs
+from semalign.data.results import kind_of_results, results_note
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
 
@@ -23,6 +27,7 @@ class Plain(Reader):
 
     name, title, wanted, scheme = "", "a folder of one's own", "images with .pts files beside them", "ibug68"
     general = True
+    origin = 1
 
     def holds(self, place: Path) -> bool:
         """Whether there is a `.pts` file in the folder or below it."""
@@ -47,29 +52,84 @@ class Plain(Reader):
                     return scheme
             known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in schemes)
             raise SemalignError(
-                f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own "
-                "(docs/formats.md) and name it in the recipe as data.scheme."
+                f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own with "
+                f"'semalign scheme new {path} --out own.toml' and name it (--scheme, in recipes data.scheme)."
             )
         return load_scheme(self.scheme)
 
-    def entries(self, place: Path) -> Iterator[Entry]:
-        """A face for each image."""
-        for folder, _ in _walk(place):
-            inside = folder.relative_to(place)
+    def entries(self, place: Path) -> Iterator[Entry | Note]:
+        """A face for each image; a note for each folder that is passed over: unreadable, or results of Semalign's own."""
+        for item in _walk(place):
+            if isinstance(item, Note):
+                yield item
+                continue
+            inside = item[0].relative_to(place)
             testing = any(part.lower() in TEST_FOLDERS for part in inside.parts)
-            subset = place.resolve().name if folder == place else inside.as_posix()
+            subset = place.resolve().name if inside == Path() else inside.as_posix()
             yield from list_pairs(place, inside.as_posix(), "test" if testing else "train", subset)
 
 
+def sample_points(sample: Path) -> tuple[Path, np.ndarray]:
+    """The .pts file that a file, an image or a folder stands for, and its points (n, 2); of a folder the first that is sound.
+
+    Raises:
+        SemalignError: there is none, or it cannot be read.
+    """
+    if not sample.is_dir():
+        path = sample if sample.suffix.lower() == ".pts" else sample.with_suffix(".pts")
+        return path, read_pts(path)
+    for path in _annotations(sample):
+        try:
+            return path, read_pts(path)
+        except SemalignError:
+            continue
+    raise SemalignError(f"{sample}: holds no .pts file that can be read; give the file of one annotated face.")
+
+
 def _annotations(root: Path) -> Iterator[Path]:
-    return (folder / name for folder, names in _walk(root) for name in names if name.lower().endswith(".pts"))
+    for item in _walk(root):
+        if not isinstance(item, Note):
+            folder, names = item
+            yield from (folder / name for name in names if name.lower().endswith(".pts"))
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders and their files by name, hidden ones left out."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(folder), sorted(name for name in names if not name.startswith("."))
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]] | Note]:
+    """Folders and their files by name, hidden ones left out, and notes on folders that are passed over.
+
+    Links to folders are followed, except to one that was read already or holds the data set itself.
+    """
+    if not os.path.isdir(root):
+        return
+    seen = {os.path.realpath(folder) for folder in (root, *Path(os.path.realpath(root)).parents)}
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        name = folder.relative_to(root).as_posix()
+        try:
+            with os.scandir(folder) as listed:
+                entries = sorted((item for item in listed if not item.name.startswith(".")), key=lambda item: item.name)
+        except OSError as error:
+            if folder == root:
+                raise SemalignError(f"{root}: cannot be read ({error.strerror}); check its permissions.") from error
+            yield Note(f"{name} cannot be read ({error.strerror}) and was passed over.")
+            continue
+        kind = None if folder == root else kind_of_results(folder)
+        if kind is not None:
+            yield Note(results_note(name, kind))
+            continue
+        folders = [entry for entry in entries if is_folder(entry)]
+        yield folder, [entry.name for entry in entries if entry not in folders]
+        inner: list[Path] = []
+        for entry in folders:
+            real = os.path.realpath(entry.path)
+            if real in seen:
+                yield Note(
+                    f"{(folder / entry.name).relative_to(root).as_posix()} leads to a folder that is read already."
+                )
+            else:
+                seen.add(real)
+                inner.append(folder / entry.name)
+        waiting += reversed(inner)
 
 
 READER = Plain()

@@ -99,6 +99,7 @@ class Vw300(Reader):
     """
 
     name, title, wanted, scheme = "300vw", "300-VW", f"001/{VIDEO}", "ibug68"
+    origin = 1
     every: int = 1  # take every so many frames only, beginning with the first
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ class W300(Reader):
     """Samples come by folder, in the order of `OFFICIAL`, then by file name. Points may be those of any scheme."""
 
     name, title, wanted, scheme = "300w", "300W", "afw, helen, lfpw or ibug", "ibug68"
+    origin = 1
 
     def holds(self, place: Path) -> bool:
         """Whether there is one of the official folders."""
