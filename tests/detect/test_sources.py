@@ -75,11 +75,18 @@ def test_what_is_not_there_is_said(tmp_path: Path, text: str):
 
 def test_a_folder_that_may_not_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(path: object) -> list[str]:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(sources.os, "listdir", refuse)
+    scan = sources.os.scandir
+    monkeypatch.setattr(sources.os, "scandir", refuse)
     with pytest.raises(SemalignError, match="Permission denied"):
         find_sources([str(folder)])
+    monkeypatch.setattr(sources.os, "scandir", lambda path: refuse(path) if str(path).endswith("sub") else scan(path))
+    problems: list[str] = []
+    assert len(find_sources([str(folder)], problems=problems)) == 3
+    assert problems == [
+        f"{folder / 'sub'}: cannot be read (Permission denied) and was passed over; check the permissions."
+    ]
 
 
 @pytest.mark.parametrize(("name", "code"), [("a.avi", "MJPG"), ("b.mp4", "mp4v")])

@@ -6,6 +6,7 @@ import atexit
 import gc
 import inspect
 import io
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -16,31 +17,32 @@ from typer.core import TyperGroup
 
 from semalign import __version__
 from semalign.cli import bench, data, export, labels, predict, reproduce, serve, show, stages
+from semalign.cli.options import complain
 from semalign.errors import SemalignError
 
-BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 Command = Callable[..., None]
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM, or its terminal was closed): it ends as on Ctrl-C."""
+
+
 class Commands(TyperGroup):
-    """A group whose commands end with one sentence, never with a traceback, on bad input and on Ctrl-C."""
+    """A group whose commands end with one sentence, never with a traceback, on bad input, on Ctrl-C and on SIGTERM."""
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command that was asked for."""
         try:
             return super().invoke(ctx)
         except SemalignError as error:
-            _complain(f"error: {error}")
+            complain(f"error: {error}")
             raise SystemExit(BAD_INPUT) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             resumable = command is not None and any(option.name == "resume" for option in command.params)
-            _complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
-            raise SystemExit(INTERRUPTED) from None
-
-
-def _complain(message: str) -> None:
-    typer.secho(message, fg=typer.colors.RED, err=True)
+            complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
+            raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 
 def help_text(docstring: str | None) -> str:
@@ -113,12 +115,20 @@ def build() -> typer.Typer:
 app = build()
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Run the command line; the entry point of `semalign`.
 
     A command on one picture is mostly imports, and a quarter of that time goes into looking for garbage among their many
     objects, of which none is, and into taking them apart one by one at the end.
     """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster
     for stream in (sys.stdout, sys.stderr):
