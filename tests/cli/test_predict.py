@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,58 @@ def test_a_real_model_and_boxes_from_a_file(tmp_path: Path) -> None:
     direct = Detector.from_pretrained(model)(photo, [[20, 20, 70, 75], [60, 10, 100, 50]])
     for name, face in zip(("photo.pts", "photo_2.pts"), direct, strict=True):
         assert np.allclose(read_pts(out / name), face.points, atol=1e-3)
+
+
+def test_two_faces_and_a_picture_of_that_name_are_all_kept(white: dict[str, Any]) -> None:
+    two = np.concatenate([picture(4), picture(30)])
+    Path("in/sub").mkdir(parents=True)
+    Image.fromarray(two).save("in/photo.png")
+    save(Path("in/photo_2.png"), x=20), save(Path("in/sub/photo.png"), x=25), save(Path("in/Photo.bmp"), x=15)
+    words = [word for name in ("pts", "overlay", "csv", "coco", "parquet") for word in ("--format", name)]
+    result = invoke("in", "--out", "o", *words)
+    assert result.exit_code == 0, result.output
+    found = {item["image"]: item for item in results(Path("o"))["images"]}
+    assert len(found) == 4
+    for item in found.values():
+        for face in item["faces"]:
+            points = read_pts(Path("o", f"{face.get('stem', item['stem'])}.pts"))
+            assert np.allclose(points, face["points"], atol=1e-3)
+    stems = [face.get("stem", item["stem"]).lower() for item in found.values() for face in item["faces"]]
+    assert len(set(stems)) == 5 == len(list(Path("o").rglob("*.pts"))) and len(list(Path("o").rglob("*.jpg"))) == 4
+    assert len(json.loads(Path("o/coco.json").read_text())["annotations"]) == 5
+
+
+def test_names_that_are_no_utf8_and_missing_pictures_end_nothing(white: dict[str, Any]) -> None:
+    save(Path("in/a.png")), save(Path("in/b.png"))
+    try:
+        Path("in/a.png").rename(os.fsdecode(b"in/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = invoke("in", "gone.png", "--out", "o", "--format", "pts", "--format", "csv", "--format", "coco")
+    assert result.exit_code == 1 and "gone.png: there is no such file" in result.stderr
+    assert sorted(item["image"] for item in results(Path("o"))["images"]) == ["in/b.png", "in/caf\\xe9.png"]
+    assert sorted(path.name for path in Path("o").glob("*.pts")) == ["b.pts", "caf%e9.pts"]
+    assert (
+        invoke("in", "--out", "o", "--format", "pts", "--format", "csv", "--format", "coco", "--resume").exit_code == 0
+    )
+    assert len(results(Path("o"))["images"]) == 2
+
+
+def test_a_dry_run_and_printed_lines_write_nothing(white: dict[str, Any]) -> None:
+    save(Path("in/a.png")), save(Path("in/sub/a.png"))
+    result = invoke("in", "--dry-run", "--out", "o")
+    assert result.stdout.splitlines() == ["in/a.png -> o/a", "in/sub/a.png -> o/sub/a"] and not Path("o").exists()
+    result = invoke("in", "--out", "-", "-q")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.get("image") for line in lines] == [None, "in/a.png", "in/sub/a.png", None]
+    assert sorted(path.name for path in Path().iterdir()) == ["in"]
+    assert result.stderr == "2 faces in 2 pictures\n"
+
+
+def test_a_box_outside_the_picture_is_named_and_the_rest_done(white: dict[str, Any]) -> None:
+    save(Path("a.png")), save(Path("b.png"))
+    Path("boxes.csv").write_text("image,x0,y0,x1,y1\na.png,-20,5,30,40\nb.png,100,5,130,40\n")
+    result = invoke("a.png", "b.png", "--boxes", "boxes.csv")
+    assert result.exit_code == 1
+    assert "b.png: the box [100.0, 5.0, 130.0, 40.0] lies outside the picture of 64 × 48 pixels" in result.stderr
+    assert [item["image"] for item in results(Path("predictions"))["images"]] == ["a.png"]

@@ -150,13 +150,14 @@ class Full:
 
 def test_a_full_disk_leaves_whole_entries(tmp_path: Path):
     journal = Journal(tmp_path / "a.jsonl", {"model": "m"})
-    journal._file = Full(journal._file, 30)
+    journal._file = Full(journal._file, journal._length + 20)
     journal.append({"faces": []})
     with pytest.raises(SemalignError, match="the disk is full"):
         journal.append({"faces": ["an entry that is too long"]})
     assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}]
     journal._file = journal._file.file
     journal.append({"faces": [1]})
+    journal.close()
     assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}, {"faces": [1]}]
 
 

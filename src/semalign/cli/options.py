@@ -61,6 +61,7 @@ Set = Annotated[
     list[str] | None,
     option("--set", "KEY=VALUE", "Change a setting of the recipe, as start.epochs=20; may be given several times."),
 ]
+AsJson = Annotated[bool, flag("--json", "Print JSON instead of a table.")]
 Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
 
 

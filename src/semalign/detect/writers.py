@@ -212,7 +212,10 @@ def claim(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
         SemalignError: it holds something else, or results without leave to change them.
     """
     if not (folder / JSON).is_file() and not (folder / JSONL).is_file():
-        refuse_occupied(folder, f"{JSON} of earlier results")
+        try:
+            refuse_occupied(folder, f"{JSON} of earlier results")
+        except SemalignError as error:
+            raise SemalignError(f"{str(error).removesuffix('.')} with --out.") from error
     elif not resume and not overwrite:
         unfinished = (folder / JSONL).is_file() and not is_complete(folder / JSONL)
         what, use = ("unfinished results", "continue them") if unfinished else ("results", "add what is missing")
