@@ -143,7 +143,11 @@ def open_model(name_or_path: str | Path) -> Model | OnnxBackend:
     """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
     path = pretrained.resolve(name_or_path)
     exported = path.suffix == pretrained.EXPORTED or _is_onnx(path)
-    return OnnxBackend(path) if exported else pretrained.load(name_or_path)
+    if exported:
+        return OnnxBackend(path)
+    with own_settings():
+        model = pretrained.load(name_or_path)
+    return replace(model, network=model.network.float())  # whatever the program's default type is
 
 
 def _is_onnx(path: Path) -> bool:
