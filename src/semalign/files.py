@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from semalign.errors import SemalignError
+
+_TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?", re.DOTALL)  # as tempfile names them
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{destination.stem}-", suffix=destination.suffix, dir=destination.parent
+            prefix=f".{destination.stem[:40]}-", suffix=destination.suffix, dir=destination.parent
         )
         os.close(handle)
         temporary = Path(name)
@@ -97,6 +100,23 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SemalignError(f"{path}: cannot be read as JSON ({error}); {remedy}.") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that `atomic_path` left below a folder because its process was killed."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def shown(name: str | Path) -> str:
+    r"""A file's name as valid Unicode: a byte that is no UTF-8 becomes \xNN, everything else stays."""
+    try:
+        data = str(name).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of characters, which Windows allows
+        data = str(name).encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _apply_umask(path: Path) -> None:

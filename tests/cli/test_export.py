@@ -127,3 +127,18 @@ def test_serve_answers_until_it_is_interrupted(model: Path, monkeypatch: pytest.
     out = succeed("serve", model, "--port", "0")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C ends\)\nstopped\n", out)
     assert (answers[0]["scheme"], answers[0]["terms"]) == ("ibug68", "research only")
+
+
+def test_the_ending_is_added_and_another_formats_is_refused(
+    onnx_file: tuple[Path, str], model: Path, tmp_path: Path
+) -> None:
+    from semalign.cli.export import _named
+
+    assert _named(Path("model"), "onnx") == Path("model.onnx")
+    assert _named(Path("m.v2"), "onnx") == Path("m.v2.onnx")
+    assert _named(Path("m.ONNX"), "onnx") == Path("m.onnx")
+    for name in ("m.pt", "m.safetensors"):
+        result = invoke("export", model, tmp_path / name)
+        assert result.exit_code == 2 and "ends in .onnx" in result.stderr
+    printed = succeed("export", model, tmp_path / "small", "--format", "safetensors")
+    assert printed == f"model: {tmp_path / 'small.safetensors'}\n"

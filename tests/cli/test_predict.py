@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image
 from worlds import NETWORK
 
-from semalign.data import read_pts
+from semalign.data import images, read_pts
 from semalign.data.crops import CropSettings
-from semalign.detect import Detector, DetectorSettings, Face, Frame, detector, sources
+from semalign.data.images import open_picture
+from semalign.detect import Detector, DetectorSettings, Face, Frame, detector, folders, sources
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme, load_scheme
@@ -24,19 +26,25 @@ SQUARE = LandmarkScheme("square", ("a", "b", "c", "d"))
 
 
 class White(Detector):
-    """A detector without a network: the face is what is white; without white there is none."""
+    """A detector without a network: a face is what is white, below the middle another; without white there is none."""
 
     scheme = SQUARE  # type: ignore[assignment]
 
     def __init__(self, settings: DetectorSettings) -> None:
         self.settings = settings
 
-    def __call__(self, picture: np.ndarray, boxes: Any = None) -> list[Face]:
-        rows, columns = np.nonzero(picture[..., 1] > 127)
-        if not len(rows):
-            return []
-        x0, x1, y0, y1 = columns.min(), columns.max(), rows.min(), rows.max()
-        return [Face(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float), np.full(4, 0.9), SQUARE)]
+    def batch(self, images: Any, boxes: Any = None) -> list[list[Face]]:
+        return [self(image) for image in images]
+
+    def __call__(self, image: Any, boxes: Any = None) -> list[Face]:
+        opened = open_picture(image)
+        faces = []
+        for half in (slice(0, 48), slice(48, None)):
+            rows, columns = np.nonzero(opened.pixels[half, :, 1] > 127)
+            if len(rows):
+                x0, x1, y0, y1 = columns.min(), columns.max(), rows.min() + half.start, rows.max() + half.start
+                faces.append(Face(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float), np.full(4, 0.9), SQUARE))
+        return faces
 
     def follow(self, picture: np.ndarray, boxes: np.ndarray) -> list[Face]:
         found = self(picture) or [Face(np.zeros((4, 2)), np.zeros(4), SQUARE)]
@@ -95,7 +103,8 @@ def test_a_photo_gives_landmarks_and_a_picture(white: dict[str, Any]) -> None:
     (face,) = results(Path("predictions"))["images"][0]["faces"]
     assert face["points"][0] == [10.0, 12.0]
     assert (white["name"], white["device"], white["settings"]) == ("default", None, DetectorSettings())
-    assert invoke("photo.png").exit_code == 0  # again
+    assert "give --resume to add what is missing, or --overwrite" in invoke("photo.png").stderr
+    assert invoke("photo.png", "--overwrite").exit_code == 0  # again
 
 
 def test_folders_options_and_formats(white: dict[str, Any]) -> None:
@@ -133,9 +142,9 @@ def test_large_pictures_pass_without_a_warning_and_bombs_are_refused(
     white: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(Path("a.png"))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 3)  # is the caller's, and no matter here
     assert invoke("a.png").exit_code == 0
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 3)
+    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 48 - 1)
     result = invoke("a.png", "--out", "other")
     assert result.exit_code == 2 and "too many pixels" in result.stderr
 
@@ -177,19 +186,27 @@ def test_ctrl_c_ends_a_camera_and_interrupts_a_folder(white: dict[str, Any], mon
     assert result.exit_code == 0, result.output
     assert results(Path("live"))["complete"] is True and len(results(Path("live"))["images"]) == 5
 
-    save(Path("a.png")), save(Path("b.png"))
-    call = White.__call__
+    for number in range(12):
+        save(Path(f"in/{number:02}.png"))
+    original = folders.detect_pictures
 
-    def interrupted(self: White, pixels: np.ndarray, boxes: Any = None) -> list[Face]:
-        if Path("o").exists() and any(path.suffix == ".jpg" for path in Path("o").iterdir()):
-            raise KeyboardInterrupt
-        return call(self, pixels, boxes)
+    def interrupted(*arguments: Any) -> Any:
+        for count, outcome in enumerate(original(*arguments), 1):
+            yield outcome
+            if count == folders.BATCH:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(White, "__call__", interrupted)
-    result = invoke("a.png", "b.png", "--out", "o")
-    assert result.exit_code == 130 and "interrupted" in result.stderr
+    monkeypatch.setattr(folders, "detect_pictures", interrupted)
+    result = invoke("in", "--out", "o")
+    assert result.exit_code == 130 and "--resume to continue" in result.stderr
     kept = results(Path("o"))
-    assert kept["complete"] is False and [item["image"] for item in kept["images"]] == ["a.png"]
+    assert kept["complete"] is False and 8 <= len(kept["images"]) < 13
+    monkeypatch.setattr(folders, "detect_pictures", original)
+    result = invoke("in", "--out", "o", "--resume")
+    assert result.exit_code == 0, result.output
+    assert [item["image"] for item in results(Path("o"))["images"]] == [f"in/{number:02}.png" for number in range(12)]
+    assert results(Path("o"))["complete"] is True
+    assert not Path("o/landmarks.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -222,3 +239,58 @@ def test_a_real_model_and_boxes_from_a_file(tmp_path: Path) -> None:
     direct = Detector.from_pretrained(model)(photo, [[20, 20, 70, 75], [60, 10, 100, 50]])
     for name, face in zip(("photo.pts", "photo_2.pts"), direct, strict=True):
         assert np.allclose(read_pts(out / name), face.points, atol=1e-3)
+
+
+def test_two_faces_and_a_picture_of_that_name_are_all_kept(white: dict[str, Any]) -> None:
+    two = np.concatenate([picture(4), picture(30)])
+    Path("in/sub").mkdir(parents=True)
+    Image.fromarray(two).save("in/photo.png")
+    save(Path("in/photo_2.png"), x=20), save(Path("in/sub/photo.png"), x=25), save(Path("in/Photo.bmp"), x=15)
+    words = [word for name in ("pts", "overlay", "csv", "coco", "parquet") for word in ("--format", name)]
+    result = invoke("in", "--out", "o", *words)
+    assert result.exit_code == 0, result.output
+    found = {item["image"]: item for item in results(Path("o"))["images"]}
+    assert len(found) == 4
+    for item in found.values():
+        for face in item["faces"]:
+            points = read_pts(Path("o", f"{face.get('stem', item['stem'])}.pts"))
+            assert np.allclose(points, face["points"], atol=1e-3)
+    stems = [face.get("stem", item["stem"]).lower() for item in found.values() for face in item["faces"]]
+    assert len(set(stems)) == 5 == len(list(Path("o").rglob("*.pts"))) and len(list(Path("o").rglob("*.jpg"))) == 4
+    assert len(json.loads(Path("o/coco.json").read_text())["annotations"]) == 5
+
+
+def test_names_that_are_no_utf8_and_missing_pictures_end_nothing(white: dict[str, Any]) -> None:
+    save(Path("in/a.png")), save(Path("in/b.png"))
+    try:
+        Path("in/a.png").rename(os.fsdecode(b"in/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = invoke("in", "gone.png", "--out", "o", "--format", "pts", "--format", "csv", "--format", "coco")
+    assert result.exit_code == 1 and "gone.png: there is no such file" in result.stderr
+    assert sorted(item["image"] for item in results(Path("o"))["images"]) == ["in/b.png", "in/caf\\xe9.png"]
+    assert sorted(path.name for path in Path("o").glob("*.pts")) == ["b.pts", "caf%e9.pts"]
+    assert (
+        invoke("in", "--out", "o", "--format", "pts", "--format", "csv", "--format", "coco", "--resume").exit_code == 0
+    )
+    assert len(results(Path("o"))["images"]) == 2
+
+
+def test_a_dry_run_and_printed_lines_write_nothing(white: dict[str, Any]) -> None:
+    save(Path("in/a.png")), save(Path("in/sub/a.png"))
+    result = invoke("in", "--dry-run", "--out", "o")
+    assert result.stdout.splitlines() == ["in/a.png -> o/a", "in/sub/a.png -> o/sub/a"] and not Path("o").exists()
+    result = invoke("in", "--out", "-", "-q")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.get("image") for line in lines] == [None, "in/a.png", "in/sub/a.png", None]
+    assert sorted(path.name for path in Path().iterdir()) == ["in"]
+    assert result.stderr == "2 faces in 2 pictures\n"
+
+
+def test_a_box_outside_the_picture_is_named_and_the_rest_done(white: dict[str, Any]) -> None:
+    save(Path("a.png")), save(Path("b.png"))
+    Path("boxes.csv").write_text("image,x0,y0,x1,y1\na.png,-20,5,30,40\nb.png,100,5,130,40\n")
+    result = invoke("a.png", "b.png", "--boxes", "boxes.csv")
+    assert result.exit_code == 1
+    assert "b.png: the box [100.0, 5.0, 130.0, 40.0] lies outside the picture of 64 × 48 pixels" in result.stderr
+    assert [item["image"] for item in results(Path("predictions"))["images"]] == ["a.png"]

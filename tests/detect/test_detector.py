@@ -153,7 +153,10 @@ def test_an_image_file_is_turned_upright(dots, tmp_path: Path):
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((4, 4, 3)), "float64"),
+        (np.zeros((4, 4, 3)) - 1, "from -1 to -1; give 0 to 1, or 0 to 255"),
+        (np.full((4, 4), np.nan), "no finite numbers"),
+        (np.zeros((4, 4), complex), "complex128"),
+        (np.zeros((3, 8, 9), np.uint8), "channels last"),
         (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\)"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (Path("missing.jpg"), "no such image"),

@@ -75,11 +75,18 @@ def test_what_is_not_there_is_said(tmp_path: Path, text: str):
 
 def test_a_folder_that_may_not_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(path: object) -> list[str]:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(sources.os, "listdir", refuse)
+    scan = sources.os.scandir
+    monkeypatch.setattr(sources.os, "scandir", refuse)
     with pytest.raises(SemalignError, match="Permission denied"):
         find_sources([str(folder)])
+    monkeypatch.setattr(sources.os, "scandir", lambda path: refuse(path) if str(path).endswith("sub") else scan(path))
+    problems: list[str] = []
+    assert len(find_sources([str(folder)], problems=problems)) == 3
+    assert problems == [
+        f"{folder / 'sub'}: cannot be read (Permission denied) and was passed over; check the permissions."
+    ]
 
 
 @pytest.mark.parametrize(("name", "code"), [("a.avi", "MJPG"), ("b.mp4", "mp4v")])
@@ -179,3 +186,72 @@ def test_boxes_that_are_none_are_said(tmp_path: Path, name: str, text: str, word
         BoxFile(tmp_path / name)
     with pytest.raises(SemalignError, match="no such file"):
         BoxFile(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "kind"),
+    [
+        ("image,x0,y0,x1,y1", "a.jpg,10,20,40,60", None),
+        ("image,x,y,w,h", "a.jpg,10,20,30,40", None),
+        ("Image; X; Y; Width; Height", "a.jpg; 10; 20; 30; 40", "xywh"),
+        ("image,cx,cy,w,h", "a.jpg,25,40,30,40", None),
+        ("image\txmin\tymin\txmax\tymax", "a.jpg\t10\t20\t40\t60", None),
+    ],
+)
+def test_boxes_of_every_convention(tmp_path: Path, head: str, row: str, kind: str | None):
+    (tmp_path / "b.csv").write_text(f"{head}\r\n{row}\r\n")
+    assert BoxFile(tmp_path / "b.csv", kind).of("a.jpg")[0].tolist() == [[10, 20, 40, 60]]  # type: ignore[arg-type]
+
+
+def test_json_boxes_of_another_convention(tmp_path: Path):
+    (tmp_path / "b.json").write_text('{"a.jpg": [[10, 20, 30, 40]]}')
+    assert BoxFile(tmp_path / "b.json", "xywh").of("a.jpg")[0].tolist() == [[10, 20, 40, 60]]
+    assert BoxFile(tmp_path / "b.json", "cxcywh").of("a.jpg")[0].tolist() == [[-5, 0, 25, 40]]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a.jpg,40,60,10,20", "line 2.*no box"),
+        ("a.jpg,100,100,40,60", "--box-format xywh"),
+        ("a.jpg,0.1,0.2,0.4,0.6", "line 2.*shares of the picture"),
+        ("a.jpg,nan,2,4,6", "line 2.*no box"),
+        ("a.jpg,1,2,1e9,1e9", "line 2.*beyond any picture"),
+        (",1,2,3,4", "line 2 names no image"),
+        ("a.jpg,1,2", "line 2"),
+    ],
+)
+def test_insane_boxes_name_their_row(tmp_path: Path, row: str, words: str):
+    (tmp_path / "b.csv").write_text(f"image,x0,y0,x1,y1\n{row}\n")
+    with pytest.raises(SemalignError, match=words):
+        BoxFile(tmp_path / "b.csv")
+
+
+def test_columns_of_another_format_than_was_said(tmp_path: Path):
+    (tmp_path / "b.csv").write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\n")
+    with pytest.raises(SemalignError, match="leave --box-format out"):
+        BoxFile(tmp_path / "b.csv", "xywh")
+
+
+def test_a_name_that_two_images_have_stands_for_none(tmp_path: Path):
+    (tmp_path / "b.csv").write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\nx/b.jpg,1,2,30,40\n")
+    boxes = BoxFile(tmp_path / "b.csv")
+    boxes.expect(["x/a.jpg", "y/a.jpg", str(tmp_path / "x/b.jpg"), "y/b.jpg"])
+    with pytest.raises(SemalignError, match=r"a\.jpg may be x/a\.jpg or y/a\.jpg"):
+        boxes.of("x/a.jpg")
+    assert boxes.of(tmp_path / "x" / "b.jpg")[0].tolist() == [[1, 2, 30, 40]]
+    with pytest.raises(SemalignError, match="no box for"):
+        boxes.of("y/b.jpg")
+
+
+def test_matching_names_takes_time_that_grows_with_their_number_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    count = 400
+    rows = [f"faces/sub/{number}.jpg,1,1,9,9" for number in range(count)]
+    (tmp_path / "b.csv").write_text("\n".join(["image,x0,y0,x1,y1", *rows]))
+    boxes = BoxFile(tmp_path / "b.csv")
+    calls = []
+    resolve = sources.os.path.realpath
+    monkeypatch.setattr(sources.os.path, "realpath", lambda path, **more: calls.append(path) or resolve(path, **more))
+    for number in range(count):
+        assert len(boxes.of(tmp_path / f"faces/sub/{number}.jpg")[0]) == 1
+    assert len(calls) <= count

@@ -17,7 +17,8 @@ from PIL import Image
 from semalign.data import read_pts
 from semalign.data.video import open_video
 from semalign.detect import Face
-from semalign.detect.writers import FORMATS, Finding, GrowingFile, ResultFolder
+from semalign.detect.journal import Journal, read_lines
+from semalign.detect.writers import FORMATS, Finding, ResultFolder
 from semalign.errors import SemalignError
 
 PICTURE = np.full((48, 65, 3), 90, np.uint8)
@@ -40,6 +41,7 @@ def folder(dots, tmp_path: Path) -> Path:
             results.add(item, PICTURE)
         for frame in range(3):
             results.add(finding(dots, "clip.avi", 1, frame), PICTURE)
+        results.end_video("in/clip.avi")
     return tmp_path / "out"
 
 
@@ -98,15 +100,21 @@ def test_only_what_was_asked_for_is_written(dots, tmp_path: Path):
     assert not (tmp_path / "p").exists()
 
 
-def test_earlier_results_are_replaced_and_other_files_are_safe(dots, tmp_path: Path):
-    for name in ("a.jpg", "b.jpg"):
-        with ResultFolder(tmp_path / "o", [], dots.scheme) as results:
-            results.add(finding(dots, name), PICTURE)
+def test_earlier_results_are_replaced_only_when_asked_and_other_files_are_safe(dots, tmp_path: Path):
+    with ResultFolder(tmp_path / "o", ["pts", "overlay", "csv"], dots.scheme) as results:
+        results.add(finding(dots, "a.jpg", 2), PICTURE)
+    (tmp_path / "o" / "mine.txt").write_text("kept")
+    with pytest.raises(SemalignError, match="--overwrite"):
+        ResultFolder(tmp_path / "o", [], dots.scheme)
+    with ResultFolder(tmp_path / "o", [], dots.scheme, overwrite=True) as results:
+        results.add(finding(dots, "b.jpg"), PICTURE)
     assert [item["image"] for item in json.loads((tmp_path / "o/landmarks.json").read_text())["images"]] == ["in/b.jpg"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["landmarks.json", "mine.txt"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.pts").write_text("annotation")
-    with pytest.raises(SemalignError, match="not empty"):
-        ResultFolder(tmp_path / "mine", ["pts"], dots.scheme)
+    for overwrite in (False, True):
+        with pytest.raises(SemalignError, match="not empty"):
+            ResultFolder(tmp_path / "mine", ["pts"], dots.scheme, overwrite=overwrite)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.pts"]
 
 
@@ -141,23 +149,34 @@ class Full:
 
 
 def test_a_full_disk_leaves_whole_entries(tmp_path: Path):
-    growing = GrowingFile(tmp_path / "a.txt", "head\n")
-    growing._file = Full(growing._file, 30)  # type: ignore[assignment]
-    growing.append("first entry\n")
+    journal = Journal(tmp_path / "a.jsonl", {"model": "m"})
+    journal._file = Full(journal._file, journal._length + 20)
+    journal.append({"faces": []})
     with pytest.raises(SemalignError, match="the disk is full"):
-        growing.append("second entry that is too long\n")
-    growing.finish("end\n")
-    assert (tmp_path / "a.txt").read_text() == "head\nfirst entry\nend\n"
+        journal.append({"faces": ["an entry that is too long"]})
+    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}]
+    journal._file = journal._file.file
+    journal.append({"faces": [1]})
+    journal.close()
+    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}, {"faces": [1]}]
 
 
-def test_a_disk_without_room_for_the_end_leaves_the_file_as_it_was(tmp_path: Path):
-    (tmp_path / "a.txt").write_text("before")
-    growing = GrowingFile(tmp_path / "a.txt", "head\n")
-    growing._file = Full(growing._file, 5)  # type: ignore[assignment]
-    with pytest.raises(SemalignError, match="the disk is full"):
-        growing.finish("end\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "before"
+def test_a_disk_without_room_for_the_tables_leaves_the_record_and_the_file_as_it_was(
+    dots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(source: object, destination: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(SemalignError, match="the disk is full"),
+        ResultFolder(tmp_path / "o", [], dots.scheme) as results,
+    ):
+        results.add(finding(dots, "a.jpg"), PICTURE)
+        (tmp_path / "o" / "landmarks.json").write_text("before")
+        monkeypatch.setattr("semalign.files.os.replace", full)
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["landmarks.json", "landmarks.jsonl"]
+    assert (tmp_path / "o" / "landmarks.json").read_text() == "before"
+    assert len(list(read_lines(tmp_path / "o" / "landmarks.jsonl"))) == 1
 
 
 def test_a_video_stops_before_the_disk_is_full(dots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

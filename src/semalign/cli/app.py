@@ -6,41 +6,68 @@ import atexit
 import gc
 import inspect
 import io
+import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
 from semalign import __version__
-from semalign.cli import bench, data, export, labels, predict, reproduce, scheme, serve, show, stages
+from semalign.cli import bench, data, export, labels, predict, progress, reproduce, scheme, serve, show, stages
+from semalign.cli.options import complain
 from semalign.errors import SemalignError
 
-BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 Command = Callable[..., None]
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show no progress.", show_default=False)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Show the log as well.", show_default=False)]
+
+
+def with_common(command: Command) -> Command:
+    """A command with the options that all have: how much it says on standard error beside its problems."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in (("quiet", Quiet), ("verbose", Verbose))
+    ]
+
+    def run(*arguments: Any, quiet: bool = False, verbose: bool = False, **options: Any) -> None:
+        progress.silent(quiet)
+        if verbose:
+            logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        command(*arguments, **options)
+
+    run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *common]}
+    return run
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM, or its terminal was closed): it ends as on Ctrl-C."""
+
+
 class Commands(TyperGroup):
-    """A group whose commands end with one sentence, never with a traceback, on bad input and on Ctrl-C."""
+    """A group whose commands end with one sentence, never with a traceback, on bad input, on Ctrl-C and on SIGTERM."""
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command that was asked for."""
         try:
             return super().invoke(ctx)
         except SemalignError as error:
-            _complain(f"error: {error}")
+            complain(f"error: {error}")
             raise SystemExit(BAD_INPUT) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             resumable = command is not None and any(option.name == "resume" for option in command.params)
-            _complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
-            raise SystemExit(INTERRUPTED) from None
-
-
-def _complain(message: str) -> None:
-    typer.secho(message, fg=typer.colors.RED, err=True)
+            complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
+            raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 
 def help_text(docstring: str | None) -> str:
@@ -54,10 +81,10 @@ def help_text(docstring: str | None) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _group(**settings: Any) -> typer.Typer:
+def _group(completion: bool = False, **settings: Any) -> typer.Typer:
     return typer.Typer(
+        add_completion=completion,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -67,7 +94,7 @@ def _group(**settings: Any) -> typer.Typer:
 
 def _add(group: typer.Typer, commands: Mapping[str, Command], panel: str | None = None) -> None:
     for name, command in commands.items():
-        group.command(name, help=help_text(command.__doc__), rich_help_panel=panel)(command)
+        group.command(name, help=help_text(command.__doc__), rich_help_panel=panel)(with_common(command))
 
 
 def _version(asked: bool) -> bool:
@@ -97,7 +124,7 @@ def _semalign(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    application = _group(cls=Commands, name="semalign")
+    application = _group(True, cls=Commands, name="semalign")
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
     _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | bench.COMMANDS, "Use a model")
@@ -113,12 +140,20 @@ def build() -> typer.Typer:
 app = build()
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Run the command line; the entry point of `semalign`.
 
     A command on one picture is mostly imports, and a quarter of that time goes into looking for garbage among their many
     objects, of which none is, and into taking them apart one by one at the end.
     """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster
     for stream in (sys.stdout, sys.stderr):

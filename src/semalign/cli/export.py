@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,9 @@ Pixels = Literal["uint8", "float32"]
 
 def export(
     model: Model,
-    out: Annotated[Path, argument("OUT", "File to write, such as model.onnx.")],
+    out: Annotated[
+        Path, argument("OUT", "File to write, such as model.onnx; the ending is added where it is missing.")
+    ],
     kind: Annotated[
         Format, option("--format", "FORMAT", "onnx, or safetensors: a model file of half the size.", default=True)
     ] = "onnx",
@@ -64,6 +67,7 @@ def export(
         raise SemalignError("--int8 is for ONNX files; leave it out, or choose --format onnx.")
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
+    out = _named(out, kind)
     loaded = pretrained.load(model)
     if terms is not None:
         loaded = replace(loaded, about={**loaded.about, "terms": terms})
@@ -82,6 +86,20 @@ def export(
         if crops is not None:
             typer.echo(_comparison(loaded, out, crops))
     typer.echo(f"{kind} model: {out}")
+
+
+def _named(out: Path, kind: Format) -> Path:
+    """The file with the format's ending, which is added where there is none: the ending tells how a model file is read."""
+    from semalign.errors import SemalignError
+
+    wanted = f".{kind}"
+    if out.suffix.lower() == wanted:
+        return out.with_suffix(wanted)
+    if out.suffix.lower() in (".onnx", ".safetensors", ".pt", ".pth", ".bin", ".pb", ".tflite"):
+        raise SemalignError(f"{out}: ends in {out.suffix} and would hold {kind}; give a name that ends in {wanted}.")
+    if str(out).endswith(("/", os.sep)) or out.is_dir():
+        raise SemalignError(f"{out}: is a folder; give the file to write, such as {out / 'model'}{wanted}.")
+    return out.with_name(f"{out.name}{wanted}")
 
 
 def _crops(model: Any, data: Path, count: int, folder: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +61,7 @@ Set = Annotated[
     list[str] | None,
     option("--set", "KEY=VALUE", "Change a setting of the recipe, as start.epochs=20; may be given several times."),
 ]
+AsJson = Annotated[bool, flag("--json", "Print JSON instead of a table.")]
 Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
 
 
@@ -72,6 +75,17 @@ Holdout = Annotated[
         min=0.0,
     ),
 ]
+
+
+def complain(message: str, colour: str = typer.colors.RED) -> None:
+    """Print a sentence on standard error: coloured on a terminal unless NO_COLOR is set, and always as one line."""
+    from semalign.files import shown
+
+    line = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown(message)
+    )
+    plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
+    typer.secho(line, fg=None if plain else colour, err=True)
 
 
 def overrides(settings: list[str] | None, seed: int | None, holdout: float | None = None) -> tuple[str, ...]:

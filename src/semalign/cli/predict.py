@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from semalign.cli.options import argument, flag, option
+from semalign.cli.options import argument, complain, flag, option
 
 if TYPE_CHECKING:
     from semalign.cli.progress import RichProgress
     from semalign.detect import Detector, Source
     from semalign.detect.boxes import BoxFile
+    from semalign.detect.printing import PrintedResults
     from semalign.detect.writers import ResultFolder
 
 
 def predict(
     inputs: Annotated[
         list[str],
-        argument("INPUT...", "Images, videos, folders, patterns such as 'faces/*.jpg', or camera, camera:1 …"),
+        argument(
+            "INPUT...",
+            "Images, videos, folders, patterns such as 'faces/*.jpg', lists of them (@list.txt, a name a line; @- is "
+            "standard input), or camera, camera:1 …",
+        ),
     ],
-    out: Annotated[Path, option("--out", "DIR", "Folder for everything that is written.", default=True)] = Path(
-        "predictions"
-    ),
+    out: Annotated[
+        Path,
+        option(
+            "--out",
+            "DIR",
+            "Folder for everything that is written; - prints JSON lines and writes nothing.",
+            default=True,
+        ),
+    ] = Path("predictions"),
     formats: Annotated[
         list[str] | None,
         option(
             "--format",
             "NAME",
-            "json (always), csv, pts, coco or overlay (pictures and videos with landmarks); may be given several times.",
+            "json (always), jsonl, csv, parquet, coco, pts or overlay (pictures and videos with landmarks); may be given "
+            "several times.",
             default="json and overlay",
         ),
     ] = None,
@@ -47,6 +58,15 @@ def predict(
     boxes: Annotated[
         Path | None,
         option("--boxes", "FILE", "Faces' boxes (CSV: image,x0,y0,x1,y1 or JSON) instead of finding faces."),
+    ] = None,
+    box_format: Annotated[
+        Literal["xyxy", "xywh", "cxcywh"] | None,
+        option(
+            "--box-format",
+            "FORMAT",
+            "What a box's numbers are: xyxy (two corners), xywh (corner, sides) or cxcywh (centre, sides).",
+            default="what a CSV file's columns say, else xyxy",
+        ),
     ] = None,
     finder: Annotated[
         Path | None, option("--finder", "FILE", "Face detector: the ONNX file of YuNet, instead of OpenCV's cascades.")
@@ -78,11 +98,23 @@ def predict(
         str | None,
         option("--device", "NAME", "Where to compute: cpu, cuda …", default="an accelerator if there is one"),
     ] = None,
+    workers: Annotated[
+        int | None,
+        option("--workers", "N", "Threads; each reads, finds and writes some pictures.", default="one per core", min=1),
+    ] = None,
+    resume: Annotated[
+        bool, flag("--resume", "Continue what was started in DIR: pictures that are done are left out; or start it.")
+    ] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace the results that DIR holds.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Only list what would be read and where its results would go.")] = False,
 ) -> None:
     """Find faces and their landmarks in pictures, videos or a camera's picture.
 
     DIR then holds landmarks.json and, by default, every picture with its landmarks. Points are in pixels, from 0, with a
     confidence for each landmark. A camera runs until Ctrl-C.
+
+    Results are on disk (landmarks.jsonl) as soon as a picture is done. However it was stopped, the same command with
+    --resume continues.
 
     The exit status is 1 if some input had no face or could not be read to its end.
 
@@ -90,43 +122,120 @@ def predict(
         semalign predict photo.jpg
         semalign predict holiday/ clip.mp4 --out found --format csv --format overlay
         semalign predict 'faces/*.png' --boxes boxes.csv --format pts
+        semalign predict ~/archive --out found --format parquet --resume
+        semalign predict @list.txt --out - > found.jsonl
         semalign predict camera --limit 500
     """
-    from PIL.Image import DecompressionBombWarning
-
-    from semalign import __version__
     from semalign.cli.progress import RichProgress
-    from semalign.detect import Detector, DetectorSettings, YuNetFinder, find_sources
-    from semalign.detect.boxes import BoxFile
-    from semalign.detect.writers import JSON, ResultFolder
+    from semalign.detect.names import Names
+    from semalign.detect.sources import find_sources
+    from semalign.detect.writers import JSON, check_formats, claim
+    from semalign.errors import SemalignError
 
-    sources = find_sources(inputs, out)
-    given = None if boxes is None else BoxFile(boxes)
-    yunet = None if finder is None else YuNetFinder(finder)
-    detector = Detector.from_pretrained(
-        model, device, yunet, DetectorSettings(tta=tta, score_threshold=score_threshold)
-    )
-    about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name}
+    formats = formats or ["json", "overlay"]
+    check_formats(formats)
+    printing = str(out) == "-"
+    if printing and (resume or overwrite):
+        raise SemalignError("--out - prints the results; leave --resume and --overwrite out.")
+    folder = None if printing else out
+    if folder is not None and not dry_run:
+        claim(folder, resume, overwrite)
     problems: list[str] = []
-    with (
-        warnings.catch_warnings(),
-        ResultFolder(out, formats or ["json", "overlay"], detector.scheme, about) as results,
-    ):
-        warnings.simplefilter("ignore", DecompressionBombWarning)  # large pictures are welcome, up to twice that size
-        work = _Work(detector, results, given, RichProgress(), limit, not no_smoothing)
+    if dry_run or not resume:
+        names = Names()
+        sources = find_sources(inputs, folder, names, problems=problems)
+        if not sources:
+            _refuse(problems)
+    if dry_run:
+        _list(sources, out)
+        return
+    detector, given, about = _detector(model, device, finder, boxes, box_format, tta, score_threshold)
+    results = _results(folder, formats, detector, about, resume, overwrite)
+    with results:
+        if resume:
+            sources = find_sources(inputs, folder, results.names, results.done, problems)
+        else:
+            results.names = names
+        work = _Work(detector, results, given, RichProgress(), limit, not no_smoothing, _threads(workers, detector))
         pictures = [source for source in sources if source.kind == "image"]
         problems += _pictures(work, pictures)
         for source in sources:
             if source.kind != "image":
                 problems += _video(work, source)
-    if not work.read:
+    if not work.read and not (resume and results.done):
         _refuse(problems)
-    for problem in problems:
-        typer.secho(problem, fg=typer.colors.YELLOW, err=True)
+    for sentence in [*work.notes, *problems]:
+        complain(sentence, typer.colors.YELLOW)
     faces = "1 face" if work.faces == 1 else f"{work.faces} faces"
-    typer.echo(f"{faces} in {work.read} picture{'' if work.read == 1 else 's'}: {out / JSON}")
+    before = f", {len(results.done)} done before" if results.done else ""
+    said = f"{faces} in {work.read} picture{'' if work.read == 1 else 's'}{before}"
+    typer.echo(said if printing else f"{said}: {out / JSON}", err=printing)
     if problems:
         raise typer.Exit(1)
+
+
+def _detector(
+    model: str,
+    device: str | None,
+    finder: Path | None,
+    boxes: Path | None,
+    box_format: Literal["xyxy", "xywh", "cxcywh"] | None,
+    tta: int | None,
+    score_threshold: float,
+) -> tuple[Detector, BoxFile | None, dict[str, Any]]:
+    """The detector, the boxes, and what says where the results come from."""
+    from semalign import __version__
+    from semalign.detect import Detector, DetectorSettings, YuNetFinder
+    from semalign.detect.boxes import BoxFile
+    from semalign.errors import SemalignError
+
+    if box_format is not None and boxes is None:
+        raise SemalignError("--box-format says what the numbers of --boxes are; give a file with --boxes.")
+    given = None if boxes is None else BoxFile(boxes, box_format)
+    yunet = None if finder is None else YuNetFinder(finder)
+    detector = Detector.from_pretrained(
+        model, device, yunet, DetectorSettings(tta=tta, score_threshold=score_threshold)
+    )
+    settings = {"tta": tta, "score_threshold": score_threshold, "boxes": boxes is not None}
+    about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name, "settings": settings}
+    return detector, given, about
+
+
+def _results(
+    folder: Path | None,
+    formats: list[str],
+    detector: Detector,
+    about: dict[str, Any],
+    resume: bool,
+    overwrite: bool,
+) -> ResultFolder | PrintedResults:
+    import sys
+
+    from semalign.detect.printing import PrintedResults
+    from semalign.detect.writers import ResultFolder
+
+    if folder is None:
+        return PrintedResults(sys.stdout, detector.scheme, about)
+    return ResultFolder(folder, formats, detector.scheme, about, resume, overwrite)
+
+
+def _threads(workers: int | None, detector: Detector) -> int:
+    """How many threads work on pictures; on a CPU each computes alone, which wastes less than computing together."""
+    import torch
+
+    from semalign.detect.folders import usable_cores
+
+    count = workers or usable_cores()
+    if count > 1:
+        torch.set_num_threads(1)
+    return count
+
+
+def _list(sources: list[Source], out: Path) -> None:
+    """What would be read, and the stem of its results."""
+    for source in sources:
+        typer.echo(f"{source.name} -> {source.stem if str(out) == '-' else out / source.stem}")
+    typer.echo(f"{len(sources)} input{'' if len(sources) == 1 else 's'}; nothing was written", err=True)
 
 
 class _Work:
@@ -135,45 +244,33 @@ class _Work:
     def __init__(
         self,
         detector: Detector,
-        results: ResultFolder,
+        results: ResultFolder | PrintedResults,
         boxes: BoxFile | None,
         progress: RichProgress,
         limit: int | None,
         smooth: bool,
+        workers: int,
     ) -> None:
         self.detector, self.results, self.boxes, self.progress = detector, results, boxes, progress
-        self.limit, self.smooth = limit, smooth
+        self.limit, self.smooth, self.workers = limit, smooth, workers
         self.read = self.faces = 0
+        self.notes: list[str] = []
 
 
 def _pictures(work: _Work, sources: list[Source]) -> list[str]:
     """Landmarks of all pictures; returns a sentence for each without a face and each that cannot be read."""
-    from semalign.data.images import read_image
-    from semalign.detect.writers import Finding
-    from semalign.errors import SemalignError
+    from semalign.detect.folders import detect_pictures
 
     problems: list[str] = []
     if not sources:
         return problems
     with work.progress.stage("pictures", len(sources)) as advance:
-        for source in sources:
-            assert source.path is not None
-            try:
-                boxes = None if work.boxes is None else work.boxes.of(source.path).get(0)
-                picture = read_image(source.path)
-            except SemalignError as error:
-                problems.append(str(error))
-                advance(1)
-                continue
-            faces = work.detector(picture, boxes)
-            size = (picture.shape[1], picture.shape[0])
-            work.results.add(Finding(source.name, source.stem, size, faces), picture)
-            work.read += 1
-            work.faces += len(faces)
-            if not faces:
-                problems.append(
-                    f"{source.name}: no face was found; give its box with --boxes, or lower --score-threshold."
-                )
+        for outcome in detect_pictures(work.detector, sources, work.results, work.boxes, work.workers):
+            if outcome.problem:
+                (work.notes if outcome.harmless else problems).append(outcome.problem)
+            if outcome.faces is not None:
+                work.read += 1
+                work.faces += outcome.faces
             advance(1)
     return problems
 
@@ -211,6 +308,7 @@ def _video(work: _Work, source: Source) -> list[str]:
         except KeyboardInterrupt:
             if not live:
                 raise
+    work.results.end_video(source.name)
     problems = []
     if not faces_seen:
         problems.append(f"{source.name}: no face was found; give a box with --boxes, or lower --score-threshold.")

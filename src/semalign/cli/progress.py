@@ -13,6 +13,12 @@ from rich.text import Text
 
 INTERVAL = 10.0  # seconds between plain lines
 Clock = Callable[[], float]
+_SILENT: list[bool] = []  # not empty: no progress is shown
+
+
+def silent(asked: bool) -> None:
+    """Show no progress from now on, or show it again."""
+    _SILENT[:] = [True] if asked else []
 
 
 @dataclass
@@ -75,18 +81,20 @@ class RichProgress:
             _Note(self._stages),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=bool(_SILENT) or not self.console.is_terminal,
         )
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays, unless progress is not to be shown."""
+        if _SILENT:
+            return
         self.console.print(text, markup=False, highlight=False)
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Callable[..., None]]:
         """A stage of `total` steps; yields `advance(steps done now, note)` and leaves a line with the time it took."""
         stage = Stage(title, total, self._clock)
-        advance = self._bar(stage) if self.console.is_terminal else self._lines(stage)
+        advance = self._bar(stage) if self.console.is_terminal and not _SILENT else self._lines(stage)
         finished = False
         try:
             yield advance

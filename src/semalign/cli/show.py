@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from semalign.cli.options import argument
+from semalign.cli.options import AsJson, argument
 
 
 def recipes(
     name: Annotated[str | None, argument("[NAME]", "Print this recipe.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the shipped recipes, or print one to start a recipe of your own from.
 
@@ -24,11 +25,17 @@ def recipes(
     if name is not None:
         typer.echo(pipeline.recipe_text(name), nl=False)
         return
+    if as_json:
+        from semalign.cli import tables
+
+        names = pipeline.shipped_recipes()
+        tables.print_json([{"recipe": name, "description": pipeline.load_recipe(name).description} for name in names])
+        return
     for shipped in pipeline.shipped_recipes():
         typer.echo(f"{shipped:<20}{pipeline.load_recipe(shipped).description}")
 
 
-def schemes() -> None:
+def schemes(as_json: AsJson = False) -> None:
     """List the shipped landmark schemes.
 
     A scheme of your own is a TOML file with the same keys (`semalign scheme new` drafts one); its path is given where a
@@ -37,11 +44,16 @@ def schemes() -> None:
     from semalign.cli import tables
     from semalign.schemes import load_scheme, shipped_schemes
 
+    if as_json:
+        found = [load_scheme(name) for name in shipped_schemes()]
+        tables.print_json([{"scheme": s.name, "landmarks": s.count, "regions": list(s.regions)} for s in found])
+        return
     tables.print_schemes([load_scheme(name) for name in shipped_schemes()])
 
 
 def models(
     name: Annotated[str | None, argument("[NAME]", "Print this model's card.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the shipped models with their terms, or print the card of one: data, figures, speed, known failures.
 
@@ -56,6 +68,22 @@ def models(
 
     if name is not None:
         typer.echo(pretrained.card(name), nl=False)
+        return
+    if as_json:
+        from semalign.models.checkpoint import load_model
+
+        loaded = {name: load_model(path) for name, path in pretrained.available().items()}
+        tables.print_json(
+            [
+                {
+                    "model": name,
+                    "landmarks": model.scheme.count,
+                    "scheme": model.scheme.name,
+                    "terms": model.about.get("terms"),
+                }
+                for name, model in loaded.items()
+            ]
+        )
         return
     tables.print_models(pretrained.available(), pretrained.DEFAULT)
 

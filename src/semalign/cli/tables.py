@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,11 @@ def print_versions(versions: Sequence[LabelVersion]) -> None:
         shown = ("" if np.isnan(number) else f"{number:.3f}" for number in numbers)
         table.add_row(str(version.index), str(version.iteration), str(images), str(landmarks), *shown)
     _show(table)
+
+
+def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as JSON, for programs."""
+    print(json.dumps(rows, indent=2, allow_nan=False))
 
 
 def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:

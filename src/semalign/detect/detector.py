@@ -9,15 +9,16 @@ Shape legend: b pictures, k faces, n landmarks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL.Image import Image as PillowImage
 
 from semalign.data.crops import box_sides
-from semalign.data.images import read_image
+from semalign.data.images import Picture, open_picture
 from semalign.detect.faces import CascadeFinder, FaceFinder
 from semalign.detect.result import Face
 from semalign.errors import SemalignError
@@ -26,7 +27,7 @@ from semalign.inference.landmarker import open_model, torch_device
 from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
 
-Image = str | Path | np.ndarray
+Image = str | Path | np.ndarray | PillowImage | Picture
 Boxes = Sequence[Sequence[float]] | np.ndarray
 
 
@@ -112,7 +113,8 @@ class Detector:
         """The faces of one image.
 
         Args:
-            image: a file, or an array (h, w, 3) RGB, (h, w) grey or (h, w, 4) RGBA of 8 or 16 bits.
+            image: a file, a Pillow image, or an array (h, w, 3) RGB, (h, w) grey or (h, w, 4) RGBA of any numbers
+                (`semalign.data.pixels.to_rgb8` says how they are read); all give the same.
             boxes: (k, 4) x0, y0, x1, y1 of faces, about brows to chin, in pixels of the image.
 
         Returns:
@@ -133,14 +135,16 @@ class Detector:
             raise SemalignError(
                 f"there are boxes for {len(boxes)} of {len(images)} images; give them for each, or None."
             )
-        pictures = [as_picture(image) for image in images]
+        opened = [open_picture(image) for image in images]
+        pictures = [picture.pixels for picture in opened]
         given = [
-            None if item is None else as_boxes(item)
-            for item in (boxes if boxes is not None else [None] * len(pictures))
+            None if item is None else picture.to_pixels(as_boxes(item).reshape(-1, 2, 2)).reshape(-1, 4)
+            for picture, item in zip(opened, boxes if boxes is not None else [None] * len(pictures), strict=True)
         ]
         found = [self.finder(p) if g is None else g for p, g in zip(pictures, given, strict=True)]
         results = self._landmarks(pictures, found, self.settings.refinements)
-        return [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
+        chosen = [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
+        return [[_in_whole(face, picture) for face in faces] for faces, picture in zip(chosen, opened, strict=True)]
 
     def follow(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "k 4"]) -> list[Face]:
         """As a call, for boxes of landmarks (as from the frame before), which need no refinement: a face for each, in order."""
@@ -163,6 +167,14 @@ class Detector:
             boxes = [boxes_of_points(found, before) for found, before in zip(seen, boxes, strict=True)]
             seen = self.landmarker(pictures, boxes)
         return [faces_of(found) for found in seen]
+
+
+def _in_whole(face: Face, picture: Picture) -> Face:
+    """A face of a picture's pixels in the frame of the whole picture."""
+    if picture.scale == 1:
+        return face
+    spread = None if face.spread is None else face.spread * picture.scale
+    return replace(face, points=picture.to_whole(face.points), spread=spread)
 
 
 def faces_of(found: Landmarks) -> list[Face]:
@@ -199,25 +211,8 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def as_picture(image: Image) -> UInt8[np.ndarray, "h w 3"]:
-    """The image as 8-bit RGB: a file is read, grey becomes RGB, transparency is shown on black, 16 bits become 8.
-
-    Raises:
-        SemalignError: a file that cannot be read, or an array that is no picture.
-    """
-    if isinstance(image, str | Path):
-        return read_image(image)
-    pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
-        raise SemalignError(f"an image has the shape {np.shape(image)}; give (h, w, 3), (h, w) or (h, w, 4).")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels / 257.0 + 0.5).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise SemalignError(f"an image has values of type {pixels.dtype}; give uint8 (0 to 255) or uint16.")
-    if pixels.shape[2] == 4:
-        pixels = (pixels[..., :3] * (pixels[..., 3:] / 255.0) + 0.5).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    """The image's pixels as 8-bit RGB; see `semalign.data.images.open_picture`, which may decode a very large one smaller."""
+    return open_picture(image).pixels
 
 
 def as_boxes(boxes: Boxes) -> Float[np.ndarray, "k 4"]:

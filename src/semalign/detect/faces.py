@@ -7,7 +7,6 @@ What remains of the difference is taken out by the detector's refinement.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from semalign.errors import SemalignError
+from semalign.inference.processes import PerThread
 
 # Finds faces: from a picture (h, w, 3) uint8 RGB to landmarks' boxes (k, 4) float64, x0, y0, x1, y1 in pixels of the image;
 # (0, 4) for a picture without a face. Must be safe to call from several threads.
@@ -86,7 +86,7 @@ class CascadeFinder:
         if not 0 < smallest <= 1 or pixels < 24:
             raise ValueError("smallest must lie in (0, 1] and pixels be at least 24")
         self.smallest, self.pixels = smallest, pixels
-        self._own = threading.local()  # a classifier keeps its last picture, so each thread has its own
+        self._own = PerThread()  # a classifier keeps its last picture, so each thread has its own
 
     def __call__(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "k 4"]:
         """Landmarks' boxes; see `FaceFinder`. One face may be found twice, and not all boxes hold one."""
@@ -146,7 +146,7 @@ class YuNetFinder:
         self.path, self.certainty, self.longest = Path(path), certainty, longest
         if not self.path.is_file():
             raise SemalignError(f"{path}: there is no such file; give the ONNX file of a YuNet face detector.")
-        self._own = threading.local()  # a network keeps the size of its input, so each thread has its own
+        self._own = PerThread()  # a network keeps the size of its input, so each thread has its own
         self(np.zeros((64, 64, 3), np.uint8))
 
     def __call__(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "k 4"]:

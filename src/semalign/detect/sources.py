@@ -6,8 +6,10 @@ import glob
 import math
 import os
 import re
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -16,21 +18,28 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from semalign.data.images import ENDINGS, refuse_address
 from semalign.data.video import open_video
+from semalign.detect.names import Names, plain_stem
 from semalign.errors import SemalignError
+from semalign.files import shown
 
-IMAGES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
-VIDEOS = frozenset([".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"])
+IMAGES = ENDINGS
+VIDEOS = frozenset(
+    [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"]
+)
+_RESULTS = ("landmarks.json", "landmarks.jsonl")  # a folder that holds one is never searched for pictures
 _CAMERA = re.compile(r"camera(?::(\d+))?")
+_Found = tuple[Path | None, PurePosixPath, Literal["image", "video", "camera"]]
 USUAL_RATE = 25.0  # frames a second where a file does not say
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One picture, video or camera.
+    r"""One picture, video or camera.
 
     Attributes:
-        name: as the person wrote it, or as the folder or pattern gave it.
+        name: as the person wrote it, or as the folder or pattern gave it; bytes that are no UTF-8 are written as \xNN.
         path: the file; None for a camera.
         stem: where results go, relative to their folder and without an ending; no two sources share one.
         camera: the camera's number.
@@ -67,40 +76,68 @@ class Footage:
     frames: Callable[[], Iterator[Frame]]
 
 
-def find_sources(inputs: Sequence[str], results: Path | None = None) -> list[Source]:
-    """The sources that files, folders, patterns such as `faces/*.jpg`, `camera` and `camera:1` stand for.
+def find_sources(
+    inputs: Sequence[str],
+    results: Path | None = None,
+    names: Names | None = None,
+    done: Container[str] = (),
+    problems: list[str] | None = None,
+) -> list[Source]:
+    """The sources that files, folders, patterns such as `faces/*.jpg`, lists such as `@list.txt` and `camera:1` stand for.
 
     Folders are searched with all folders below them, in order of names; of them and of patterns only files with the
-    ending of an image or a video are taken, and none that lies in the folder of the `results`. A file that is named
-    twice is taken once.
+    ending of an image or a video are taken, none that lies in the folder of the `results`, and none that lies with
+    earlier results. A list names one of these in each line; `@-` is standard input. A file that is named twice is taken once.
+
+    Args:
+        inputs: what the person wrote.
+        results: folder of the results.
+        names: where stems are taken from.
+        done: absolute paths that are left out, because their results are there.
+        problems: takes a sentence on each input that is not there, instead of an error.
 
     Raises:
         SemalignError: nothing there, a folder or pattern without pictures, a folder that cannot be read, a file
-            in the folder of the results.
+            in the folder of the results, an address of the network.
     """
-    found: list[tuple[str, Path | None, PurePosixPath, int]] = []
-    for text in inputs:
-        match = _CAMERA.fullmatch(text)
-        if match and not Path(text).exists():
-            number = int(match[1] or 0)
-            found.append((text, None, PurePosixPath(f"camera{number}"), number))
-        else:
-            found += [(str(path), path, stem, 0) for path, stem in _files(text, results)]
+    names = Names() if names is None else names
     taken: set[str] = set()
-    used: set[PurePosixPath] = set()
     sources = []
-    for name, path, wanted, number in found:
-        key = name if path is None else os.path.abspath(path)
-        if key in taken:
+    for text in _spelled_out(inputs):
+        try:
+            found = _files(text, results, problems)
+        except SemalignError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
             continue
-        taken.add(key)
-        stem = _unused(wanted, path, used)
-        used.add(stem)
-        kind: Literal["image", "video", "camera"] = (
-            "camera" if path is None else "video" if path.suffix.lower() in VIDEOS else "image"
-        )
-        sources.append(Source(kind, name, path, stem, number))
+        for path, stem, kind in found:
+            name = text if path is None else shown(path)
+            key = name if path is None else os.path.abspath(path)
+            if key in taken or (path is not None and os.path.abspath(name) in done):
+                continue
+            taken.add(key)
+            number = int((_CAMERA.fullmatch(text) or ("", 0))[1] or 0) if path is None else 0
+            place = names.take(stem, "" if path is None else shown(path.suffix), kind != "image")
+            sources.append(Source(kind, name, path, place, number))
     return sources
+
+
+def _spelled_out(inputs: Sequence[str]) -> Iterator[str]:
+    """The inputs with the lines of lists in their place."""
+    for text in inputs:
+        if not text.startswith("@") or Path(text).exists():
+            yield text
+            continue
+        try:
+            with nullcontext(sys.stdin.buffer) if text == "@-" else open(text[1:], "rb") as file:
+                for line in file.read().splitlines():
+                    if line.strip():
+                        yield os.fsdecode(line.strip())
+        except OSError as error:
+            raise SemalignError(
+                f"{text[1:]}: cannot be read as a list of files ({error.strerror}); check it."
+            ) from error
 
 
 def open_footage(source: Source) -> Footage:
@@ -117,22 +154,24 @@ def open_footage(source: Source) -> Footage:
     return Footage(rate, video.claimed_frames, lambda: _file_frames(path, rate, video.claimed_frames))
 
 
-def _files(text: str, results: Path | None) -> list[tuple[Path, PurePosixPath]]:
-    """Files and the stems of their results."""
+def _files(text: str, results: Path | None, problems: list[str] | None) -> list[_Found]:
+    """What an input stands for: files, the stems that their results should have, kinds."""
     path = Path(text)
     try:
+        if _CAMERA.fullmatch(text) and not path.exists():
+            return [(None, PurePosixPath(text.partition(":")[0] + (text.partition(":")[2] or "0")), "camera")]
         if path.is_dir():
-            os.listdir(path)  # a folder that may not be read looks empty to a pattern
-            below = sorted(item for item in path.rglob("*") if _wanted(item, path) and not _inside(item, results))
+            below = list(_below(path, None if results is None else results.resolve(), problems))
             if not below:
                 raise SemalignError(f"{path}: holds no image and no video; check the path.")
-            return [(item, PurePosixPath(item.relative_to(path).with_suffix("").as_posix())) for item in below]
+            return [(item, plain_stem(os.path.relpath(item, path)), _kind(item)) for item in below]
         if not path.exists() and glob.has_magic(text):
             matching = sorted(Path(item) for item in glob.glob(text, recursive=True))
-            chosen = [item for item in matching if _wanted(item, item.parent) and not _inside(item, results)]
+            chosen = [item for item in matching if _wanted(item) and not _inside(item, results)]
             if not chosen:
                 raise SemalignError(f"{text}: no image and no video matches this pattern; check it.")
-            return [(item, PurePosixPath(item.stem)) for item in chosen]
+            return [(item, plain_stem(item.name), _kind(item)) for item in chosen]
+        refuse_address(text)
         if not path.exists():
             raise SemalignError(f"{path}: there is no such file or folder; check the path.")
     except OSError as error:
@@ -141,27 +180,51 @@ def _files(text: str, results: Path | None) -> list[tuple[Path, PurePosixPath]]:
         ) from error
     if _inside(path, results):
         raise SemalignError(f"{path}: lies in the folder that results are written to; choose another one with --out.")
-    return [(path, PurePosixPath(path.stem))]
+    return [(path, plain_stem(path.name), "video" if _is_stream(path) else _kind(path))]
+
+
+def _below(root: Path, results: Path | None, problems: list[str] | None) -> Iterator[Path]:
+    """Images and videos below a folder in order of names, without hidden ones and results."""
+
+    def refused(error: OSError) -> None:
+        if problems is None or Path(error.filename) == root:
+            raise error
+        problems.append(
+            f"{error.filename}: cannot be read ({error.strerror}) and was passed over; check the permissions."
+        )
+
+    found = []
+    for place, folders, files in os.walk(root, onerror=refused):
+        known = place != str(root) and any(name in files for name in _RESULTS)
+        if known or (results is not None and os.path.realpath(place) == str(results)):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name) for name in files if _wanted(Path(name)) and os.path.isfile(os.path.join(place, name))
+        ]
+    return iter(sorted(found))
 
 
 def _inside(path: Path, folder: Path | None) -> bool:
     return folder is not None and path.resolve().is_relative_to(folder.resolve())
 
 
-def _wanted(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.suffix.lower() in IMAGES | VIDEOS and path.is_file()
+def _wanted(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix.lower() in IMAGES | VIDEOS
 
 
-def _unused(stem: PurePosixPath, path: Path | None, used: set[PurePosixPath]) -> PurePosixPath:
-    """The stem, or one like it: with the file's ending, then with a number."""
-    if stem not in used or path is None:
-        return stem
-    longer = stem.with_name(f"{stem.name}_{path.suffix.lower().lstrip('.')}") if path.suffix else stem
-    candidate, number = longer, 2
-    while candidate in used:
-        candidate, number = longer.with_name(f"{longer.name}_{number}"), number + 1
-    return candidate
+def _kind(path: Path) -> Literal["image", "video"]:
+    return "video" if path.suffix.lower() in VIDEOS else "image"
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a `.ts` file, which may be a program's text, holds a video."""
+    if path.suffix.lower() != ".ts":
+        return False
+    with path.open("rb") as file:
+        head = file.read(189)
+    return (head[:1] == b"G" and head[188:] == b"G") or head[4:8] == b"ftyp"
 
 
 def _file_frames(path: Path, rate: float, claimed: int) -> Iterator[Frame]:

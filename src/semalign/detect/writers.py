@@ -1,292 +1,181 @@
-"""Results as files: JSON, CSV, `.pts`, COCO keypoints, pictures and videos with the landmarks on them.
+"""A folder of results: the record that grows, files of each picture's own, and the tables that are made at the end.
 
-Each file grows beside its destination and takes its place when the work ends, however it ends: after an interruption or
-on a full disk it holds every picture that was finished.
+A picture is done when its line is in the record (`semalign.detect.journal`). Whenever the work is stopped, by whatever, the
+folder can be continued from there. The tables are made of the record when the work ends, also after an interruption.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import shutil
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from semalign.detect.result import Face
+from semalign.detect.assembly import COCO, CSV, JSON, PARQUET, write_tables
+from semalign.detect.finding import Finding, Writer
+from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read_lines, restore
+from semalign.detect.names import Names
+from semalign.detect.overlays import Overlays
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, refuse_occupied, write_bytes, write_error
+from semalign.files import refuse_occupied, remove_leftovers, shown
 from semalign.schemes import LandmarkScheme
 
-FORMATS = ("json", "csv", "pts", "coco", "overlay")
-JSON, CSV, COCO = "landmarks.json", "landmarks.csv", "coco.json"
-FORMAT = "semalign landmarks 1"
-_LEAST_SPACE = 16 * 2**20  # bytes; OpenCV does not say when a video could not be written for want of space
-_LARGEST_JPEG = 65_500  # pixels to a side
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """The faces of a picture or of a frame.
-
-    Attributes:
-        name: of the image or video, as it is to stand in the results.
-        stem: where files of its own go, relative to the results' folder and without an ending.
-        size: (width, height) in pixels.
-        frame: number from 0, with its time in seconds; None for a picture.
-    """
-
-    name: str
-    stem: PurePosixPath
-    size: tuple[int, int]
-    faces: Sequence[Face]
-    frame: int | None = None
-    seconds: float | None = None
-
-    def place(self) -> dict[str, Any]:
-        """What says which picture it is, as JSON values."""
-        place: dict[str, Any] = {"image": self.name, "width": self.size[0], "height": self.size[1]}
-        return place if self.frame is None else {**place, "frame": self.frame, "seconds": round(self.seconds or 0.0, 4)}
-
-
-@runtime_checkable
-class Writer(Protocol):
-    """Writes one kind of result."""
-
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write the faces of one picture."""
-
-    def finish(self, complete: bool) -> None:
-        """Bring what is written to its place; `complete` says whether it is everything."""
+FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "pts", "overlay")
+__all__ = ["COCO", "CSV", "FORMATS", "JSON", "JSONL", "PARQUET", "Finding", "PtsWriter", "ResultFolder", "Writer"]
 
 
 class ResultFolder:
-    """A folder of results, to be used in a `with` block, whose end brings all files to their places.
+    """A folder of results, to be used in a `with` block, whose end makes the tables.
 
     Args:
-        folder: new, empty, or one that holds earlier results, whose files are replaced.
+        folder: new or empty, unless one of the next two is given.
         formats: of FORMATS; JSON is always written.
         scheme: of the landmarks.
         about: JSON values that tell where the results come from.
+        resume: continue the results in the folder, with the same `formats` and `about`; begin them if there are none.
+        overwrite: replace the results in the folder.
 
     Attributes:
         overlays: where the rate of the next overlay video is set; None without overlays.
+        names: the places that are taken, those of pictures done before included.
+        done: absolute paths (and names of cameras) of the pictures and videos that were done before.
 
     Raises:
-        SemalignError: an unknown format, a folder that holds something else.
+        SemalignError: an unknown format; a folder that holds something else, results without leave to change them, or
+            results of other settings.
     """
 
     def __init__(
-        self, folder: str | Path, formats: Sequence[str], scheme: LandmarkScheme, about: Mapping[str, Any] | None = None
+        self,
+        folder: str | Path,
+        formats: Sequence[str],
+        scheme: LandmarkScheme,
+        about: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        self.folder = Path(folder)
-        unknown = [name for name in formats if name not in FORMATS]
-        if unknown:
-            raise SemalignError(f"the format {unknown[0]!r} is unknown; choose from {', '.join(FORMATS)}.")
-        if not (self.folder / JSON).is_file():
-            refuse_occupied(self.folder, f"{JSON} of earlier results")
+        self.folder, self.scheme = Path(folder), scheme
+        check_formats(formats)
+        self.formats = ("json", *(name for name in FORMATS[1:] if name in formats))
+        self._record = self.folder / JSONL
+        head = {**(about or {}), "formats": list(self.formats), "landmarks": list(scheme.landmarks)}
+        self.names, self.done = Names(), frozenset[str]()
+        claim(self.folder, resume, overwrite)
+        if overwrite and not resume:
+            self._clear()
+        goes_on = resume and self._can_go_on(head)
+        self._journal = Journal(self._record, {**head, "cwd": shown(os.getcwd())}, goes_on)
+        self._empty = not goes_on
+        if goes_on:
+            self._remember()
         self.overlays = Overlays(self.folder) if "overlay" in formats else None
-        made: dict[str, Any] = {
-            "csv": lambda: CsvWriter(self.folder / CSV, scheme),
-            "pts": lambda: PtsWriter(self.folder),
-            "coco": lambda: CocoWriter(self.folder / COCO, scheme),
-        }
-        self._writers: list[Writer] = []
-        with ExitStack() as undo:  # what is open is closed if a later one cannot be opened
-            self._open(JsonWriter(self.folder / JSON, scheme, about or {}), undo)
-            for name in dict.fromkeys(formats):
-                if name in made:
-                    self._open(made[name](), undo)
-            undo.pop_all()
+        self._writers: list[Writer] = [PtsWriter(self.folder)] if "pts" in formats else []
         if self.overlays is not None:
             self._writers.append(self.overlays)
 
-    def _open(self, writer: Writer, undo: ExitStack) -> None:
-        undo.callback(writer.finish, False)
-        self._writers.append(writer)
+    def _can_go_on(self, head: Mapping[str, Any]) -> bool:
+        """Whether there is a record to be continued; then it lies in its place, and nothing unfinished beside it."""
+        if not self._record.is_file() or not self._record.stat().st_size:
+            if not (self.folder / JSON).is_file():
+                return False
+            restore(self._record, self.folder / JSON)
+        before = read_head(self._record)
+        for key, value in head.items():
+            if before.get(key) != value:
+                raise SemalignError(
+                    f"{self.folder}: was begun with {key} {before.get(key)} and not {value}; "
+                    "continue with the same options, or give --overwrite or another folder."
+                )
+        remove_leftovers(self.folder)
+        return True
+
+    def _remember(self) -> None:
+        base = read_head(self._record).get("cwd", os.getcwd())
+        done = set()
+        for line in read_lines(self._record):
+            entry = line.values
+            video = "frame" in entry
+            done.add(os.path.normpath(os.path.join(base, entry["image"])))
+            stem = PurePosixPath(entry.get("stem", ""))
+            self.names.keep(stem, video)
+            for face in [] if video else entry["faces"]:
+                self.names.keep(PurePosixPath(face.get("stem", stem)))
+        self.done = frozenset(done)
+
+    def _clear(self) -> None:
+        """Delete what an earlier run has written, as its record tells, so that nothing of it stands beside the new results."""
+        if not self._record.is_file() and (self.folder / JSON).is_file():
+            restore(self._record, self.folder / JSON)
+        if self._record.is_file() and self._record.stat().st_size:
+            formats = read_head(self._record).get("formats", [])
+            for line in read_lines(self._record):
+                _remove_files(self.folder, line.values, formats)
+        for name in (JSON, CSV, COCO, PARQUET, JSONL):
+            (self.folder / name).unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def __enter__(self) -> ResultFolder:
         """The folder itself."""
         return self
 
     def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write the faces of a picture in every format.
+        """Write the faces of a picture in every format; `picture` may be smaller than its size says.
 
         Raises:
             SemalignError: a file cannot be written, as when the disk is full.
         """
+        self.record(self.prepare(finding, picture))
+
+    def prepare(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> dict[str, Any]:
+        """Write the files of a picture's own, and return its line for `record`; several threads may do so for pictures."""
+        faces = [face.to_dict() for face in finding.faces]
+        stems = [finding.stem] * len(faces)
+        if finding.frame is None:
+            stems[1:] = [self.names.another(finding.stem, number) for number in range(2, len(faces) + 1)]
+            for face, stem in zip(faces[1:], stems[1:], strict=True):
+                face["stem"] = str(stem)
         for writer in self._writers:
-            writer.add(finding, picture)
+            writer.add(finding, picture, stems)
+        return {**finding.place(), "stem": str(finding.stem), "faces": faces}
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Write a picture's line: from now on it is done."""
+        self._empty = False
+        self._journal.append(entry)
+
+    def end_video(self, name: str) -> None:
+        """Say that all frames of a video were added."""
+        if self.overlays is not None:
+            self.overlays.finish(True)
+        self._journal.append({"video": name})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish every file; the first problem is raised unless there was one already."""
+        """Make the tables, unless there was no picture; the first problem is raised unless there was one already."""
         problem: SemalignError | None = None
         for writer in self._writers:
             try:
                 writer.finish(error is None)
             except SemalignError as failed:
                 problem = problem or failed
+        complete = error is None and problem is None
+        try:
+            if complete and "jsonl" in self.formats:
+                self._journal.append({"complete": True})
+            self._journal.close()
+            if not self._empty:
+                write_tables(self.folder, self._record, self.formats, self.scheme, complete)
+            if self._empty or (complete and "jsonl" not in self.formats):
+                self._record.unlink()
+        except SemalignError as failed:
+            problem = problem or failed
         if problem is not None and error is None:
             raise problem
-
-
-class GrowingFile:
-    """A text file that grows entry by entry and takes its place when it is finished, never with half an entry."""
-
-    def __init__(self, path: Path, head: str) -> None:
-        self.path = path
-        self._stack = ExitStack()
-        temporary = self._stack.enter_context(atomic_path(path))
-        self._file: Any = self._stack.enter_context(temporary.open("w+b", buffering=0))
-        self._length = 0
-        self._open = True
-        try:
-            self.append(head)
-        except SemalignError as error:
-            self._stack.__exit__(type(error), error, None)
-            raise
-
-    def append(self, text: str) -> None:
-        """Write a whole entry, or none of it.
-
-        Raises:
-            SemalignError: it cannot be written.
-        """
-        data = text.encode()
-        try:
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
-        except OSError as error:
-            self._file.seek(self._length)
-            self._file.truncate()
-            raise write_error(self.path, error) from error
-        self._length += len(data)
-
-    def finish(self, tail: str) -> None:
-        """Write the end and bring the file to its place."""
-        if self._open:
-            self._open = False
-            try:
-                self.append(tail)
-            except SemalignError as error:
-                self._stack.__exit__(type(error), error, None)
-                raise
-            self._stack.close()
-
-
-class JsonWriter:
-    """Everything: one object with a list of pictures, each with its faces (`Face.to_dict`), one picture a line."""
-
-    def __init__(self, path: Path, scheme: LandmarkScheme, about: Mapping[str, Any]) -> None:
-        head = {"format": FORMAT, **about, "landmarks": list(scheme.landmarks)}
-        self._file = GrowingFile(path, _dumped(head)[:-1] + ', "images": [')
-        self._comma = ""
-
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write the faces of one picture."""
-        entry = {**finding.place(), "faces": [face.to_dict() for face in finding.faces]}
-        self._file.append(f"{self._comma}\n{_dumped(entry)}")
-        self._comma = ","
-
-    def finish(self, complete: bool) -> None:
-        """Close the list and say whether it is complete."""
-        self._file.finish(f'\n], "complete": {_dumped(complete)}}}\n')
-
-
-class CsvWriter:
-    """A row for each landmark: image, frame, seconds, face, landmark, name, x, y, confidence; a face's number is its
-    track in a video and its place from 1 in a picture.
-    """
-
-    COLUMNS = ("image", "frame", "seconds", "face", "landmark", "name", "x", "y", "confidence")
-
-    def __init__(self, path: Path, scheme: LandmarkScheme) -> None:
-        self._scheme = scheme
-        self._file = GrowingFile(path, _csv([self.COLUMNS]))
-
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write the faces of one picture."""
-        frame = "" if finding.frame is None else finding.frame
-        seconds = "" if finding.frame is None else f"{finding.seconds:.4f}"
-        rows = [
-            (finding.name, frame, seconds, face.track or number, index, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}")
-            for number, face in enumerate(finding.faces, 1)
-            for index, (name, (x, y), sure) in enumerate(
-                zip(self._scheme.landmarks, face.points.tolist(), face.confidence.tolist(), strict=True)
-            )
-        ]
-        if rows:
-            self._file.append(_csv(rows))
-
-    def finish(self, complete: bool) -> None:
-        """Bring the file to its place."""
-        self._file.finish("")
-
-
-class CocoWriter:
-    """COCO keypoints: `images`, `annotations`, `categories`.
-
-    Keypoints are 0-based pixels as here; boxes are continuous there (the first pixel spans 0 to 1), so they lie half a pixel
-    further. Beside the usual keys an annotation has `score` and `confidence`; v is 2 for every landmark.
-    """
-
-    def __init__(self, path: Path, scheme: LandmarkScheme) -> None:
-        skeleton = [
-            [a + 1, b + 1]
-            for curve in scheme.curves
-            for a, b in zip(
-                curve.landmarks, curve.landmarks[1:] + (curve.landmarks[:1] if curve.closed else ()), strict=False
-            )
-        ]
-        face = {"id": 1, "name": "face", "keypoints": list(scheme.landmarks), "skeleton": skeleton}
-        self._file = GrowingFile(path, f'{{"categories": {_dumped([face])}, "annotations": [')
-        self._images: list[dict[str, Any]] = []
-        self._count = 0
-
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write the faces of one picture."""
-        entries, number = [], len(self._images) + 1
-        for count, face in enumerate(finding.faces, self._count + 1):
-            entries.append(("," if count > 1 else "") + "\n" + _dumped(self._annotation(face, count, number)))
-        if entries:
-            self._file.append("".join(entries))
-        self._count += len(entries)
-        place = finding.place()
-        self._images.append({"id": number, "file_name": place.pop("image"), **place})
-
-    @staticmethod
-    def _annotation(face: Face, number: int, image: int) -> dict[str, Any]:
-        x0, y0, x1, y1 = face.box
-        keypoints = np.column_stack([np.round(face.points, 3), np.full(len(face.points), 2)]).ravel().tolist()
-        annotation = {
-            "id": number,
-            "image_id": image,
-            "category_id": 1,
-            "iscrowd": 0,
-            "bbox": [round(value, 3) for value in (x0 + 0.5, y0 + 0.5, x1 - x0, y1 - y0)],
-            "area": round((x1 - x0) * (y1 - y0), 3),
-            "num_keypoints": len(face.points),
-            "keypoints": [int(value) if index % 3 == 2 else value for index, value in enumerate(keypoints)],
-            "score": round(face.score, 4),
-            "confidence": np.round(face.confidence, 4).tolist(),
-        }
-        return annotation if face.track is None else {**annotation, "track_id": face.track}
-
-    def finish(self, complete: bool) -> None:
-        """Write the list of images and bring the file to its place."""
-        self._file.finish(f'\n], "images": {_dumped(self._images)}}}\n')
 
 
 class PtsWriter:
@@ -297,89 +186,54 @@ class PtsWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"], stems: Sequence[PurePosixPath]) -> None:
         """Write the faces of one picture."""
-        for number, face in enumerate(finding.faces, 1):
+        for number, (face, stem) in enumerate(zip(finding.faces, stems, strict=True), 1):
             if finding.frame is None:
-                name = finding.stem.name + (f"_{number}" if number > 1 else "")
-                face.to_pts(self.folder / finding.stem.with_name(f"{name}.pts"))
+                face.to_pts(self.folder / stem.with_name(f"{stem.name}.pts"))
             else:
-                face.to_pts(self.folder / finding.stem / f"{finding.frame:06d}_{face.track or number}.pts")
+                face.to_pts(self.folder / stem / f"{finding.frame:06d}_{face.track or number}.pts")
 
     def finish(self, complete: bool) -> None:
         """Nothing is left to do."""
 
 
-class Overlays:
-    """Pictures (`photo.jpg`) and videos (`clip.mp4`) with the landmarks on them.
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse a format that is not of FORMATS with a SemalignError."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise SemalignError(f"the format {unknown[0]!r} is unknown; choose from {', '.join(FORMATS)}.")
 
-    Attributes:
-        rate: frames a second of the next video, to be set before its first frame.
+
+def claim(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse a folder in which no results can be begun, or continued or replaced where that is asked for.
+
+    Raises:
+        SemalignError: it holds something else, or results without leave to change them.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rate = 25.0
-        self._video: tuple[PurePosixPath, tuple[int, int], Any, ExitStack, Path] | None = None
-
-    def add(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write one picture or frame."""
-        for face in finding.faces:
-            picture = face.draw(picture)
-        if finding.frame is None:
-            _write_picture(self.folder / finding.stem, picture)
-            return
-        if self._video is None or self._video[0] != finding.stem:
-            self.finish(True)
-            self._video = self._begin(finding)
-        _, size, writer, _, destination = self._video
-        free = shutil.disk_usage(destination.parent).free
-        if free < _LEAST_SPACE:
-            raise SemalignError(
-                f"cannot write {destination}: the disk is full; free some space and run the command again."
-            )
-        if (picture.shape[1], picture.shape[0]) != size:
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-    def _begin(self, finding: Finding) -> tuple[PurePosixPath, tuple[int, int], Any, ExitStack, Path]:
-        destination = self.folder / finding.stem.with_name(f"{finding.stem.name}.mp4")
-        size = (
-            finding.size[0] + finding.size[0] % 2,
-            finding.size[1] + finding.size[1] % 2,
-        )  # the codec wants even sides
-        stack = ExitStack()
-        temporary = stack.enter_context(atomic_path(destination))
-        writer = cv2.VideoWriter(
-            str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), float(self.rate), size
-        )
-        if not writer.isOpened():
-            error = SemalignError(f"cannot write {destination}: OpenCV cannot encode MPEG-4; leave the overlay out.")
-            stack.__exit__(SemalignError, error, None)
-            raise error
-        return finding.stem, size, writer, stack, destination
-
-    def finish(self, complete: bool) -> None:
-        """End the video and bring it to its place."""
-        if self._video is not None:
-            (_, _, writer, stack, _), self._video = self._video, None
-            writer.release()
-            stack.close()
+    if not (folder / JSON).is_file() and not (folder / JSONL).is_file():
+        try:
+            refuse_occupied(folder, f"{JSON} of earlier results")
+        except SemalignError as error:
+            raise SemalignError(f"{str(error).removesuffix('.')} with --out.") from error
+    elif not resume and not overwrite:
+        unfinished = (folder / JSONL).is_file() and not is_complete(folder / JSONL)
+        what, use = ("unfinished results", "continue them") if unfinished else ("results", "add what is missing")
+        raise SemalignError(f"{folder}: holds {what} already; give --resume to {use}, or --overwrite to replace them.")
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture as JPEG, or as PNG where it is too large for that."""
-    ending, kind = (".jpg", "JPEG") if max(picture.shape[:2]) <= _LARGEST_JPEG else (".png", "PNG")
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, kind, quality=92)
-    write_bytes(path.with_name(path.name + ending), data.getvalue())
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def _remove_files(folder: Path, entry: Mapping[str, Any], formats: Sequence[str]) -> None:
+    if not entry.get("stem"):
+        return
+    stem = folder / entry["stem"]
+    if "frame" in entry:
+        names = [f"{entry['frame']:06d}_{face['track']}.pts" for face in entry["faces"] if "track" in face]
+        own = [stem / name for name in names] if "pts" in formats else []
+    else:
+        stems = [stem, *(folder / face["stem"] for face in entry["faces"] if "stem" in face)]
+        own = [path.with_name(f"{path.name}.pts") for path in stems] if "pts" in formats else []
+    if "overlay" in formats:
+        own += [stem.with_name(f"{stem.name}{ending}") for ending in (".mp4",) if "frame" in entry]
+        own += [stem.with_name(f"{stem.name}{ending}") for ending in (".jpg", ".png") if "frame" not in entry]
+    for path in own:
+        path.unlink(missing_ok=True)

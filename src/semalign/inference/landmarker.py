@@ -21,6 +21,7 @@ from semalign.inference.backend import Backend, TorchBackend
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.onnx import OnnxBackend
+from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
 from semalign.schemes import LandmarkScheme
@@ -98,7 +99,8 @@ class Landmarker:
             For each picture the landmarks of its k faces, in their order.
         """
         counts = [len(own) for own in boxes]
-        found = self.on_crops(self._crops(pictures, boxes)) if sum(counts) else self._none()
+        with own_settings(self._device):
+            found = self.on_crops(self._crops(pictures, boxes)) if sum(counts) else self._none()
         return [found.take(np.arange(first, last)) for first, last in pairwise([0, *np.cumsum(counts).tolist()])]
 
     def on_crops(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
@@ -119,6 +121,12 @@ class Landmarker:
         (rows, maps), *_ = heatmaps_of(network, crops)
         return maps[0].cpu().numpy(), heatmap_to_image(network, crops, rows)[0].numpy()
 
+    @property
+    def _device(self) -> torch.device | None:
+        """Where the network lies; None for an exported model."""
+        network = self.backend.model.network if isinstance(self.backend, TorchBackend) else None
+        return None if network is None else next(network.parameters()).device
+
     def _crops(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> CropCache:
         crop = replace(self.backend.crop, margin=self.backend.margin)
         maps, size = crop_maps(np.concatenate(list(boxes)), crop, self.backend.input_size)
@@ -134,7 +142,22 @@ class Landmarker:
 def open_model(name_or_path: str | Path) -> Model | OnnxBackend:
     """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
     path = pretrained.resolve(name_or_path)
-    return OnnxBackend(path) if path.suffix == pretrained.EXPORTED else pretrained.load(name_or_path)
+    exported = path.suffix == pretrained.EXPORTED or _is_onnx(path)
+    if exported:
+        return OnnxBackend(path)
+    with own_settings():
+        model = pretrained.load(name_or_path)
+    return replace(model, network=model.network.float())  # whatever the program's default type is
+
+
+def _is_onnx(path: Path) -> bool:
+    """Whether a file of another name begins as an exported model does (its first field, the format's version)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False
+    return head[:1] == b"\x08" and head[2:3] == b"\x12" and head[8:9] != b"{"
 
 
 def torch_device(name: str | torch.device | None) -> torch.device:

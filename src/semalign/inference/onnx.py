@@ -6,6 +6,7 @@ Shape legend: b images, n landmarks, s side of the input.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -57,7 +58,9 @@ class OnnxBackend:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, batch_size: int = 32) -> None:
-        self._session = _session(Path(path), threads)
+        self._file, self._threads = _read(Path(path)), threads  # a pickle is to work where the path does not
+        self._sessions = {os.getpid(): _session(self._file, path, threads)}
+        self._path = str(path)
         description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
         self.batch_size, self.margin = batch_size, 1.0
         self.scheme = LandmarkScheme.from_dict(description["scheme"])
@@ -67,6 +70,18 @@ class OnnxBackend:
         self.pixels: Pixels = description["input"]["pixels"]
         self.precision: str = description["precision"]
         self.about: dict[str, Any] = description["about"]
+
+    @property
+    def _session(self) -> Any:
+        """This process's own: the threads of a parent's are not there in a forked one."""
+        process = os.getpid()
+        if process not in self._sessions:
+            self._sessions[process] = _session(self._file, self._path, self._threads)
+        return self._sessions[process]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the sessions, which are made anew where the pickle or the copy is used."""
+        return {**self.__dict__, "_sessions": {}}
 
     def __call__(self, images: UInt8[np.ndarray, "b 3 s s"] | Float[np.ndarray, "b 3 s s"]) -> CropPoints:
         """Points and confidences of RGB crops.
@@ -121,17 +136,21 @@ def input_squares(
     return images if pixels == "uint8" else images.astype(np.float32) / np.float32(255)
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise SemalignError(f"{path}: there is no such model file; check the path.")
+    return path.read_bytes()
+
+
+def _session(file: bytes, path: str | Path, threads: int | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise SemalignError(f"ONNX models need the package onnxruntime; {INSTALL}.") from error
-    if not path.is_file():
-        raise SemalignError(f"{path}: there is no such model file; check the path.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this
         raise SemalignError(f"{path}: cannot be read as an ONNX file; it may be damaged, export it again.") from error

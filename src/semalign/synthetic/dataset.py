@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +25,7 @@ from semalign.files import atomic_path, read_json, refuse_occupied, write_error,
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
+from semalign.synthetic.workers import spread
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,10 +130,7 @@ def _rows(out: Path, settings: SynthesisSettings, workers: int) -> Iterator[Row]
     if workers <= 1:
         yield from map(write, range(settings.count))
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(write, range(settings.count), chunksize=CHUNK)
+    yield from spread(write, settings.count, workers, CHUNK)
 
 
 def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:

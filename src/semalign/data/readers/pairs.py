@@ -12,6 +12,7 @@ from semalign.data.readers.base import Entry
 from semalign.data.readers.common import list_folder
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
+from semalign.files import shown
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")  # in either case of letters
 
@@ -51,4 +52,4 @@ def _read_pair(
         raise SemalignError(
             f"{annotations[0]}: has no image beside it; add {annotations[0].stem}.jpg or .png, or remove the .pts."
         )
-    return Sample(str(folder / images[0].name), images[0], read_pts(annotations[0]), split, subset, group)
+    return Sample(shown(str(folder / images[0].name)), images[0], read_pts(annotations[0]), split, subset, group)

@@ -1,0 +1,156 @@
+"""From the record of a prediction to its tables: JSON, CSV, COCO keypoints, Parquet; each is written, then put in place.
+
+However many pictures there are, no file is held in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from semalign.detect.journal import dumped, read_head, read_lines
+from semalign.files import atomic_path
+from semalign.schemes import LandmarkScheme
+
+JSON, CSV, COCO, PARQUET = "landmarks.json", "landmarks.csv", "coco.json", "landmarks.parquet"
+COLUMNS = ("image", "frame", "seconds", "face", "landmark", "name", "x", "y", "confidence")
+_ROWS = 2000  # pictures of a Parquet row group
+
+
+def write_tables(folder: Path, record: Path, formats: Sequence[str], scheme: LandmarkScheme, complete: bool) -> None:
+    """Write the files of the formats (json, csv, coco, parquet) that the record stands for.
+
+    Raises:
+        SemalignError: a file cannot be written, as when the disk is full; what was there before stays.
+    """
+    makers: dict[str, tuple[str, Callable[[Path, Path, LandmarkScheme, bool], None]]] = {
+        "csv": (CSV, _write_csv),
+        "coco": (COCO, _write_coco),
+        "parquet": (PARQUET, _write_parquet),
+        "json": (JSON, _write_json),
+    }
+    for kind, (name, write) in makers.items():
+        if kind in formats:
+            with atomic_path(folder / name) as temporary:
+                write(temporary, record, scheme, complete)
+
+
+def _write_json(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
+    """Everything: one object with a list of pictures, each with its faces (`Face.to_dict`), one picture a line."""
+    head = {key: value for key, value in read_head(record).items() if key != "cwd"}
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(dumped(head)[:-1] + ', "images": [')
+        _write_list(file, (line.text for line in read_lines(record)))
+        file.write(f'\n], "complete": {dumped(complete)}}}\n')
+
+
+def _write_csv(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
+    """A row for each landmark; a face's number is its track in a video and its place from 1 in a picture."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(_csv([COLUMNS]))
+        for line in read_lines(record):
+            file.write(_csv(list(_rows(line.values, scheme))))
+
+
+def _rows(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
+    frame = entry.get("frame", "")
+    seconds = f"{entry['seconds']:.4f}" if "frame" in entry else ""
+    for number, face in enumerate(entry["faces"], 1):
+        points = zip(scheme.landmarks, face["points"], face["confidence"], strict=True)
+        for index, (name, (x, y), sure) in enumerate(points):
+            place = (entry["image"], frame, seconds, face.get("track", number), index)
+            yield (*place, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}")
+
+
+def _write_coco(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
+    """COCO keypoints: `images`, `annotations`, `categories`.
+
+    Keypoints are 0-based pixels as here; boxes are continuous there (the first pixel spans 0 to 1), so they lie half a pixel
+    further. Beside the usual keys an annotation has `score` and `confidence`; v is 2 for every landmark.
+    """
+    skeleton = [
+        [a + 1, b + 1]
+        for curve in scheme.curves
+        for a, b in zip(
+            curve.landmarks, curve.landmarks[1:] + (curve.landmarks[:1] if curve.closed else ()), strict=False
+        )
+    ]
+    face = {"id": 1, "name": "face", "keypoints": list(scheme.landmarks), "skeleton": skeleton}
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(f'{{"categories": {dumped([face])}, "annotations": [')
+        _write_list(file, (dumped(annotation) for annotation in _annotations(record)))
+        file.write('\n], "images": [')
+        _write_list(file, (dumped(image) for image in _images(record)))
+        file.write("\n]}\n")
+
+
+def _images(record: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(read_lines(record), 1):
+        entry = line.values
+        keys = ("width", "height", "frame", "seconds")
+        yield {"id": number, "file_name": entry["image"], **{key: entry[key] for key in keys if key in entry}}
+
+
+def _annotations(record: Path) -> Iterator[dict[str, Any]]:
+    count = 0
+    for number, line in enumerate(read_lines(record), 1):
+        for face in line.values["faces"]:
+            count += 1
+            x0, y0, x1, y1 = face["box"]
+            annotation = {
+                "id": count,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [round(value, 3) for value in (x0 + 0.5, y0 + 0.5, x1 - x0, y1 - y0)],
+                "area": round((x1 - x0) * (y1 - y0), 3),
+                "num_keypoints": len(face["points"]),
+                "keypoints": [value for x, y in face["points"] for value in (x, y, 2)],
+                "score": face["score"],
+                "confidence": face["confidence"],
+            }
+            yield annotation if "track" not in face else {**annotation, "track_id": face["track"]}
+
+
+def _write_parquet(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
+    """The columns of the CSV file, typed; where they come from is in the metadata `semalign`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = (pa.string(), pa.int32(), pa.float64(), pa.int32(), pa.int16(), pa.string(), *[pa.float64()] * 3)
+    about = {key: value for key, value in read_head(record).items() if key != "cwd"}
+    metadata = {"semalign": dumped({**about, "complete": complete})}
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata=metadata)
+    lines = read_lines(record)
+    with pq.ParquetWriter(path, schema) as writer:
+        while chunk := list(islice(lines, _ROWS)):
+            rows = [row for line in chunk for row in _typed(line.values, scheme)]
+            columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+            writer.write_table(pa.table(arrays, schema=schema))
+
+
+def _typed(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
+    for number, face in enumerate(entry["faces"], 1):
+        points = zip(scheme.landmarks, face["points"], face["confidence"], strict=True)
+        for index, (name, (x, y), sure) in enumerate(points):
+            place = (entry["image"], entry.get("frame"), entry.get("seconds"), face.get("track", number), index)
+            yield (*place, name, x, y, sure)
+
+
+def _write_list(file: TextIO, items: Iterator[str]) -> None:
+    """Items of a JSON array, each on a line of its own."""
+    comma = ""
+    for item in items:
+        file.write(f"{comma}\n{item}")
+        comma = ","
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,188 @@
+"""The record of a prediction, which grows picture by picture: JSON lines that are valid whenever the work is stopped.
+
+The first line says where the results come from, each other line is a picture or a frame with its faces. A video that is done
+is followed by `{"video": name}`, and finished work ends with `{"complete": true}`. A line that a killed process left
+half-written is cut off when the work is continued.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semalign.errors import SemalignError
+from semalign.files import write_error
+
+FORMAT = "semalign landmarks 1"
+JSONL = "landmarks.jsonl"
+
+
+def dumped(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+class Journal:
+    """A file of JSON lines, open for more of them.
+
+    Args:
+        path: the file; begun anew, or with `resume` continued where it ends.
+        head: JSON values of the first line, when it is begun.
+
+    Raises:
+        SemalignError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, head: Mapping[str, Any], resume: bool = False) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: Any = path.open("r+b" if resume else "w+b", buffering=0)
+        except OSError as error:
+            raise write_error(path, error) from error
+        try:
+            if resume:
+                self._length = _sound_length(path)
+                self._file.truncate(self._length)
+                self._file.seek(self._length)
+            else:
+                self._length = 0
+                self.append({"format": FORMAT, **head})
+        except (OSError, SemalignError) as error:
+            self._file.close()
+            raise error if isinstance(error, SemalignError) else write_error(path, error) from error
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write a whole line, or nothing of it.
+
+        Raises:
+            SemalignError: it cannot be written, as when the disk is full.
+        """
+        data = f"{dumped(entry)}\n".encode()
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except BaseException as error:
+            self._file.seek(self._length)
+            self._file.truncate()
+            if isinstance(error, OSError):
+                raise write_error(self.path, error) from error
+            raise
+        self._length += len(data)
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A picture or frame of a record: its JSON text, and its values."""
+
+    text: str
+    values: dict[str, Any]
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """The first line's values.
+
+    Raises:
+        SemalignError: it cannot be read, or is no record of ours.
+    """
+    try:
+        with path.open("rb") as file:
+            head = json.loads(file.readline())
+    except (OSError, ValueError) as error:
+        raise SemalignError(
+            f"{path}: cannot be read as JSON lines ({error}); give --overwrite to begin anew."
+        ) from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise SemalignError(f"{path}: was not written by 'semalign predict'; choose another folder with --out.")
+    return head
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The pictures and frames of a record, one at a time."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        next(file, None)
+        for text in file:
+            values = json.loads(text)
+            if "faces" in values:
+                yield Line(text.rstrip("\n"), values)
+
+
+def restore(path: Path, finished: Path) -> None:
+    """Write the record anew from the finished JSON file that was made of it, which has a picture a line.
+
+    Raises:
+        SemalignError: that file cannot be read, or was not written by `predict`.
+    """
+    try:
+        with (
+            finished.open(encoding="utf-8", newline="\n") as lines,
+            path.open("w", encoding="utf-8", newline="\n") as out,
+        ):
+            head = json.loads(f"{next(lines, '')}]}}")
+            if head.get("format") != FORMAT:
+                raise ValueError("it has another format")
+            out.write(dumped({key: value for key, value in head.items() if key != "images"}) + "\n")
+            for line in lines:
+                if line.startswith("{"):
+                    out.write(dumped(json.loads(line.rstrip(",\n"))) + "\n")
+            for video in _videos(finished):
+                out.write(dumped({"video": video}) + "\n")
+    except (OSError, ValueError) as error:
+        path.unlink(missing_ok=True)
+        raise SemalignError(
+            f"{finished}: cannot be continued ({error}); give --overwrite to begin anew, or another folder."
+        ) from error
+
+
+def _videos(finished: Path) -> list[str]:
+    with finished.open(encoding="utf-8", newline="\n") as lines:
+        entries = (json.loads(line.rstrip(",\n")) for line in lines if line.startswith('{"image"'))
+        return list(dict.fromkeys(entry["image"] for entry in entries if "frame" in entry))
+
+
+def _sound_length(path: Path) -> int:
+    """Bytes up to which a record is whole: without half a line, without a video that was not finished, without an end."""
+    sound = length = 0
+    pending: int | None = None  # where a video's frames begin
+    with path.open("rb") as file:
+        for line in file:
+            values = _parsed(line)
+            if values is None:
+                break
+            if "frame" in values and pending is None:
+                pending = length
+            elif "frame" not in values:
+                pending = None
+            length += len(line)
+            if "complete" not in values and pending is None:
+                sound = length
+    return sound
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a record's last line says that everything is done."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return file.read().endswith(b'{"complete": true}\n')
+    except OSError:
+        return False
