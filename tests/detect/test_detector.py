@@ -18,7 +18,8 @@ from worlds import NETWORK
 from semalign.data import read_pts
 from semalign.data.crops import CropSettings
 from semalign.detect import Detector, DetectorSettings, Face
-from semalign.detect.detector import as_boxes, as_picture, boxes_of_points, overlap
+from semalign.detect.detector import as_boxes, as_picture, overlap
+from semalign.detect.turned import boxes_of_points
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
 from semalign.inference import Landmarks

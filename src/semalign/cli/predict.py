@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from semalign.detect.boxes import BoxFile
     from semalign.detect.writers import ResultFolder
 
+NOT_FOUND = "look for smaller ones (--min-face 12), lower --score-threshold, or give {} with --boxes."
+
 
 def predict(
     inputs: Annotated[
@@ -49,8 +51,28 @@ def predict(
         option("--boxes", "FILE", "Faces' boxes (CSV: image,x0,y0,x1,y1 or JSON) instead of finding faces."),
     ] = None,
     finder: Annotated[
-        Path | None, option("--finder", "FILE", "Face detector: the ONNX file of YuNet, instead of OpenCV's cascades.")
+        str,
+        option(
+            "--finder",
+            "NAME",
+            "Face detector: centerface, cascades (OpenCV's), or the ONNX file of YuNet.",
+            default=True,
+        ),
+    ] = "centerface",
+    min_face: Annotated[
+        float | None,
+        option(
+            "--min-face",
+            "PX",
+            "Smallest face to be found, in pixels, or as a share of the picture if below 1 (0.05).",
+            default="a sixteenth, or 20 pixels where there are hints of small faces or no others",
+        ),
     ] = None,
+    max_faces: Annotated[
+        int | None,
+        option("--max-faces", "N", "At most so many found faces of a picture, the largest.", default="all", min=1),
+    ] = None,
+    largest: Annotated[bool, flag("--largest", "The largest found face only, as --max-faces 1.")] = False,
     score_threshold: Annotated[
         float,
         option(
@@ -96,16 +118,15 @@ def predict(
 
     from semalign import __version__
     from semalign.cli.progress import RichProgress
-    from semalign.detect import Detector, DetectorSettings, YuNetFinder, find_sources
+    from semalign.detect import Detector, DetectorSettings, find_sources
     from semalign.detect.boxes import BoxFile
+    from semalign.detect.finders import open_finder
     from semalign.detect.writers import JSON, ResultFolder
 
     sources = find_sources(inputs, out)
     given = None if boxes is None else BoxFile(boxes)
-    yunet = None if finder is None else YuNetFinder(finder)
-    detector = Detector.from_pretrained(
-        model, device, yunet, DetectorSettings(tta=tta, score_threshold=score_threshold)
-    )
+    settings = DetectorSettings(tta=tta, score_threshold=score_threshold, max_faces=1 if largest else max_faces)
+    detector = Detector.from_pretrained(model, device, open_finder(finder, min_face), settings)
     about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name}
     problems: list[str] = []
     with (
@@ -171,9 +192,7 @@ def _pictures(work: _Work, sources: list[Source]) -> list[str]:
             work.read += 1
             work.faces += len(faces)
             if not faces:
-                problems.append(
-                    f"{source.name}: no face was found; give its box with --boxes, or lower --score-threshold."
-                )
+                problems.append(f"{source.name}: no face was found; {NOT_FOUND.format('its box')}")
             advance(1)
     return problems
 
@@ -213,7 +232,7 @@ def _video(work: _Work, source: Source) -> list[str]:
                 raise
     problems = []
     if not faces_seen:
-        problems.append(f"{source.name}: no face was found; give a box with --boxes, or lower --score-threshold.")
+        problems.append(f"{source.name}: no face was found; {NOT_FOUND.format('a box')}")
     expected = min(footage.claimed_frames, work.limit or footage.claimed_frames)
     if count + 2 < expected:
         problems.append(
