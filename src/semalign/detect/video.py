@@ -83,9 +83,10 @@ class Tracker:
             return [], []
         expected = [self._expected(track, frame.seconds) for track in self._tracks]
         boxes, angles = np.array([box for box, _ in expected]), np.array([angle for _, angle in expected])
+        more = {"angles": angles} if angles.any() else {}  # a detector of one's own need not know of angles
         followed: list[_Track] = []
         lost: list[_Track] = []
-        for track, face in zip(self._tracks, self.detector.follow(frame.picture, boxes, angles), strict=True):
+        for track, face in zip(self._tracks, self.detector.follow(frame.picture, boxes, **more), strict=True):
             same = self._goes_on(track, face) and not any(self._same(face, other.face) for other in followed)
             if same:
                 followed.append(_Track(track.number, face, frame.seconds, _speed(track, face, frame.seconds)))
