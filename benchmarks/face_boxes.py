@@ -2,8 +2,9 @@
 
     python benchmarks/face_boxes.py --data 300w
 
-prints the constants that `semalign.detect.faces` holds: for each of OpenCV's cascades the share of faces found, boxes on no
-face, and the shift and size of the landmarks' box in sides of the cascade's box (median, standard deviation); the same for the
+prints the constants that `semalign.detect.faces` and `centerface` hold: for each of OpenCV's cascades the share of
+faces found, boxes on no face,
+and the shift and size of the landmarks' box in sides of the cascade's box (median, standard deviation); the same for the
 five points of YuNet, taken from the annotations; and what remains after the correction, in sides of the landmarks' box.
 Only training faces are used.
 """
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.data import Dataset, open_dataset, read_image
+from semalign.detect.centerface import RELATION, CenterFaceFinder
 from semalign.detect.detector import overlap
 from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder, YuNetFinder
 from semalign.errors import SemalignError
@@ -47,7 +49,7 @@ def main(
     points = dataset.points()[::every]
     truth = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     rows = [cascade_row(cascade, pictures, truth) for group in CASCADES for cascade in group]
-    rows += [finder_row(pictures, truth), yunet_row(dataset, points, truth)]
+    rows += [finder_row(pictures, truth), centerface_row(pictures, truth), yunet_row(dataset, points, truth)]
     show(rows, Console())
     if write:
         print(f"written to {write_results('face_boxes', rows)}")
@@ -67,6 +69,18 @@ def finder_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> dict[str, A
     finder = CascadeFinder()
     boxes = [finder(picture) for picture in pictures]
     return {"finder": "all, corrected", **found(boxes, truth), **relation(matched(boxes, truth), BoxRelation(0, 0, 1))}
+
+
+def centerface_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> dict[str, Any]:
+    """The network's own squares (side: geometric mean of width and height) against the landmarks' boxes."""
+    finder = CenterFaceFinder(any_angle=False)
+    boxes = []
+    for picture in pictures:
+        seen = finder.sightings(picture)
+        boxes.append(
+            np.concatenate([seen.centre - seen.side[:, None] / 2, seen.centre + seen.side[:, None] / 2], axis=1)
+        )
+    return {"finder": "CenterFace", **found(boxes, truth), **relation(matched(boxes, truth), RELATION)}
 
 
 def yunet_row(dataset: Dataset, points: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

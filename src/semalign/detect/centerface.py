@@ -23,13 +23,17 @@ from semalign.detect.faces import BoxRelation, FoundFaces
 from semalign.detect.turned import levelled
 
 COARSE = 192 * 192  # pixels of the first search
-FINEST = 1600 * 1200  # pixels of the last, unless a least face is asked for
+ENOUGH = 512 * 1024  # pixels of a search after which a picture with a face is not searched again, unless min_face asks
+FINEST = 2400 * 1800  # pixels of the last search
 TILE, SEAM = 1024, 128  # side of the largest picture that is looked at in one piece, and what neighbours share
 NEEDED = 20  # pixels of a face that is seen surely
 HINT, SMALL = 0.1, 28  # score and pixels of a face that may have smaller ones beside it
 UNSURE, SURE = 0.15, 0.75  # a face between them is looked at again
 UPRIGHT = np.radians(25.0)  # angle to which a face is taken as seen
-LOOKS = 16  # faces of a picture that are looked at again
+LOOKS, CROWD = (
+    4,
+    8,
+)  # faces that are looked at again in one search, the surest first; hints of so many are a group, not turned
 TURNED_AT = 2  # searches of a picture without a face in which it is turned
 PIECE, LAST_PIECE = 64, 96  # sides in pixels of what is cut out for a second look, and for the last
 AROUND = 2.0  # side of what is cut out, in sides of the face
@@ -74,13 +78,14 @@ class CenterFaceFinder:
         scales = list(self._scales(picture))
         for number, scale in enumerate(scales):
             small, last = _scaled(picture, scale), number == len(scales) - 1
+            last = last or small.shape[0] * small.shape[1] >= ENOUGH
             back = np.array([[1 / scale, 0.0, 0.5 / scale - 0.5], [0.0, 1 / scale, 0.5 / scale - 0.5]])
             seen = _tiled(small).mapped(back)
             found, hints = self._added(picture, found, seen, 0.0 if last else SMALL / scale)
-            if self.any_angle and number < TURNED_AT and not len(found):
+            if self.any_angle and number < TURNED_AT and not len(found) and hints < CROWD:
                 turned = joined([_quarter_turned(small, quarter).mapped(back) for quarter in (1, 2, 3)])
                 found, more = self._added(picture, found, turned, 0.0 if last else SMALL / scale)
-                hints = hints or more
+                hints += more
             if self.min_face is None and len(found) and not hints:
                 break
         return found
@@ -101,8 +106,8 @@ class CenterFaceFinder:
             scale = min(2 * scale, last)
         yield last
 
-    def _added(self, picture: np.ndarray, found: Sightings, seen: Sightings, small: float) -> tuple[Sightings, bool]:
-        """The faces found with those that are seen anew, and whether there are hints of faces below `small` pixels."""
+    def _added(self, picture: np.ndarray, found: Sightings, seen: Sightings, small: float) -> tuple[Sightings, int]:
+        """The faces found with those that are seen anew, and the number of hints below `small` pixels."""
         seen = seen.take((~_inside(seen, found)).nonzero()[0])
         seen = seen.take(distinct(seen))
         large = seen.side >= small
@@ -114,7 +119,7 @@ class CenterFaceFinder:
         better.append(seen.take(doubted[LOOKS:]))
         everything = joined([found, seen.take(fine.nonzero()[0]), *better])
         everything = everything.take((everything.score >= self.certainty).nonzero()[0])
-        return everything.take(distinct(everything)), bool(((seen.score > HINT) & ~large).any())
+        return everything.take(distinct(everything)), int(((seen.score > HINT) & ~large).sum())
 
 
 def _inside(seen: Sightings, found: Sightings) -> np.ndarray:
