@@ -53,11 +53,14 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of 300W.")],
     every: Annotated[int, typer.Option(help="Of each subset, every so many faces are turned and shrunk.")] = 8,
     every_upright: Annotated[int, typer.Option(help="Of each subset, every so many faces are taken as they are.")] = 1,
+    cascades: Annotated[bool, typer.Option(help="Measure the cascades too, which takes longest.")] = True,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX file.")] = None,
 ) -> None:
     """Measure, print and write the table."""
     cv2.setNumThreads(1)
-    finders: dict[str, Finder] = {"centerface": CenterFaceFinder(), "network alone": plain, "cascades": CascadeFinder()}
+    finders: dict[str, Finder] = {"centerface": CenterFaceFinder(), "network alone": plain}
+    if cascades:
+        finders["cascades"] = CascadeFinder()
     if yunet is not None:
         finders["yunet"] = YuNetFinder(yunet)
     dataset = open_dataset(data)
