@@ -2,8 +2,9 @@
 
     python benchmarks/face_boxes.py --data 300w
 
-prints the constants that `semalign.detect.faces` holds: for each of OpenCV's cascades the share of faces found, boxes on no
-face, and the shift and size of the landmarks' box in sides of the cascade's box (median, standard deviation); the same for the
+prints the constants that `semalign.detect.faces` and `centerface` hold: for each of OpenCV's cascades the share of
+faces found, boxes on no face,
+and the shift and size of the landmarks' box in sides of the cascade's box (median, standard deviation); the same for the
 five points of YuNet, taken from the annotations; and what remains after the correction, in sides of the landmarks' box.
 Only training faces are used.
 """
@@ -23,6 +24,7 @@ from harness import DataFolder, Row, finish, run, track
 from semalign.core.metrics import landmark_boxes
 from semalign.data import Dataset, open_dataset, read_image
 from semalign.data.crops import box_sides
+from semalign.detect.centerface import RELATION, CenterFaceFinder
 from semalign.detect.detector import overlap
 from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder, YuNetFinder
 
@@ -35,7 +37,8 @@ def main(data: DataFolder, every: Annotated[int, typer.Option(help="Take every s
     points = dataset.points()[::every]
     truth = landmark_boxes(points)
     rows = [cascade_row(cascade, pictures, truth) for group in CASCADES for cascade in group]
-    finish("face_boxes", [*rows, finder_row(pictures, truth), yunet_row(dataset, points, truth)], digits=3)
+    rows += [finder_row(pictures, truth), centerface_row(pictures, truth), yunet_row(dataset, points, truth)]
+    finish("face_boxes", rows, digits=3)
 
 
 def cascade_row(cascade: Cascade, pictures: Sequence[np.ndarray], truth: np.ndarray) -> Row:
@@ -52,6 +55,18 @@ def finder_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> Row:
     finder = CascadeFinder()
     boxes = [finder(picture) for picture in pictures]
     return {"finder": "all, corrected", **found(boxes, truth), **relation(matched(boxes, truth), BoxRelation(0, 0, 1))}
+
+
+def centerface_row(pictures: Sequence[np.ndarray], truth: np.ndarray) -> Row:
+    """The network's own squares (side: geometric mean of width and height) against the landmarks' boxes."""
+    finder = CenterFaceFinder(any_angle=False)
+    boxes = []
+    for picture in pictures:
+        seen = finder.sightings(picture)
+        boxes.append(
+            np.concatenate([seen.centre - seen.side[:, None] / 2, seen.centre + seen.side[:, None] / 2], axis=1)
+        )
+    return {"finder": "CenterFace", **found(boxes, truth), **relation(matched(boxes, truth), RELATION)}
 
 
 def yunet_row(dataset: Dataset, points: np.ndarray, truth: np.ndarray) -> Row:

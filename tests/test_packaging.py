@@ -108,6 +108,16 @@ def test_the_public_names_resolve_and_the_type_checker_sees_the_same() -> None:
         _ = semalign.nonsense
 
 
+def test_the_face_finder_lies_in_the_package_with_its_licence() -> None:
+    """The wheel takes everything below src/semalign that git does not ignore."""
+    folder = REPOSITORY / "src" / "semalign" / "detect"
+    assert (folder / "centerface.onnx").stat().st_size < 8_000_000
+    assert "MIT License" in (folder / "centerface.LICENSE").read_text(encoding="utf-8")
+    names = ["centerface.onnx", "centerface.LICENSE"]
+    ignored = subprocess.run(["git", "check-ignore", *names], cwd=folder, capture_output=True, text=True, check=False)
+    assert ignored.stdout == ""
+
+
 # ---- make ----
 
 FAKE_PYTHON = """#!/bin/sh

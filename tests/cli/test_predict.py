@@ -17,7 +17,17 @@ from worlds import NETWORK
 from semalign.data import images, read_pts
 from semalign.data.crops import CropSettings
 from semalign.data.images import open_picture
-from semalign.detect import Detector, DetectorSettings, Face, Frame, detector, folders, sources
+from semalign.detect import (
+    CascadeFinder,
+    CenterFaceFinder,
+    Detector,
+    DetectorSettings,
+    Face,
+    Frame,
+    detector,
+    folders,
+    sources,
+)
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme, load_scheme
@@ -120,11 +130,20 @@ def test_folders_options_and_formats(white: dict[str, Any]) -> None:
     assert white["settings"] == DetectorSettings(tta=4, score_threshold=0.5)
 
 
+def test_finders_and_which_faces_are_options(white: dict[str, Any]) -> None:
+    save(Path("a.png"))
+    assert invoke("a.png", "--min-face", "12", "--largest").exit_code == 0
+    assert white["finder"] == CenterFaceFinder(12.0) and white["settings"].max_faces == 1
+    assert invoke("a.png", "--finder", "cascades", "--max-faces", "3").exit_code == 0
+    assert isinstance(white["finder"], CascadeFinder) and white["settings"].max_faces == 3
+
+
 def test_no_face_is_said_and_gives_status_1(white: dict[str, Any]) -> None:
     save(Path("a.png")), save(Path("b.png"), face=False)
     result = invoke("a.png", "b.png")
     assert result.exit_code == 1
     assert "b.png: no face was found" in result.stderr
+    assert all(word in result.stderr for word in ("--min-face", "--score-threshold", "--boxes"))
     assert [len(item["faces"]) for item in results(Path("predictions"))["images"]] == [1, 0]
 
 
@@ -216,6 +235,8 @@ def test_ctrl_c_ends_a_camera_and_interrupts_a_folder(white: dict[str, Any], mon
         (["a.png", "--format", "xml"], "'xml' is unknown"),
         (["a.png", "--boxes", "missing.csv"], "no such file"),
         (["a.png", "--finder", "missing.onnx"], "no such file"),
+        (["a.png", "--finder", "magic"], "choose from centerface, cascades"),
+        (["a.png", "--min-face", "-3"], "the smallest face is -3"),
         (["a.png", "--out", "."], "--out"),
     ],
 )

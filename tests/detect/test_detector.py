@@ -18,7 +18,8 @@ from worlds import NETWORK
 from semalign.data import read_pts
 from semalign.data.crops import CropSettings
 from semalign.detect import Detector, DetectorSettings, Face
-from semalign.detect.detector import as_boxes, as_picture, boxes_of_points, overlap
+from semalign.detect.detector import as_boxes, as_picture, overlap
+from semalign.detect.turned import boxes_of_points
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
 from semalign.inference import Landmarks
@@ -68,6 +69,16 @@ def test_found_faces_are_sure_and_each_there_once_the_largest_first(dots):
     assert [round(face.box[0]) for face in faces] == [100, 35]
     assert len(dots.detector(boxes, score_threshold=0.0)(picture)) == 3
     assert dots.detector(boxes, score_threshold=1.0)(picture) == []
+
+
+def test_only_the_largest_faces_are_kept_if_asked_for(dots):
+    small, large = dots.points(50, 80, 30), dots.points(130, 80, 60)
+    boxes, picture = [dots.box(small), dots.box(large)], dots.picture([small, large])
+    (face,) = dots.detector(boxes, max_faces=1)(picture)
+    assert round(face.box[0]) == 100
+    assert len(dots.detector(max_faces=1)(picture, boxes)) == 2  # given boxes are all kept
+    with pytest.raises(ValueError, match="max_faces"):
+        DetectorSettings(max_faces=0)
 
 
 def test_given_boxes_are_kept_in_their_order_whatever_they_hold(dots):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -69,8 +69,28 @@ def predict(
         ),
     ] = None,
     finder: Annotated[
-        Path | None, option("--finder", "FILE", "Face detector: the ONNX file of YuNet, instead of OpenCV's cascades.")
+        str,
+        option(
+            "--finder",
+            "NAME",
+            "Face detector: centerface, cascades (OpenCV's), or the ONNX file of YuNet.",
+            default=True,
+        ),
+    ] = "centerface",
+    min_face: Annotated[
+        float | None,
+        option(
+            "--min-face",
+            "PX",
+            "Smallest face to be found, in pixels, or as a share of the picture if below 1 (0.05).",
+            default="a sixteenth, or 20 pixels where there are hints of small faces or no others",
+        ),
     ] = None,
+    max_faces: Annotated[
+        int | None,
+        option("--max-faces", "N", "At most so many found faces of a picture, the largest.", default="all", min=1),
+    ] = None,
+    largest: Annotated[bool, flag("--largest", "The largest found face only, as --max-faces 1.")] = False,
     score_threshold: Annotated[
         float,
         option(
@@ -149,7 +169,8 @@ def predict(
     if dry_run:
         _list(sources, out)
         return
-    detector, given, about = _detector(model, device, finder, boxes, box_format, tta, score_threshold)
+    faces_wanted = FacesWanted(finder, min_face, 1 if largest else max_faces, score_threshold)
+    detector, given, about = _detector(model, device, faces_wanted, boxes, box_format, tta)
     results = _results(folder, formats, detector, about, resume, overwrite)
     with results:
         if resume:
@@ -174,29 +195,36 @@ def predict(
         raise typer.Exit(1)
 
 
+class FacesWanted(NamedTuple):
+    """Which faces are looked for."""
+
+    finder: str
+    smallest: float | None  # pixels, or a share of the picture if below 1
+    most: int | None  # faces of a picture
+    score_threshold: float
+
+
 def _detector(
     model: str,
     device: str | None,
-    finder: Path | None,
+    wanted: FacesWanted,
     boxes: Path | None,
     box_format: Literal["xyxy", "xywh", "cxcywh"] | None,
     tta: int | None,
-    score_threshold: float,
 ) -> tuple[Detector, BoxFile | None, dict[str, Any]]:
     """The detector, the boxes, and what says where the results come from."""
     from semalign import __version__
-    from semalign.detect import Detector, DetectorSettings, YuNetFinder
+    from semalign.detect import Detector, DetectorSettings
     from semalign.detect.boxes import BoxFile
+    from semalign.detect.finders import open_finder
     from semalign.errors import SemalignError
 
     if box_format is not None and boxes is None:
         raise SemalignError("--box-format says what the numbers of --boxes are; give a file with --boxes.")
     given = None if boxes is None else BoxFile(boxes, box_format)
-    yunet = None if finder is None else YuNetFinder(finder)
-    detector = Detector.from_pretrained(
-        model, device, yunet, DetectorSettings(tta=tta, score_threshold=score_threshold)
-    )
-    settings = {"tta": tta, "score_threshold": score_threshold, "boxes": boxes is not None}
+    chosen = DetectorSettings(tta=tta, score_threshold=wanted.score_threshold, max_faces=wanted.most)
+    detector = Detector.from_pretrained(model, device, open_finder(wanted.finder, wanted.smallest), chosen)
+    settings = {"tta": tta, "boxes": boxes is not None, **wanted._asdict()}
     about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name, "settings": settings}
     return detector, given, about
 
@@ -280,6 +308,7 @@ def _video(work: _Work, source: Source) -> list[str]:
     from itertools import islice
 
     from semalign.detect import open_footage, track_faces
+    from semalign.detect.folders import NOT_FOUND
     from semalign.detect.writers import Finding
     from semalign.errors import SemalignError
 
@@ -311,7 +340,7 @@ def _video(work: _Work, source: Source) -> list[str]:
     work.results.end_video(source.name)
     problems = []
     if not faces_seen:
-        problems.append(f"{source.name}: no face was found; give a box with --boxes, or lower --score-threshold.")
+        problems.append(f"{source.name}: no face was found; {NOT_FOUND.format('a box')}")
     expected = min(footage.claimed_frames, work.limit or footage.claimed_frames)
     if count + 2 < expected:
         problems.append(

@@ -19,8 +19,10 @@ from PIL.Image import Image as PillowImage
 
 from semalign.data.crops import box_sides
 from semalign.data.images import Picture, open_picture
-from semalign.detect.faces import CascadeFinder, FaceFinder
+from semalign.detect.centerface import CenterFaceFinder
+from semalign.detect.faces import FaceFinder, FoundFaces
 from semalign.detect.result import Face
+from semalign.detect.turned import angles_of_points, boxes_of_points, levelled
 from semalign.errors import SemalignError
 from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
 from semalign.inference.landmarker import open_model, torch_device
@@ -41,9 +43,12 @@ class DetectorSettings:
     )
     score_threshold: float = 0.4  # a face found with less is none; boxes that are given are always kept
     iou_threshold: float = 0.5  # of two found faces that share more of their union, the surer one stays
+    max_faces: int | None = None  # of one picture, the largest; None = all. Boxes that are given are all kept
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        if self.max_faces is not None and self.max_faces < 1:
+            raise ValueError("max_faces must be at least 1")
         if self.refinements < 0 or not 1 <= (1 if self.tta is None else self.tta) <= 4 or self.batch_size < 1:
             raise ValueError("refinements must be at least 0, batch_size at least 1, tta between 1 and 4")
 
@@ -54,7 +59,7 @@ class Detector:
     Args:
         model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.
         device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one.
-        finder: finds faces where no boxes are given; default: OpenCV's cascades.
+        finder: finds faces where no boxes are given; default: CenterFace, which ships with the package.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class Detector:
         settings: DetectorSettings | None = None,
     ) -> None:
         self.settings = settings or DetectorSettings()
-        self.finder: FaceFinder = finder if finder is not None else CascadeFinder()
+        self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
         self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
         self.landmarker = Landmarker(model, self.device, self.settings.tta, self.settings.batch_size)
 
@@ -141,14 +146,25 @@ class Detector:
             None if item is None else picture.to_pixels(as_boxes(item).reshape(-1, 2, 2)).reshape(-1, 4)
             for picture, item in zip(opened, boxes if boxes is not None else [None] * len(pictures), strict=True)
         ]
-        found = [self.finder(p) if g is None else g for p, g in zip(pictures, given, strict=True)]
+        found = [as_found(self.finder(p) if g is None else g) for p, g in zip(pictures, given, strict=True)]
         results = self._landmarks(pictures, found, self.settings.refinements)
         chosen = [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
         return [[_in_whole(face, picture) for face in faces] for faces, picture in zip(chosen, opened, strict=True)]
 
-    def follow(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "k 4"]) -> list[Face]:
-        """As a call, for boxes of landmarks (as from the frame before), which need no refinement: a face for each, in order."""
-        return self._landmarks([picture], [boxes], 0)[0]
+    def follow(
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        boxes: Float[np.ndarray, "k 4"],
+        angles: Float[np.ndarray, " k"] | None = None,
+    ) -> list[Face]:
+        """As a call, for boxes of landmarks (as from the frame before), which need no refinement: a face for each, in order.
+
+        Args:
+            picture: RGB.
+            boxes: (k, 4), turned by the angles (`semalign.detect.turned`).
+            angles: (k,) radians; None where all faces are upright.
+        """
+        return self._landmarks([picture], [as_found(boxes, angles)], 0)[0]
 
     def _chosen(self, faces: Sequence[Face]) -> list[Face]:
         """The found faces that are sure enough, each once, the largest first."""
@@ -157,16 +173,25 @@ class Detector:
         for face in sorted(sure, key=lambda face: -face.score):
             if all(overlap(face.box, other.box) <= self.settings.iou_threshold for other in kept):
                 kept.append(face)
-        return sorted(kept, key=lambda face: -float(box_sides(np.array([face.box]))[0]))
+        return sorted(kept, key=lambda face: -float(box_sides(np.array([face.box]))[0]))[: self.settings.max_faces]
 
     def _landmarks(
-        self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray], refinements: int
+        self, pictures: Sequence[np.ndarray], found: Sequence[FoundFaces], refinements: int
     ) -> list[list[Face]]:
-        seen = self.landmarker(pictures, boxes)
+        boxes, angles = [own.boxes for own in found], [levelled(own.angles) for own in found]
+        seen = self.landmarker(pictures, boxes, angles)
         for _ in range(refinements):
-            boxes = [boxes_of_points(found, before) for found, before in zip(seen, boxes, strict=True)]
-            seen = self.landmarker(pictures, boxes)
-        return [faces_of(found) for found in seen]
+            angles = [angles_of_points(s.points, s.scheme, own) for s, own in zip(seen, angles, strict=True)]
+            boxes = [boxes_of_points(*one) for one in zip(seen, boxes, angles, strict=True)]
+            seen = self.landmarker(pictures, boxes, angles)
+        return [faces_of(own) for own in seen]
+
+
+def as_found(found: FoundFaces | Float[np.ndarray, "k 4"], angles: Float[np.ndarray, " k"] | None = None) -> FoundFaces:
+    """What any finder gives, or boxes, with their angles: upright where none are given."""
+    if isinstance(found, FoundFaces):
+        return found
+    return FoundFaces(found, np.zeros(len(found)) if angles is None else angles, np.ones(len(found)))
 
 
 def _in_whole(face: Face, picture: Picture) -> Face:
@@ -184,22 +209,6 @@ def faces_of(found: Landmarks) -> list[Face]:
         Face(points, confidence, found.scheme, spread=own)
         for points, confidence, own in zip(found.points, found.confidence, spread, strict=True)
     ]
-
-
-def boxes_of_points(seen: Landmarks, before: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k 4"]:
-    """Boxes around the points seen, for the next crop.
-
-    Landmarks that are much less sure than the face's others (hidden ones, empty heatmaps) do not count, and where a box would
-    be less than half or more than twice as large as before, or lie elsewhere, the one before stays.
-    """
-    sure = seen.confidence >= 0.2 * np.median(seen.confidence, axis=1, keepdims=True)
-    low = np.where(sure[..., None], seen.points, np.inf).min(axis=1)
-    high = np.where(sure[..., None], seen.points, -np.inf).max(axis=1)
-    boxes = np.concatenate([low, high], axis=1)
-    old, new = box_sides(before), box_sides(boxes)
-    away = np.abs((boxes[:, :2] + boxes[:, 2:]) - (before[:, :2] + before[:, 2:])).max(axis=1) / 2
-    sound = (new > 0.5 * old) & (new < 2.0 * old) & (away < 0.75 * old)
-    return np.where(sound[:, None], boxes, before)
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:

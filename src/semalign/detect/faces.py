@@ -20,9 +20,29 @@ from jaxtyping import Float, UInt8
 from semalign.errors import SemalignError
 from semalign.inference.processes import PerThread
 
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """What a finder that sees turned faces gives.
+
+    Attributes:
+        boxes: (k, 4) landmarks' boxes x0, y0, x1, y1, pixels: the box stands around its own middle, turned by the angle.
+        angles: (k,) radians by which the faces are turned in the picture, clockwise; 0 is upright.
+        scores: (k,) how sure the finder is, 0 to 1.
+    """
+
+    boxes: Float[np.ndarray, "k 4"]
+    angles: Float[np.ndarray, " k"]
+    scores: Float[np.ndarray, " k"]
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.boxes)
+
+
 # Finds faces: from a picture (h, w, 3) uint8 RGB to landmarks' boxes (k, 4) float64, x0, y0, x1, y1 in pixels of the image;
-# (0, 4) for a picture without a face. Must be safe to call from several threads.
-FaceFinder = Callable[[np.ndarray], np.ndarray]
+# (0, 4) for a picture without a face; or `FoundFaces`, where they may be turned. Must be safe to call from several threads.
+FaceFinder = Callable[[np.ndarray], np.ndarray | FoundFaces]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from semalign.files import shown
 Results = ResultFolder | PrintedResults
 BATCH = 8  # pictures whose faces are looked at together
 _MOST_PIXELS = 40_000_000  # of the pictures of one batch, unless one alone has more
+NOT_FOUND = "look for smaller ones (--min-face 12), lower --score-threshold, or give {} with --boxes."
 _NAME_IS_WRONG = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
@@ -141,8 +142,7 @@ def _written(
             return None, Outcome(source, None, str(error))  # this picture's trouble alone
         raise
     if not faces:
-        sentence = f"{source.name}: no face was found; give its box with --boxes, or lower --score-threshold."
-        return entry, Outcome(source, 0, sentence)
+        return entry, Outcome(source, 0, f"{source.name}: no face was found; {NOT_FOUND.format('its box')}")
     return entry, Outcome(source, len(faces), " ".join(picture.notes), harmless=True)
 
 

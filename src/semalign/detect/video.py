@@ -20,6 +20,7 @@ from semalign.detect.detector import Boxes, Detector, as_boxes, overlap
 from semalign.detect.result import Face
 from semalign.detect.smoothing import OneEuro, SmoothingSettings, smooth_causal, smooth_centred
 from semalign.detect.sources import Frame
+from semalign.detect.turned import angles_of_points, turned
 
 Smoothing = Literal["centred", "causal", "none"]
 GivenBoxes = Callable[[int], Boxes | None]
@@ -80,10 +81,12 @@ class Tracker:
         """Tracks that go on in this frame and tracks that end."""
         if not self._tracks:
             return [], []
-        boxes = np.array([self._expected(track, frame.seconds) for track in self._tracks])
+        expected = [self._expected(track, frame.seconds) for track in self._tracks]
+        boxes, angles = np.array([box for box, _ in expected]), np.array([angle for _, angle in expected])
+        more = {"angles": angles} if angles.any() else {}  # a detector of one's own need not know of angles
         followed: list[_Track] = []
         lost: list[_Track] = []
-        for track, face in zip(self._tracks, self.detector.follow(frame.picture, boxes), strict=True):
+        for track, face in zip(self._tracks, self.detector.follow(frame.picture, boxes, **more), strict=True):
             same = self._goes_on(track, face) and not any(self._same(face, other.face) for other in followed)
             if same:
                 followed.append(_Track(track.number, face, frame.seconds, _speed(track, face, frame.seconds)))
@@ -91,11 +94,19 @@ class Tracker:
                 lost.append(track)
         return followed, lost
 
-    def _expected(self, track: _Track, seconds: float) -> np.ndarray:
+    def _expected(self, track: _Track, seconds: float) -> tuple[np.ndarray, float]:
+        """The box in the next frame, and the face's angle (`semalign.detect.turned`)."""
+        points, scheme = track.face.points[None], track.face.scheme
+        angle = angles_of_points(points, scheme)
         box = np.array(track.face.box)
+        if angle[0] != 0.0:
+            own = turned(points, -angle)
+            low, high = own.min(axis=1), own.max(axis=1)
+            centre, half = turned((low + high)[:, None] / 2, angle)[0, 0], (high - low)[0] / 2
+            box = np.concatenate([centre - half, centre + half])
         move = track.speed * (seconds - track.seconds) * self.settings.damping
         limit = 0.25 * float(box_sides(box[None])[0])
-        return box + np.tile(np.clip(move, -limit, limit), 2)
+        return box + np.tile(np.clip(move, -limit, limit), 2), float(angle[0])
 
     def _goes_on(self, track: _Track, face: Face) -> bool:
         old, new = box_sides(np.array([track.face.box, face.box]))
@@ -116,8 +127,11 @@ class Tracker:
         return self.detector(frame.picture)
 
     def _take(self, face: Face, seconds: float) -> None:
-        """Give a found face its number: none if it is tracked, that of a face lost nearby, or a new one."""
-        if any(self._same(face, track.face) for track in self._tracks):
+        """Give a found face its number: none if it is tracked or one too many, that of a face lost nearby, or a new one."""
+        most = self.detector.settings.max_faces
+        if (self.boxes is None and most is not None and len(self._tracks) >= most) or any(
+            self._same(face, track.face) for track in self._tracks
+        ):
             return
         near = [track for track in self._lost if overlap(face.box, track.face.box) > self.settings.iou_threshold / 2]
         number = near[0].number if near else self._next

@@ -87,20 +87,26 @@ class Landmarker:
         return self.backend.about
 
     def __call__(
-        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Float[np.ndarray, "_ 4"]]
+        self,
+        pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        boxes: Sequence[Float[np.ndarray, "_ 4"]],
+        angles: Sequence[Float[np.ndarray, " _"]] | None = None,
     ) -> list[Landmarks]:
         """The landmarks of the face in each box of each picture, all of them in common batches.
 
         Args:
             pictures: RGB.
             boxes: (k, 4) x0, y0, x1, y1 for each picture, about those of the landmarks, in its pixels.
+            angles: (k,) for each picture: radians by which the faces are turned, clockwise, each with its box around the
+                box's middle; the network then sees them upright. None: all are upright. A turned face's spread is
+                along its own axes.
 
         Returns:
             For each picture the landmarks of its k faces, in their order.
         """
         counts = [len(own) for own in boxes]
         with own_settings(self._device):
-            found = self.on_crops(self._crops(pictures, boxes)) if sum(counts) else self._none()
+            found = self.on_crops(self._crops(pictures, boxes, angles)) if sum(counts) else self._none()
         return [found.take(np.arange(first, last)) for first, last in pairwise([0, *np.cumsum(counts).tolist()])]
 
     def on_crops(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
@@ -127,9 +133,16 @@ class Landmarker:
         network = self.backend.model.network if isinstance(self.backend, TorchBackend) else None
         return None if network is None else next(network.parameters()).device
 
-    def _crops(self, pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> CropCache:
+    def _crops(
+        self,
+        pictures: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        angles: Sequence[np.ndarray] | None = None,
+    ) -> CropCache:
         crop = replace(self.backend.crop, margin=self.backend.margin)
         maps, size = crop_maps(np.concatenate(list(boxes)), crop, self.backend.input_size)
+        if angles is not None:
+            maps = turned_back(maps, np.concatenate(list(angles)), size)
         owners = [picture for picture, own in zip(pictures, boxes, strict=True) for _ in own]
         images = np.stack([cut(picture, matrix, size) for picture, matrix in zip(owners, maps, strict=True)])
         return CropCache(tuple(map(str, range(len(maps)))), images, maps, self.backend.input_size)
@@ -137,6 +150,17 @@ class Landmarker:
     def _none(self) -> Landmarks:
         count = self.scheme.count
         return Landmarks(np.empty((0, count, 2)), np.empty((0, count)), self.scheme)
+
+
+def turned_back(
+    image_to_crop: Float[np.ndarray, "k 2 3"], angles: Float[np.ndarray, " k"], size: int
+) -> Float[np.ndarray, "k 2 3"]:
+    """The maps to crops (size × size) that are turned counter-clockwise around their middles, by angles in radians."""
+    cos, sin, middle = np.cos(angles), np.sin(angles), (size - 1) / 2
+    turn = np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2)
+    shifted = image_to_crop - np.array([[0.0, 0.0, middle]] * 2)
+    maps = turn @ shifted + np.array([[0.0, 0.0, middle]] * 2)
+    return np.where((angles == 0.0)[:, None, None], image_to_crop, maps)
 
 
 def open_model(name_or_path: str | Path) -> Model | OnnxBackend:

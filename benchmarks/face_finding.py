@@ -1,0 +1,168 @@
+"""How many faces the finders find, by set, angle and size, how many boxes lie elsewhere, and how long they take.
+
+    python benchmarks/face_finding.py --data 300w [--every 8] [--yunet FILE]
+
+One dated CSV, face-finding, with a row for each finder and each kind of picture:
+
+- each subset of 300W as it is; `other` counts boxes that are not on the annotated face: most of them are real faces that
+  nobody annotated, often cut off by the border;
+- pictures of every subset turned in the plane, with black corners; `upright` counts faces whose angle is right within 30°;
+- the annotated face shrunk to so many pixels in a grey picture of 640 × 480;
+- 12 × 8 test faces in one picture of 2688 × 1792 pixels; and one face in a picture of 640 × 640.
+
+Finders: centerface (the default); its network alone on the whole picture, as other packages use it; the cascades of OpenCV;
+and YuNet if its file is given. One thread. A face is found by a box whose middle is within 0.35 sides and whose side is
+within a factor of 1.8 of the annotated landmarks' box.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from harness import DataFolder, finish, run
+
+from semalign.data import open_dataset, read_image
+from semalign.data.crops import box_sides
+from semalign.detect import CascadeFinder, CenterFaceFinder, FoundFaces, YuNetFinder
+from semalign.detect.centerface import angles_of, landmarks_boxes
+from semalign.detect.centerface_network import look
+from semalign.detect.detector import as_found
+
+ANGLES = (15, 30, 45, 60, 90, 135, 180, 225, 290)
+SIZES = (12, 16, 20, 30, 60, 120, 240, 440)
+Shot = tuple[np.ndarray, np.ndarray]  # picture, and the landmarks of its face (n, 2)
+Finder = Callable[[np.ndarray], Any]
+
+
+def plain(picture: np.ndarray) -> FoundFaces:
+    """The network alone, once, on the picture as it is, at most 640 pixels long."""
+    scale = min(1.0, 640 / max(picture.shape[:2]))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    seen = look(small, 0.5).mapped(np.array([[1 / scale, 0.0, 0.0], [0.0, 1 / scale, 0.0]]))
+    angles = angles_of(seen.points)
+    return FoundFaces(landmarks_boxes(seen, angles), angles, seen.score)
+
+
+def main(
+    data: DataFolder,
+    every: Annotated[int, typer.Option(help="Of each subset, every so many faces are turned and shrunk.")] = 8,
+    every_upright: Annotated[int, typer.Option(help="Of each subset, every so many faces are taken as they are.")] = 1,
+    cascades: Annotated[bool, typer.Option(help="Measure the cascades too, which takes longest.")] = True,
+    yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX file.")] = None,
+) -> None:
+    """Measure, print and write the table."""
+    cv2.setNumThreads(1)
+    finders: dict[str, Finder] = {"centerface": CenterFaceFinder(), "network alone": plain}
+    if cascades:
+        finders["cascades"] = CascadeFinder()
+    if yunet is not None:
+        finders["yunet"] = YuNetFinder(yunet)
+    dataset = open_dataset(data)
+    eyes = [list(members) for members in dataset.scheme.pupils]
+    sets: dict[str, list[Shot]] = {}
+    for sample in dataset.samples:
+        sets.setdefault(sample.subset, []).append((sample.image, sample.points))
+    upright = {name: read(shots[::every_upright]) for name, shots in sets.items()}
+    some = [shot for shots in sets.values() for shot in read(shots[::every])]
+    rows = []
+    for title, finder in finders.items():
+        rows += [row(title, name, finder, shots, eyes) for name, shots in upright.items()]
+        rows += [row(title, f"turned by {a}°", finder, [turned(*s, a) for s in some], eyes) for a in ANGLES]
+        rows += [row(title, f"{size} pixels", finder, [shrunk(*s, size) for s in some], eyes) for size in SIZES]
+        rows.append(row(title, "one of 640 × 640", finder, [enlarged(*s, 640) for s in some[::4]], eyes))
+        rows.append(mosaic(title, finder, read(sets["lfpw/testset"][:96])))
+    finish("face-finding", rows, digits=4)
+
+
+def read(shots: Sequence[Any]) -> list[Shot]:
+    return [(read_image(path), points) for path, points in shots]
+
+
+def row(title: str, name: str, finder: Finder, shots: Sequence[Shot], eyes: list[list[int]]) -> dict[str, Any]:
+    """How one finder does on pictures with one annotated face each."""
+    found = right = other = 0
+    times = []
+    for picture, points in shots:
+        start = time.perf_counter()
+        faces = as_found(finder(picture))
+        times.append(time.perf_counter() - start)
+        on = on_face(faces.boxes, points)
+        across = points[eyes[1]].mean(axis=0) - points[eyes[0]].mean(axis=0)
+        away = np.abs((faces.angles - np.arctan2(across[1], across[0]) + np.pi) % (2 * np.pi) - np.pi)
+        found, right, other = found + bool(on.any()), right + bool((on & (away < np.pi / 6)).any()), other + sum(~on)
+    count = len(shots)
+    return {
+        "finder": title,
+        "pictures": name,
+        "count": count,
+        "found": found / count,
+        "upright": right / count,
+        "other": int(other),
+        "ms (median)": 1e3 * float(np.median(times)),
+        "ms (mean)": 1e3 * float(np.mean(times)),
+    }
+
+
+def on_face(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = float((high - low).max())
+    middle = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - (low + high) / 2).max(axis=1) < 0.35 * side
+    return np.asarray(middle & (np.abs(np.log(np.maximum(box_sides(boxes), 1e-9) / side)) < np.log(1.8)))
+
+
+def turned(picture: np.ndarray, points: np.ndarray, degrees: float) -> Shot:
+    """The whole picture turned clockwise around its middle."""
+    height, width = picture.shape[:2]
+    angle = np.radians(degrees)
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    size = np.ceil(np.abs(linear) @ [width, height]).astype(int)
+    shift = (size - 1) / 2 - linear @ [(width - 1) / 2, (height - 1) / 2]
+    whole = cv2.warpAffine(picture, np.column_stack([linear, shift]), size.tolist())
+    return whole, points @ linear.T + shift
+
+
+def shrunk(picture: np.ndarray, points: np.ndarray, size: float, canvas: tuple[int, int] = (640, 480)) -> Shot:
+    """The picture with a face of so many pixels, in the middle of a grey one."""
+    scale = size / float(np.ptp(points, axis=0).max())
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=way)
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2 * scale
+    matrix = np.array([[1.0, 0.0, round(canvas[0] / 2 - middle[0])], [0.0, 1.0, round(canvas[1] / 2 - middle[1])]])
+    whole = cv2.warpAffine(small, matrix, canvas, borderMode=cv2.BORDER_CONSTANT, borderValue=(120, 120, 120))
+    return whole, (points + 0.5) * scale - 0.5 + matrix[:, 2]
+
+
+def enlarged(picture: np.ndarray, points: np.ndarray, size: int) -> Shot:
+    scale = size / np.array(picture.shape[1::-1])
+    return cv2.resize(picture, (size, size)), (points + 0.5) * scale - 0.5
+
+
+def mosaic(title: str, finder: Finder, shots: Sequence[Shot]) -> dict[str, Any]:
+    """96 faces in one picture."""
+    cells = [enlarged(*shot, 224) for shot in shots]
+    picture = np.concatenate([np.concatenate([p for p, _ in cells[k : k + 12]], axis=1) for k in range(0, 96, 12)])
+    finder(picture)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        boxes = as_found(finder(picture)).boxes
+        times.append(time.perf_counter() - start)
+    hits = [on_face(boxes, points + [k % 12 * 224, k // 12 * 224]) for k, (_, points) in enumerate(cells)]
+    return {
+        "finder": title,
+        "pictures": "96 faces in one",
+        "count": len(cells),
+        "found": sum(bool(hit.any()) for hit in hits) / len(cells),
+        "other": int((~np.any(hits, axis=0)).sum()),
+        "ms (median)": 1e3 * float(np.median(times)),
+    }
+
+
+if __name__ == "__main__":
+    run(main)
