@@ -134,7 +134,7 @@ def test_finders_and_which_faces_are_options(white: dict[str, Any]) -> None:
     save(Path("a.png"))
     assert invoke("a.png", "--min-face", "12", "--largest").exit_code == 0
     assert white["finder"] == CenterFaceFinder(12.0) and white["settings"].max_faces == 1
-    assert invoke("a.png", "--finder", "cascades", "--max-faces", "3").exit_code == 0
+    assert invoke("a.png", "--finder", "cascades", "--max-faces", "3", "--overwrite").exit_code == 0
     assert isinstance(white["finder"], CascadeFinder) and white["settings"].max_faces == 3
 
 

@@ -100,7 +100,7 @@ def plain_stem(path: str) -> PurePosixPath:
 
 def _plain(part: str) -> str:
     text = shown(part)
-    return part if text == part else text.replace("\\", "%")
+    return part if text == part else text.replace("\\x", "%")
 
 
 def _longer(name: str, ending: str) -> str:
