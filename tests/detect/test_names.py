@@ -74,7 +74,7 @@ def test_a_name_that_is_no_utf8_is_escaped_everywhere(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such names")
     found = find_sources([str(tmp_path)])
-    assert [source.stem.name for source in found] == ["caf%xe8", "caf%xe9", 'line\n"quoted", comma']
+    assert [source.stem.name for source in found] == ["caf%e8", "caf%e9", 'line\n"quoted", comma']
     assert [source.name.encode() for source in found][1].endswith(b"caf\\xe9.jpg")
     assert all(source.path is not None and source.path.exists() for source in found)
 
