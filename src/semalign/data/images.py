@@ -35,6 +35,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _MISSING = 1 / 16  # of a JPEG's height that may be missing at its end
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _LOG = logging.getLogger(__name__)
+PNG_LEVELS = 65535  # largest value of a PNG of more than 8 bits
 
 Source = str | Path | Image.Image | np.ndarray
 
@@ -78,7 +79,7 @@ def open_picture(image: Source | Picture) -> Picture:
         return read_picture(image)
     if isinstance(image, Image.Image):
         try:
-            pixels = np.array(to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+            pixels = np.array(upright_rgb(image), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError) as error:
             raise SemalignError(
                 f"the Pillow image cannot be read ({error}); load it first, or give its file."
@@ -103,7 +104,7 @@ def read_picture(path: str | Path, reduce: int = 1) -> Picture:
         elif width * height > MOST_PIXELS:
             raise _too_large(path, width * height)
         turned = image.getexif().get(_ORIENTATION) in _TURNED
-        pixels = np.array(to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+        pixels = np.array(upright_rgb(image), dtype=np.uint8)
     return Picture(pixels, scale, (height, width) if turned else (width, height), tuple(notes))
 
 
@@ -136,10 +137,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB: levels of more bits are scaled, which a conversion would clip; transparent pixels are shown on black."""
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says, in 8-bit RGB.
+
+    Levels of more bits are scaled, which a conversion would clip: those of a PNG span 16 bits, of other files what their
+    largest says (`to_rgb8`). Transparent pixels are shown on black.
+    """
+    levels = PNG_LEVELS if image.format == "PNG" else None
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(to_rgb8(np.asarray(image)))
+        return Image.fromarray(to_rgb8(np.asarray(image), levels=levels))
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -229,6 +236,8 @@ def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
 def _identified(file: Any, path: str | Path) -> Image.Image:
     """The image, not yet decoded: as Pillow opens it, but for its limit on pixels, which is a setting of the whole program."""
     head = file.read(32)
+    if not head:
+        raise UnidentifiedImageError
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
         return _open_heif(file, path)
     for prepare in (Image.preinit, Image.init):

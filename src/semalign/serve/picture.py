@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from semalign.data.images import to_rgb
+from semalign.data.images import upright_rgb
 from semalign.errors import SemalignError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -26,7 +26,7 @@ def decode_picture(upload: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large()
-            return np.array(to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+            return np.array(upright_rgb(image), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
     except UnidentifiedImageError:
