@@ -130,6 +130,12 @@ def test_folders_options_and_formats(white: dict[str, Any]) -> None:
     assert white["settings"] == DetectorSettings(tta=4, score_threshold=0.5)
 
 
+def test_options_by_their_names_of_version_0_1_are_taken(white: dict[str, Any]) -> None:
+    save(Path("a.png"))
+    assert invoke("a.png", "--views", "4", "--least-score=0.5").exit_code == 0
+    assert white["settings"].tta == 4 and white["settings"].score_threshold == 0.5
+
+
 def test_finders_and_which_faces_are_options(white: dict[str, Any]) -> None:
     save(Path("a.png"))
     assert invoke("a.png", "--min-face", "12", "--largest").exit_code == 0

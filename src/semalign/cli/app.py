@@ -22,6 +22,7 @@ from semalign.cli.options import complain
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
+RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
 Command = Callable[..., None]
 
 
@@ -55,6 +56,14 @@ class Terminated(KeyboardInterrupt):
 
 class Commands(TyperGroup):
     """A group whose commands end with one sentence, never with a traceback, on bad input, on Ctrl-C and on SIGTERM."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; options by their names of version 0.1 are taken, too."""
+        for place, word in enumerate(args):
+            name, equals, value = word.partition("=")
+            if name in RENAMED:
+                args[place] = f"{RENAMED[name]}{equals}{value}"
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command that was asked for."""
