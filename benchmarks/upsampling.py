@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from harness import Row, faces_of, finish, in_turn, run
+from harness import Row, Timing, faces_of, finish, in_turn, run
 
 from semalign.core.metrics import nme_interocular
 from semalign.data import open_dataset
@@ -43,8 +43,8 @@ def main(faces: int = 600, epochs: int = 8, seeds: int = 3) -> None:
         train, test = synthesize(folder, faces)
         times = step_times(folder, train)
         rows = [
-            row_of(make(folder, head, seed, train, round(epochs * times[HEADS[0]] / times[head])), train, test)
-            | {"ms": times[head]}
+            row_of(make(folder, head, seed, train, round(epochs * times[HEADS[0]].ratio(times[head]))), train, test)
+            | {"ms": times[head].milliseconds / PROBE}
             for seed in range(seeds)
             for head in HEADS
         ]
@@ -67,8 +67,8 @@ def make(folder: Path, head: str, seed: int, train: Faces, epochs: int) -> Train
     return Trainer(folder / f"{head}-{seed}-{epochs}", network, make_accelerator(), task, training, seed)
 
 
-def step_times(folder: Path, train: Faces) -> dict[str, float]:
-    """Milliseconds of a step for one face, by head."""
+def step_times(folder: Path, train: Faces) -> dict[str, Timing]:
+    """Times of an epoch of PROBE faces, by head."""
     few = train.take(np.arange(PROBE))
     labels = few.crops.to_crop(few.dataset.points())
 
@@ -76,7 +76,7 @@ def step_times(folder: Path, train: Faces) -> dict[str, float]:
         return [{head: make(folder / f"probe-{turn}", head, 0, few, 1) for head in HEADS}]
 
     forms = {head: lambda made, head=head: made[head].fit(labels) for head in HEADS}
-    return {head: timing.milliseconds / PROBE for head, timing in in_turn(forms, TURNS, trainers).items()}
+    return in_turn(forms, TURNS, trainers)
 
 
 def row_of(trainer: Trainer[StackedHourglass], train: Faces, test: Faces) -> Row:

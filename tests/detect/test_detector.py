@@ -17,8 +17,9 @@ from worlds import NETWORK
 
 from semalign.data import read_pts
 from semalign.data.crops import CropSettings
+from semalign.data.images import open_picture
 from semalign.detect import Detector, DetectorSettings, Face
-from semalign.detect.detector import as_boxes, as_picture, overlap
+from semalign.detect.detector import as_boxes, overlap
 from semalign.detect.turned import boxes_of_points
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
@@ -148,7 +149,7 @@ def test_pictures_of_every_kind_become_rgb(kind):
         "rgba": np.dstack([np.full_like(rgb, 255), grey]),  # white, seen through on black
         "sixteen": grey.astype(np.uint16) * 257,
     }
-    assert np.array_equal(as_picture(given_as[kind]), rgb)
+    assert np.array_equal(open_picture(given_as[kind]).pixels, rgb)
 
 
 def test_an_image_file_is_turned_upright(dots, tmp_path: Path):
@@ -175,7 +176,7 @@ def test_an_image_file_is_turned_upright(dots, tmp_path: Path):
 )
 def test_what_is_no_picture_is_refused(image, words):
     with pytest.raises(SemalignError, match=words):
-        as_picture(image)
+        open_picture(image)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 from dots import SCHEME, Dots
+from torch import Tensor, nn
 
 from semalign.core.adaptation import fit_linear_adaptation
 from semalign.data.crops import CropCache, crop_maps, cut
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
 from semalign.inference import Backend, Landmarker, Landmarks, OnnxBackend, TorchBackend
+from semalign.models import HeatmapModule
 
 FACES = ((60.0, 70.0, 50.0), (140.0, 90.0, 36.0), (100.0, 60.0, 80.0))  # x, y, side
 
@@ -92,6 +95,20 @@ def test_heatmaps_say_where_they_lie(dots: Dots) -> None:
         row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         side = np.hypot(*to_image[:, 0])
         np.testing.assert_allclose(to_image[:, :2] @ [column, row] + to_image[:, 2], wanted, atol=side)
+
+
+class Colours(nn.Module):
+    """A network from outside that has no weights: its heatmaps are the picture's colours."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.avg_pool2d(images, 2)
+
+
+def test_a_network_without_weights_is_on_the_cpu(dots: Dots) -> None:
+    model = replace(dots.model(), network=HeatmapModule(Colours(), 64, 32, 3))
+    pictures, boxes, _ = scene(dots)
+    for own, known in zip(Landmarker(model)(pictures, boxes), Landmarker(dots.model())(pictures, boxes), strict=True):
+        np.testing.assert_array_equal(own.points, known.points)
 
 
 class Fixed:

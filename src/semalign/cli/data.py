@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +65,7 @@ def synthesize(
         semalign data synthesize faces --count 1000 --seed 7
     """
     from semalign.cli.progress import stage_of
+    from semalign.cores import usable_cores
     from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, write_dataset
 
     settings = SynthesisSettings(
@@ -76,7 +76,7 @@ def synthesize(
         noise=NoiseSettings(scale=noise),
     )
     with stage_of("drawing faces") as progress:
-        write_dataset(out, settings, progress=progress, workers=workers or _cores())
+        write_dataset(out, settings, progress=progress, workers=workers or usable_cores())
     typer.echo(f"{count} faces: {out}")
 
 
@@ -100,11 +100,6 @@ def sheet(
     picture = contact_sheet([face_of(seed, index, settings) for index in range(count)], points=points, zoom=2)
     write_bytes(out, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
     typer.echo(f"{count} faces: {out}")
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"check": check, "synthesize": synthesize, "sheet": sheet}

@@ -251,7 +251,7 @@ def _threads(workers: int | None, detector: Detector) -> int:
     """How many threads work on pictures; on a CPU each computes alone, which wastes less than computing together."""
     import torch
 
-    from semalign.detect.folders import usable_cores
+    from semalign.cores import usable_cores
 
     count = workers or usable_cores()
     if count > 1:

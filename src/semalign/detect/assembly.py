@@ -12,11 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from semalign.detect.journal import dumped, read_head, read_lines
+from semalign.detect.journal import JSONL, dumped, read_head, read_lines
 from semalign.files import atomic_path
 from semalign.schemes import LandmarkScheme
 
 JSON, CSV, COCO, PARQUET = "landmarks.json", "landmarks.csv", "coco.json", "landmarks.parquet"
+TABLES = (JSON, JSONL, CSV, PARQUET, COCO)  # with the record they are made of: all files that are not a picture's own
 COLUMNS = ("image", "frame", "seconds", "face", "landmark", "name", "x", "y", "confidence")
 _ROWS = 2000  # pictures of a Parquet row group
 
@@ -53,17 +54,22 @@ def _write_csv(path: Path, record: Path, scheme: LandmarkScheme, complete: bool)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(_csv([COLUMNS]))
         for line in read_lines(record):
-            file.write(_csv(list(_rows(line.values, scheme))))
+            file.write(_csv([_as_text(row) for row in _rows(line.values, scheme)]))
+
+
+def _as_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    image, frame, seconds, face, landmark, name, x, y, sure = row
+    time = None if seconds is None else f"{seconds:.4f}"
+    return image, frame, time, face, landmark, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}"
 
 
 def _rows(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
-    frame = entry.get("frame", "")
-    seconds = f"{entry['seconds']:.4f}" if "frame" in entry else ""
+    """The values of COLUMNS for each landmark of a picture; None for what only videos have."""
     for number, face in enumerate(entry["faces"], 1):
         points = zip(scheme.landmarks, face["points"], face["confidence"], strict=True)
         for index, (name, (x, y), sure) in enumerate(points):
-            place = (entry["image"], frame, seconds, face.get("track", number), index)
-            yield (*place, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}")
+            place = (entry["image"], entry.get("frame"), entry.get("seconds"), face.get("track", number), index)
+            yield (*place, name, x, y, sure)
 
 
 def _write_coco(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
@@ -128,18 +134,10 @@ def _write_parquet(path: Path, record: Path, scheme: LandmarkScheme, complete: b
     lines = read_lines(record)
     with pq.ParquetWriter(path, schema) as writer:
         while chunk := list(islice(lines, _ROWS)):
-            rows = [row for line in chunk for row in _typed(line.values, scheme)]
+            rows = [row for line in chunk for row in _rows(line.values, scheme)]
             columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
             arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
-
-
-def _typed(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
-    for number, face in enumerate(entry["faces"], 1):
-        points = zip(scheme.landmarks, face["points"], face["confidence"], strict=True)
-        for index, (name, (x, y), sure) in enumerate(points):
-            place = (entry["image"], entry.get("frame"), entry.get("seconds"), face.get("track", number), index)
-            yield (*place, name, x, y, sure)
 
 
 def _write_list(file: TextIO, items: Iterator[str]) -> None:

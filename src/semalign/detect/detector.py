@@ -219,11 +219,6 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return common / union if union > 0 else 0.0
 
 
-def as_picture(image: Image) -> UInt8[np.ndarray, "h w 3"]:
-    """The image's pixels as 8-bit RGB; see `semalign.data.images.open_picture`, which may decode a very large one smaller."""
-    return open_picture(image).pixels
-
-
 def as_boxes(boxes: Boxes) -> Float[np.ndarray, "k 4"]:
     """Boxes as float64.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -163,8 +162,3 @@ def _sentence(source: Source, error: BaseException) -> str:
         return str(error)
     what = "there is not enough memory for it" if isinstance(error, MemoryError) else f"OpenCV fails at it ({error})"
     return f"{shown(source.name)}: {what}; make it smaller."
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -131,22 +131,20 @@ def restore(path: Path, finished: Path) -> None:
             if head.get("format") != FORMAT:
                 raise ValueError("it has another format")
             out.write(dumped({key: value for key, value in head.items() if key != "images"}) + "\n")
+            videos: dict[str, None] = {}
             for line in lines:
                 if line.startswith("{"):
-                    out.write(dumped(json.loads(line.rstrip(",\n"))) + "\n")
-            for video in _videos(finished):
+                    entry = json.loads(line.rstrip(",\n"))
+                    out.write(dumped(entry) + "\n")
+                    if "frame" in entry:
+                        videos[entry["image"]] = None
+            for video in videos:
                 out.write(dumped({"video": video}) + "\n")
     except (OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise SemalignError(
             f"{finished}: cannot be continued ({error}); give --overwrite to begin anew, or another folder."
         ) from error
-
-
-def _videos(finished: Path) -> list[str]:
-    with finished.open(encoding="utf-8", newline="\n") as lines:
-        entries = (json.loads(line.rstrip(",\n")) for line in lines if line.startswith('{"image"'))
-        return list(dict.fromkeys(entry["image"] for entry in entries if "frame" in entry))
 
 
 def _sound_length(path: Path) -> int:

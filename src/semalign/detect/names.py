@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from semalign.detect.assembly import TABLES
 from semalign.files import shown
 
 ENDINGS = (".pts", ".jpg", ".png", ".mp4")  # of the files that a picture or a video may have of its own
-TABLES = ("landmarks.json", "landmarks.jsonl", "landmarks.csv", "landmarks.parquet", "coco.json")
 _LONGEST = 220  # bytes of a name without what is added to it; file systems take 255
 
 

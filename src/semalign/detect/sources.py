@@ -20,6 +20,8 @@ from jaxtyping import UInt8
 
 from semalign.data.images import ENDINGS, refuse_address
 from semalign.data.video import open_video
+from semalign.detect.assembly import JSON
+from semalign.detect.journal import JSONL
 from semalign.detect.names import Names, plain_stem
 from semalign.errors import SemalignError
 from semalign.files import shown
@@ -28,7 +30,7 @@ IMAGES = ENDINGS
 VIDEOS = frozenset(
     [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"]
 )
-_RESULTS = ("landmarks.json", "landmarks.jsonl")  # a folder that holds one is never searched for pictures
+_RESULTS = (JSON, JSONL)  # a folder that holds one is never searched for pictures
 _CAMERA = re.compile(r"camera(?::(\d+))?")
 _Found = tuple[Path | None, PurePosixPath, Literal["image", "video", "camera"]]
 USUAL_RATE = 25.0  # frames a second where a file does not say

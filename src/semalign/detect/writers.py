@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from semalign.detect.assembly import COCO, CSV, JSON, PARQUET, write_tables
+from semalign.detect.assembly import COCO, CSV, JSON, PARQUET, TABLES, write_tables
 from semalign.detect.finding import Finding, Writer
 from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read_lines, restore
 from semalign.detect.names import Names
@@ -114,7 +114,7 @@ class ResultFolder:
             formats = read_head(self._record).get("formats", [])
             for line in read_lines(self._record):
                 _remove_files(self.folder, line.values, formats)
-        for name in (JSON, CSV, COCO, PARQUET, JSONL):
+        for name in TABLES:
             (self.folder / name).unlink(missing_ok=True)
         remove_leftovers(self.folder)
 

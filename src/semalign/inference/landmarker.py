@@ -130,8 +130,7 @@ class Landmarker:
     @property
     def _device(self) -> torch.device | None:
         """Where the network lies; None for an exported model."""
-        network = self.backend.model.network if isinstance(self.backend, TorchBackend) else None
-        return None if network is None else next(network.parameters()).device
+        return self.backend.model.network.device if isinstance(self.backend, TorchBackend) else None
 
     def _crops(
         self,

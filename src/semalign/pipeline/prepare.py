@@ -119,8 +119,7 @@ def cache_crops(
 ) -> Faces:
     """The crops of a data set; with `keep_going`, faces whose image cannot be read are dropped and listed in `skipped`."""
     if not len(dataset):  # a data set may have no test faces
-        empty = np.empty((0, input_size, input_size, 3), np.uint8)
-        return Faces(dataset, CropCache((), empty, np.empty((0, 2, 3)), input_size))
+        return Faces(dataset, build_crops(folder, (), crop, input_size))
     failed: dict[str, str] = {}
     with progress.stage(title, len(dataset)) as advance:
         crops = build_crops(

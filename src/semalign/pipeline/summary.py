@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from semalign.core.metrics import interocular
+from semalign.cores import usable_cores
 from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.evaluation import label_error
@@ -62,7 +62,7 @@ def hardware() -> str:
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = usable_cores()
     cores = f"{name}, {count} core{'' if count == 1 else 's'}"
     return f"{torch.cuda.get_device_name()} ({cores})" if torch.cuda.is_available() else cores
 
