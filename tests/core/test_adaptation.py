@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semalign.core.adaptation import choose_components, fit_linear_adaptation, systematic_offsets
+from semalign.core.adaptation import (
+    LinearAdaptation,
+    choose_components,
+    fit_linear_adaptation,
+    shape_scores,
+    systematic_offsets,
+)
 
 FACES, POINTS = 800, 30
 
@@ -97,3 +103,38 @@ def test_one_face_has_no_label_adaptation_but_its_own_offset(faces):
     one = [plane(faces[name][:1]) for name in ("predicted", "annotated")]
     assert choose_components(*one, (0, 5)) == 0
     assert np.allclose(fit_linear_adaptation(*one, count=0).corrected(one[0]), one[1])
+
+
+def test_an_absent_point_is_learned_from_the_faces_that_have_it(faces):
+    some, (predicted, annotated) = np.arange(FACES) % 3 > 0, (faces["predicted"], faces["annotated"])
+    points = plane(annotated)
+    points[~some, 4] = np.nan
+    whole, part = (fit_linear_adaptation(plane(predicted), given, 3) for given in (plane(annotated), points))
+    others = np.arange(POINTS) != 4
+    assert np.array_equal(part.coefficients[:, others], whole.coefficients[:, others])
+    features = np.concatenate([np.ones((FACES, 1)), scores(part, plane(predicted))], axis=1)
+    frame = own_frames(part, plane(predicted))
+    wanted = ((predicted - annotated) / frame)[some, 4]
+    expected = np.linalg.lstsq(features[some], wanted, rcond=None)[0]
+    assert np.allclose(part.coefficients[:, 4] @ [1, 1j], expected)
+    assert np.isfinite(part.corrected(plane(predicted))).all()
+
+
+def scores(adaptation: LinearAdaptation, predicted: np.ndarray) -> np.ndarray:
+    return shape_scores(predicted, adaptation.mean, adaptation.components, adaptation.centre)[0]
+
+
+def own_frames(adaptation: LinearAdaptation, predicted: np.ndarray) -> np.ndarray:
+    return shape_scores(predicted, adaptation.mean, adaptation.components, adaptation.centre)[1]
+
+
+def test_a_point_that_few_faces_have_gets_their_mean_offset_and_one_that_none_has_gets_none(faces):
+    predicted, points = plane(faces["predicted"]), plane(faces["annotated"])
+    points[5:, 4] = np.nan
+    points[:, 9] = np.nan
+    found = fit_linear_adaptation(predicted, points, 3)
+    frame = own_frames(found, predicted)
+    mean = ((faces["predicted"] - faces["annotated"]) / frame)[:5, 4].mean()
+    assert np.allclose(found.coefficients[0, 4] @ [1, 1j], mean) and not found.coefficients[1:, 4].any()
+    assert not found.coefficients[:, 9].any()
+    assert choose_components(predicted, points, (0, 2, 4)) in (0, 2, 4)

@@ -137,3 +137,26 @@ def test_bad_arguments_are_refused():
     for penalties in ((), (0.0, 1.0)):
         with pytest.raises(ValueError, match="positive"):
             fit_kernel_adaptation(faces["predicted"], faces["annotated"], penalties)
+
+
+def test_absent_points_are_filled_with_what_is_fitted_to_the_rest():
+    """Then a fit to the filled points gives the same offsets: nothing was learned from what is absent."""
+    faces = make_faces(120, seed=5)
+    predicted, annotated = faces["predicted"], faces["annotated"]
+    points, absent = annotated.copy(), np.random.default_rng(6).random(annotated.shape[:2]) < 0.2
+    points[absent] = np.nan
+    found = fit_kernel_adaptation(predicted, points, penalties=(1.0,))
+    filled = np.where(absent[..., None], found.corrected(predicted), annotated)
+    again = fit_kernel_adaptation(predicted, filled, penalties=(1.0,))
+    constant = again.coefficients[0] - found.coefficients[0]  # the means are taken over other points
+    assert np.abs(constant).max() < 0.2 * np.abs(found.coefficients[0]).max()
+    difference = np.abs(again.offsets(predicted) - found.offsets(predicted))
+    assert difference.max() < 0.05 * np.abs(found.offsets(predicted)).max()
+
+
+def test_a_point_that_no_face_has_is_left_as_it_is():
+    faces = make_faces(60, seed=7)
+    predicted, annotated = faces["predicted"], faces["annotated"]
+    annotated[:, 2] = np.nan
+    found = fit_kernel_adaptation(predicted, annotated)
+    assert np.allclose(found.offsets(predicted)[:, 2], 0.0) and np.isfinite(found.coefficients).all()

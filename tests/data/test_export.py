@@ -82,11 +82,11 @@ def test_disk_full_halfway_and_again(
     complete = contents(export_labels(version, dataset, tmp_path / "complete"))
     written: list[Path] = []
 
-    def full_after_four(path: Path, points: np.ndarray) -> None:
+    def full_after_four(path: Path, points: np.ndarray, absent: bool) -> None:
         if len(written) == 4:
             raise SemalignError(f"cannot write {path}: the disk is full; free some space and run the command again.")
         written.append(path)
-        original_write_pts(path, points)
+        original_write_pts(path, points, absent)
 
     monkeypatch.setattr("semalign.data.export.write_pts", full_after_four)
     out = tmp_path / "out"

@@ -77,7 +77,7 @@ def test_pandas_reads_it(tmp_path: Path) -> None:
     table = pd.read_parquet(store.path(0))
     assert list(table) == [
         *("image", "landmark", "x", "y", "prior_cost", "likelihood_cost", "movement", "confidence"),
-        *("spread_x", "spread_y", "iteration"),
+        *("spread_x", "spread_y", "iteration", "visibility"),
     ]
     assert list(table.image) == [IDS[0]] * 3 + [IDS[1]] * 3
     assert list(table.landmark) == [0, 1, 2, 0, 1, 2]
@@ -213,3 +213,27 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
         store.append(IDS, POINTS + 1, iteration=1)
     assert [path.name for path in tmp_path.iterdir()] == ["0000.parquet"]
     assert store.versions() == (0,)
+
+
+def test_absent_points_stay_absent_in_every_version_and_the_file_says_what_is_hidden(tmp_path: Path) -> None:
+    points, visibility = POINTS.astype(float).copy(), np.array([[2, 1, 0], [-1, -1, -1]], np.int8)
+    points[0, 2] = np.nan
+    store = LabelStore(tmp_path)
+    store.append(IDS, points, iteration=0, visibility=visibility)
+    assert store.append(IDS, points, iteration=0, index=0).index == 0  # a continued run
+    store.append(IDS, points + 1, iteration=1)
+    for index in (0, 1):
+        version = store.read(index)
+        assert np.array_equal(version.visibility, visibility) and np.array_equal(
+            version.points, points + index, equal_nan=True
+        )
+    assert np.isnan(version.movement[0, 2]) and np.nanmax(version.movement) == pytest.approx(2**0.5)
+    table = pd.read_parquet(store.path(1))
+    assert table.visibility[:3].tolist() == [2, 1, 0] and table.visibility[3:].isna().all()
+    with pytest.raises(
+        SemalignError, match=r"landmark 2 of afw/a\.jpg was not annotated and has a label; leave it NaN"
+    ):
+        store.append(IDS, np.nan_to_num(points), iteration=2)
+    with pytest.raises(SemalignError, match=r"landmark 0 of afw/a\.jpg is not finite"):
+        store.append(IDS, np.where(np.arange(3)[:, None] == 0, np.nan, points), iteration=2)
+    assert store.versions() == (0, 1)

@@ -115,3 +115,19 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         write_pts(path, np.zeros((2, 2)))
     assert path.read_bytes() == PTS.encode()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_absent_point_is_two_nan(tmp_path: Path) -> None:
+    points = np.array([[1.0, 2.0], [np.nan, np.nan], [3.5, 4.25]])
+    write_pts(tmp_path / "a.pts", points, absent=True)
+    assert "\nnan nan\n" in (tmp_path / "a.pts").read_text()
+    assert np.array_equal(read_pts(tmp_path / "a.pts"), points, equal_nan=True)
+    with pytest.raises(SemalignError, match="a coordinate is not finite"):
+        write_pts(tmp_path / "b.pts", points)  # a prediction has no absent points
+    for half in ([[1.0, np.nan]], [[np.inf, np.inf]]):
+        with pytest.raises(SemalignError, match="a coordinate is not finite"):
+            write_pts(tmp_path / "b.pts", np.array(half), absent=True)
+    assert not (tmp_path / "b.pts").exists()
+    (tmp_path / "c.pts").write_text((tmp_path / "a.pts").read_text().replace("nan nan", "nan 7"))
+    with pytest.raises(SemalignError, match=r"c\.pts: point 1 \(from 0\) is not finite"):
+        read_pts(tmp_path / "c.pts")

@@ -83,7 +83,8 @@ def test_it_is_opened_and_checked(tmp_path: Path) -> None:
     [
         ("? images/a.png", "line 1: is torn; mend it."),
         (line("images/a.png", POINTS[:18]), "line 1: holds 18 points where the scheme aflw19 has 19"),
-        (line("images/a.png", np.full((19, 2), np.nan)), "line 1: point 0 (from 0) is not finite"),
+        (line("images/a.png", np.full((19, 2), np.inf)), "line 1: point 0 (from 0) is not finite"),
+        (line("images/a.png", np.full((19, 2), np.nan)), "line 1: none of 19 points are annotated"),
         (line("images/a.png", np.full((19, 2), 9.0)), "line 1: all points lie on one spot"),
         (line("images/a.png", POINTS + 90), "px off the image of 60×60 px; check that image and annotation belong"),
         (line("images/none.png"), "none.png: there is no such image"),

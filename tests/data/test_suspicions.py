@@ -57,15 +57,18 @@ def upwards(points: np.ndarray) -> np.ndarray:
 
 
 BAD: dict[str, tuple[Change, str]] = {
-    "0 0": (some(0), "5 of 68 points are 0 0, as if not annotated (the first is point 0, from 0)"),
-    "-1 -1": (some(-1), "5 of 68 points are -1 -1, as if not annotated"),
-    "-999": (some(-999), "5 of 68 points are -999 -999, as if not annotated"),
-    "all 0 0": (lambda points: np.full_like(points, -1.0), "all points lie on one spot"),
+    "all 0 0": (lambda points: np.full_like(points, -1.0), "none of 68 points are annotated"),
+    "one left": (lambda points: np.where(np.arange(68)[:, None] == 9, points, -1.0), "1 of 68 points is annotated"),
+    "one spot": (lambda points: np.full_like(points, 50.0), "all points lie on one spot"),
     "shares": (lambda points: points / SIZE, "write coordinates in pixels, not as shares of the image"),
     "from -1 to 1": (lambda points: 2 * points / SIZE - 1, "write coordinates in pixels, not as shares of the image"),
     "another picture": (lambda points: points + 400, "check that image and annotation belong together, or remove"),
 }
+ABSENT = "as if not annotated, and taken as absent (the first is point 0, from 0)"
 SUSPICIOUS: dict[str, tuple[Change, str]] = {
+    "0 0": (some(0), f"5 of 68 points are 0 0, {ABSENT}"),
+    "-1 -1": (some(-1), f"5 of 68 points are -1 -1, {ABSENT}"),
+    "-999": (some(-999), f"5 of 68 points are -999 -999, {ABSENT}"),
     "exchanged": (lambda points: points[:, ::-1], "the face is a mirror image, as if x and y were exchanged"),
     "upwards": (upwards, "the face is a mirror image upside down, as if y counted from the bottom of the picture"),
     "mirrored": (mirrored, "left and right are exchanged, as if the picture had been mirrored without the points"),

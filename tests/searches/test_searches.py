@@ -151,6 +151,24 @@ def test_every_search_has_the_same_signature(seen, given_settings, components):
     assert found.spread is None or (found.spread.shape == (COUNT, 3, 2) and (found.spread >= 0).all())
 
 
+@pytest.mark.parametrize("given_settings", [kind() for kind in SEARCHES])
+@pytest.mark.parametrize("components", [-1, 0])
+def test_absent_points_stay_absent_and_change_nothing_else(seen, given_settings, components):
+    absent = np.zeros((COUNT, 3), bool)
+    absent[::3, 1] = True
+    points = np.where(absent[..., None], np.nan, seen.observations.points)
+    search = make_search(given_settings, components)
+    whole, found = (search(Observations(given, given), seen.evidence) for given in (seen.observations.points, points))
+    for part in (found.points, found.prior_cost, found.likelihood_cost, found.confidence):
+        assert np.array_equal(np.isnan(part).reshape(COUNT, 3, -1).all(axis=2), absent)
+    assert not found.moved[absent].any()
+    others = [0, 2]  # the offset of landmark 1 is learned from fewer faces
+    assert np.array_equal(found.points[:, others], whole.points[:, others])
+    assert np.array_equal(found.prior_cost[:, others], whole.prior_cost[:, others])
+    if found.spread is not None:
+        assert np.array_equal(np.isnan(found.spread).all(axis=2), absent)
+
+
 def test_weights_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="0 to 1"):
         AverageSettings(prediction_weight=1.5)

@@ -37,10 +37,13 @@ def print_check(report: CheckReport) -> None:
 
 def print_versions(versions: Sequence[LabelVersion]) -> None:
     """Label versions, with what moved."""
+    from semalign.data.samples import ABSENT
+
     table = _table("version", "iteration", "images", "landmarks", "mean movement, px", "largest, px", "confidence")
     for version in versions:
         images, landmarks = version.movement.shape
-        numbers = (np.mean(version.movement), np.max(version.movement), np.mean(version.confidence))
+        movement, confidence = (part[version.visibility != ABSENT] for part in (version.movement, version.confidence))
+        numbers = (np.mean(movement), np.max(movement), np.mean(confidence))
         shown = ("" if np.isnan(number) else f"{number:.3f}" for number in numbers)
         table.add_row(str(version.index), str(version.iteration), str(images), str(landmarks), *shown)
     _show(table)
@@ -122,9 +125,14 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     for name in [name for name, value in first.items() if isinstance(value, (int, float))]:
         table.add_row(name, *(_number(subset.get(name)) for subset in subsets.values()))
     table.add_section()
+    unit = first.get("regions_by", "nme_interocular")
     for region in first.get("by_region", ()):
         values = (subset["by_region"].get(region) for subset in subsets.values())
-        table.add_row(f"{first.get('regions_by', 'nme_interocular')} {region}", *map(_number, values))
+        table.add_row(f"{unit} {region}", *map(_number, values))
+    for kind in first.get("by_visibility", ()):
+        errors = [subset["by_visibility"].get(kind) for subset in subsets.values()]
+        if any(error is not None for error in errors):
+            table.add_row(f"{unit} {kind} points", *map(_number, errors))
     _show(table)
     if "against" in result:
         _show_comparison(result["against"])

@@ -69,7 +69,7 @@ def fit_linear_adaptation(
 
     Args:
         predicted: points of any frame.
-        annotated: points of the same frames, all finite.
+        annotated: points of the same frames, NaN where absent; each landmark is learned from the faces that have it.
         count: of components; 0 leaves the mean offset. At most one for every 20 faces is used.
     """
     shapes = to_complex(predicted)
@@ -81,8 +81,22 @@ def fit_linear_adaptation(
     components = right[:kept].T * (np.sqrt(len(flat)) / values[:kept])
     features = np.concatenate([np.ones((len(flat), 1)), left[:, :kept] * np.sqrt(len(flat))], axis=1)
     difference = (shapes - to_complex(annotated)) / frames
-    coefficients = np.linalg.lstsq(features, difference, rcond=None)[0]
+    coefficients = _least_squares(features, difference)
     return LinearAdaptation(to_points(mean), components, middle @ components, to_points(coefficients))
+
+
+def _least_squares(
+    features: Float[np.ndarray, "b j"], wanted: Complex[np.ndarray, "b n"]
+) -> Complex[np.ndarray, "j n"]:
+    """Coefficients for each landmark, from the faces that have it; for one that few have, their mean alone."""
+    absent = np.isnan(wanted)
+    coefficients = np.linalg.lstsq(features, np.where(absent, 0.0, wanted), rcond=None)[0]
+    for landmark in np.flatnonzero(absent.any(axis=0)):
+        there = ~absent[:, landmark]
+        used = features.shape[1] if there.sum() >= FACES_PER_COMPONENT * features.shape[1] else min(1, there.sum())
+        coefficients[:, landmark] = 0.0
+        coefficients[:used, landmark] = np.linalg.lstsq(features[there, :used], wanted[there, landmark], rcond=None)[0]
+    return coefficients
 
 
 def systematic_offsets(
@@ -127,7 +141,7 @@ def choose_components(
         whole = fit_linear_adaptation(predicted[rest], annotated[rest], max(candidates))
         for count in errors:
             found = whole.shortened(count).corrected(predicted[part])
-            errors[count] += float((np.linalg.norm(found - reference[part], axis=2) / size[part]).sum())
+            errors[count] += float(np.nansum(np.linalg.norm(found - reference[part], axis=2) / size[part]))
     return min(errors, key=errors.__getitem__)
 
 

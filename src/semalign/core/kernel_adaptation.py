@@ -27,6 +27,7 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 NARROWNESS = 0.5  # of the kernel: what a face's root mean square distance to the mean shape counts as
 FACES = 4000  # at most, for the regression holds a matrix of all pairs of them
 CHUNK = 256
+FILLS = 30  # rounds in which absent points are filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def fit_kernel_adaptation(
 
     Args:
         predicted: points of any frame, of at least two faces.
-        annotated: points of the same frames, all finite.
+        annotated: points of the same frames, NaN where absent.
         penalties: to choose from, all above 0; of equal ones the first wins.
         judged_by: default: `annotated`; see `semalign.core.adaptation.choose_components`.
         seed: of the choice of faces where there are more than `FACES`.
@@ -94,8 +95,9 @@ def fit_kernel_adaptation(
     places = (flat - middle) @ axes
     values, vectors = np.linalg.eigh(_nearness(places, places))
     difference = (shapes - to_complex(annotated)) / frames
-    constant = difference.mean(axis=0)
-    centred = difference - constant
+    absent = np.isnan(difference)
+    constant = np.where(absent.all(axis=0), 0.0, np.ma.array(difference, mask=absent).mean(axis=0).filled(0.0))
+    centred = np.where(absent, 0.0, difference - constant)
     rotated = vectors.T @ centred
     wanted = (shapes - to_complex(reference)) / frames - constant
 
@@ -103,9 +105,15 @@ def fit_kernel_adaptation(
         shrunk = values / (values + penalty)
         fitted = vectors @ (shrunk[:, None] * rotated)
         residuals = (centred - fitted) / (1 - vectors**2 @ shrunk)[:, None]
-        return float(np.abs(wanted - (centred - residuals)).mean())
+        errors = np.abs(wanted - (centred - residuals))
+        return float(errors[~np.isnan(errors)].mean()) if absent.any() else float(errors.mean())
 
     penalty = min(penalties, key=left_out)
+    if absent.any():  # what is absent is filled with what is fitted to the rest, until nothing changes any more
+        for _ in range(FILLS):
+            fitted = vectors @ ((values / (values + penalty))[:, None] * rotated)
+            centred = np.where(absent, fitted, centred)
+            rotated = vectors.T @ centred
     weights = vectors @ (rotated / (values + penalty)[:, None])
     coefficients = np.concatenate([constant[None], weights])
     return KernelAdaptation(to_points(mean), axes, middle @ axes, places, to_points(coefficients))

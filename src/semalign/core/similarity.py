@@ -14,6 +14,22 @@ def similarity(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " 
     return (centred @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
 
 
+def completed(shapes: Complex[np.ndarray, "b n"], iterations: int = 10) -> Complex[np.ndarray, "b n"]:
+    """The shapes with what is absent (NaN) where the mean shape, moved onto each shape, has it; each has a point at least."""
+    absent = np.isnan(shapes)
+    if not absent.any():
+        return shapes
+    centres = np.nanmean(shapes, axis=1, keepdims=True)
+    filled = np.where(absent, centres, shapes)
+    mean = filled[np.argmin(absent.sum(axis=1))] - centres[np.argmin(absent.sum(axis=1))]
+    for _ in range(iterations):
+        centres = filled.mean(axis=1, keepdims=True)
+        frames = similarity(filled - centres, mean)
+        mean = ((filled - centres) / np.where(frames == 0, 1, frames)).mean(axis=0)
+        filled = np.where(absent, centres + similarity(filled - centres, mean) * mean, shapes)
+    return filled
+
+
 def to_complex(points: Float[np.ndarray, "*b 2"]) -> Complex[np.ndarray, "*b"]:
     """Points as x + iy."""
     return points[..., 0] + 1j * points[..., 1]

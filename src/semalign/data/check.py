@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from semalign.data.faults import outside
 from semalign.data.opening import scan_dataset
-from semalign.data.samples import Dataset, Sample
+from semalign.data.samples import ABSENT, HIDDEN, Dataset, Sample
 from semalign.data.video import by_video, read_pictures
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
@@ -80,7 +82,7 @@ def check_dataset(
         counts=Dataset(dataset.root, dataset.name, dataset.scheme, usable).subsets(),
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
         suspicious=tuple(sorted((Problem(*item) for item in dataset.suspicious), key=lambda problem: problem.file)),
-        notes=(*dataset.notes, *_outside_note(list(beyond.values()))),
+        notes=(*dataset.notes, *_visibility_note(usable), *_outside_note(list(beyond.values()))),
     )
 
 
@@ -94,6 +96,14 @@ def _look(samples: Sequence[Sample], rows: list[int]) -> list[tuple[int, float |
             size = picture.shape[1], picture.shape[0]
             looks.append((row, float(outside(samples[row].points, size).max())))
     return looks
+
+
+def _visibility_note(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """How many points are absent and how many hidden, where any are."""
+    kinds = Counter(chain.from_iterable(sample.visibility.tolist() for sample in samples))
+    of = f"of {kinds.total()} points"
+    absent = (f"{kinds[ABSENT]} {of} are absent: they are neither searched nor trained on.",) if kinds[ABSENT] else ()
+    return (*absent, f"{kinds[HIDDEN]} {of} are marked as hidden.") if kinds[HIDDEN] else absent
 
 
 def _outside_note(beyond: list[float]) -> tuple[str, ...]:

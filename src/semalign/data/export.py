@@ -44,7 +44,7 @@ def export_labels(
         copy = out / sample.id
         if sample.frame is None:
             _copy(sample.image, copy)
-        write_pts(copy.with_suffix(".pts"), labels.get(sample.id, sample.points))
+        write_pts(copy.with_suffix(".pts"), labels.get(sample.id, sample.points), absent=True)
         if progress is not None:
             progress(done, len(dataset))
     if dataset.truth is not None:

@@ -1,20 +1,22 @@
 """What makes a sample a bad one, in one place for all readers and for `data check`.
 
-A face is bad if its picture cannot be read; if its points are not as many as the scheme's, are not all finite, are
-placeholders such as 0 0, lie all on one spot or within a few pixels (as coordinates from 0 to 1 do), or lie far off the
-picture. A face that can be used but looks wrong is suspicious (`semalign.data.suspicions`): it is kept and listed. What a
-format itself can get wrong (a line without a path) its reader says.
+A face is bad if its picture cannot be read; if its points are not as many as the scheme's, are not finite, lie all on one
+spot or within a few pixels (as coordinates from 0 to 1 do), or lie far off the picture; if all but one are absent. A point is
+absent if its coordinates are NaN, or a placeholder such as 0 0. A face that can be used but looks wrong is suspicious
+(`semalign.data.suspicions`): it is kept and listed. What a format itself can get wrong (a line without a path) its reader says.
+
+Shape legend: n landmarks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from semalign.data.samples import Sample
-from semalign.data.suspicions import suspicions
+from semalign.data.suspicions import absences, suspicions
 from semalign.data.video import picture_size
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
@@ -29,12 +31,12 @@ LEAST_PICTURE = 16  # px of the smaller side from which a face so small is not t
 
 
 def check_finite(points: np.ndarray, where: Path | str) -> None:
-    """Refuse points (n, 2) that are not all finite.
+    """Refuse points (n, 2) that are neither finite nor absent, which is two NaN.
 
     Raises:
         SemalignError: naming `where` they come from and the first such point.
     """
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.isfinite(points).all(axis=1) | np.isnan(points).all(axis=1)
     if not finite.all():
         index = int(np.argmin(finite))
         raise SemalignError(f"{where}: point {index} (from 0) is not finite; annotate it or remove the sample.")
@@ -43,10 +45,18 @@ def check_finite(points: np.ndarray, where: Path | str) -> None:
 def check_points(points: np.ndarray, size: tuple[int, int], where: Path | str) -> None:
     """Refuse points (n, 2) that coincide or lie off the picture of (width, height) by more than the tolerance.
 
+    Absent ones (NaN) are passed over, but two points must be there.
+
     Raises:
         SemalignError: naming `where` they come from and the point that is farthest off.
     """
-    side = float(np.ptp(points, axis=0).max())
+    there = points[~np.isnan(points).any(axis=1)]
+    if len(there) < min(2, len(points)):
+        raise SemalignError(
+            f"{where}: {len(there) or 'none'} of {len(points)} points {'is' if len(there) == 1 else 'are'} annotated; "
+            "annotate the face or remove the sample."
+        )
+    side = float(np.ptp(there, axis=0).max())
     if side <= 0.0:
         raise SemalignError(f"{where}: all points lie on one spot; annotate the face or remove the sample.")
     if side < LEAST_SIDE and min(size) >= LEAST_PICTURE:
@@ -68,20 +78,10 @@ def _hint(points: np.ndarray, size: tuple[int, int]) -> str:
     return " and that x and y are not exchanged" if outside(points[:, ::-1], size).max() == 0 else ""
 
 
-def check_annotated(written: np.ndarray, where: Path | str) -> None:
-    """Refuse points (n, 2), as the file writes them, some of which only say that there is no annotation.
-
-    Raises:
-        SemalignError: naming `where` they come from, how many they are and the first.
-    """
-    gone = placeholders(written)
-    if gone.any() and not gone.all():  # all of them lie on one spot
-        first = int(gone.argmax())
-        value = f"{written[first, 0]:g} {written[first, 1]:g}"
-        raise SemalignError(
-            f"{where}: {gone.sum()} of {len(gone)} points are {value}, as if not annotated (the first is point {first}, "
-            "from 0); annotate them or remove the sample."
-        )
+def without_placeholders(sample: Sample, origin: int) -> Sample:
+    """The sample with absent points where its file, which counts pixels from `origin`, only says that there is none."""
+    gone = placeholders(sample.points + origin)
+    return replace(sample, points=np.where(gone[:, None], np.nan, sample.points)) if gone.any() else sample
 
 
 def placeholders(written: np.ndarray) -> np.ndarray:
@@ -91,8 +91,8 @@ def placeholders(written: np.ndarray) -> np.ndarray:
 
 
 def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How far (n,) the points (n, 2) lie outside the picture of (width, height): px along the worse axis, 0 inside."""
-    beyond = np.maximum(-0.5 - points, points - (np.array(size) - 0.5))
+    """How far (n,) the points (n, 2) lie off the picture of (width, height): px along the worse axis, 0 inside or absent."""
+    beyond = np.nan_to_num(np.maximum(-0.5 - points, points - (np.array(size) - 0.5)))
     distance: np.ndarray = np.maximum(beyond.max(axis=1), 0.0)
     return distance
 
@@ -105,11 +105,11 @@ class Inspector:
     origin: int = 0  # from which the format counts pixels
     _sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
-    def inspect(self, sample: Sample, where: str) -> list[str]:
-        """Refuse a bad sample, and say in sentences what is suspicious about a good one; only the picture's size is read.
+    def inspect(self, sample: Sample, where: str) -> tuple[Sample, list[str]]:
+        """The sample with its absent points, and what is suspicious about it, in sentences; only the picture's size is read.
 
         Raises:
-            SemalignError: naming `where` its points come from, or the picture.
+            SemalignError: a bad sample, naming `where` its points come from, or the picture.
         """
         if len(sample.points) != self.scheme.count:
             raise SemalignError(
@@ -119,8 +119,8 @@ class Inspector:
         check_finite(sample.points, where)
         if sample.image not in self._sizes:
             self._sizes[sample.image] = picture_size(sample)
-        size = self._sizes[sample.image]
-        check_annotated(sample.points + self.origin, where)
-        check_points(sample.points, size, where)
-        found = suspicions(sample.points, size, self.scheme, self.origin)
-        return [f"{where}: {clause}; look at it." for clause in found]
+        size, known = self._sizes[sample.image], without_placeholders(sample, self.origin)
+        check_points(known.points, size, where)
+        doubts = suspicions(known.points, size, self.scheme, self.origin)
+        clauses = (*absences(sample.points + self.origin, known.points), *doubts)
+        return known, [f"{where}: {clause}; look at it." for clause in clauses]

@@ -1,9 +1,11 @@
 """The label store: one Parquet file a version, 0000 being the annotations. Versions are added, never changed.
 
-Columns: image (id), landmark (index from 0), x and y (image frame, px), prior_cost, likelihood_cost, movement (px of
-the image, from the version before), confidence, spread_x and spread_y (standard deviations of the label, px of the image; NaN
-where the search does not say, missing in files of version 0.1), iteration. Rows go image by image, landmark by landmark. Where
-a label came from stands in the file's schema metadata under "semalign", as JSON. `pandas.read_parquet` reads it.
+Columns: image (id), landmark (index from 0), x and y (image frame, px), prior_cost, likelihood_cost, movement (px of the
+image, from the version before), confidence, spread_x and spread_y (standard deviations of the label, px of the image; NaN
+where the search does not say, missing in files of version 0.1), iteration, visibility (0 absent, 1 hidden, 2 visible, null
+where the annotation does not say; missing in files of version 0.1). An absent point has NaN for x and y in all versions. Rows
+go image by image, landmark by landmark. Where a label came from stands in the file's schema metadata under "semalign", as
+JSON. `pandas.read_parquet` reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semalign.data.samples import Dataset
+from semalign.data.samples import ABSENT, UNKNOWN, Dataset
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
 
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 Provenance = Mapping[str, str | int | float]
 PARTS = ("prior_cost", "likelihood_cost", "movement", "confidence")
 SPREAD = ("spread_x", "spread_y")
+VISIBILITY = "visibility"
 _METADATA = b"semalign"
 _FILE = re.compile(r"(\d{4,})\.parquet")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelVersion:
-    """One version of all labels. Arrays are (b, n) float64, NaN where there is no value."""
+    """One version of all labels. Arrays are (b, n) float64, NaN where there is no value or the point is absent."""
 
     index: int
     ids: tuple[str, ...]
@@ -46,6 +49,7 @@ class LabelVersion:
     spread: np.ndarray  # (b, n, 2) standard deviations of the labels along x and y, px of the image
     iteration: int  # of the alternation; 0 = annotations
     provenance: Provenance
+    visibility: np.ndarray  # (b, n) int8, see `semalign.data.samples.Sample.visibility`
 
 
 class LabelStore:
@@ -71,7 +75,8 @@ class LabelStore:
 
     def start(self, dataset: Dataset, provenance: Provenance | None = None) -> LabelVersion:
         """Version 0, the annotations; given back as it is where it exists with the same labels."""
-        return self.append(dataset.ids(), dataset.points(), iteration=0, provenance=provenance, index=0)
+        points, visibility = dataset.points(), dataset.visibility()
+        return self.append(dataset.ids(), points, iteration=0, provenance=provenance, visibility=visibility, index=0)
 
     def append(
         self,
@@ -84,17 +89,19 @@ class LabelStore:
         likelihood_cost: np.ndarray | None = None,
         confidence: np.ndarray | None = None,
         spread: np.ndarray | None = None,
+        visibility: np.ndarray | None = None,
         index: int | None = None,
     ) -> LabelVersion:
         """Write the next version from points (b, n, 2) of the image frame and, where known, costs and confidence (b, n) and
         spread (b, n, 2); return it.
 
-        The movement follows from the version before. A program that continues names the `index` that the version must
-        get: if that exists and holds the same labels, it is given back unchanged.
+        The movement follows from the version before, and so does `visibility` (b, n), which is given with the first one.
+        Points that are absent by it are NaN. A program that continues names the `index` that the version must get: if that
+        exists and holds the same labels, it is given back unchanged.
 
         Raises:
-            SemalignError: labels that are not finite or of the wrong shape, other images than in the version before, an
-                index that exists with other labels or leaves a gap, or a file that cannot be written.
+            SemalignError: labels of the wrong shape, not finite or absent where they are not; other images than in the
+                version before, an index that exists with other labels or leaves a gap, or a file that cannot be written.
         """
         there = self.versions()
         following = there[-1] + 1 if there else 0
@@ -105,10 +112,18 @@ class LabelStore:
             return self._same(index, tuple(ids), points, iteration)
         if index != following:
             raise SemalignError(f"{self.path(index)}: the next label version is {following}; write that one first.")
+        before = self._before(index, tuple(ids), points.shape) if index else None
+        if before is not None:
+            visibility = before.visibility
+        elif visibility is None:
+            visibility = np.full(points.shape[:2], UNKNOWN, np.int8)
+        _check_absent(self.path(index), ids, points, visibility)
         given = {"prior_cost": prior_cost, "likelihood_cost": likelihood_cost, "confidence": confidence}
         parts = {name: _part(self.path(index), name, value, points.shape[:2]) for name, value in given.items()}
         parts["spread"] = _part(self.path(index), "spread", spread, points.shape)
-        movement = np.full(points.shape[:2], np.nan) if index == 0 else self._movement(index, tuple(ids), points)
+        movement = np.full(points.shape[:2], np.nan)
+        if before is not None:
+            movement = np.linalg.norm(points - before.points, axis=-1)
         version = LabelVersion(
             index,
             tuple(ids),
@@ -116,6 +131,7 @@ class LabelStore:
             movement=movement,
             iteration=iteration,
             provenance=dict(provenance or {}),
+            visibility=np.asarray(visibility, np.int8),
             **parts,
         )
         import pyarrow.parquet as pq
@@ -151,19 +167,19 @@ class LabelStore:
                 f"{path}: is no label version that can be read ({what}); remove or replace it."
             ) from error
 
-    def _movement(self, index: int, ids: tuple[str, ...], points: np.ndarray) -> np.ndarray:
+    def _before(self, index: int, ids: tuple[str, ...], shape: tuple[int, ...]) -> LabelVersion:
+        """The version before another one, which must be of the same images."""
         before = self.read(index - 1)
-        if before.ids != ids or before.points.shape != points.shape:
+        if before.ids != ids or before.points.shape != shape:
             raise SemalignError(
                 f"{self.path(index)}: the labels are not those of the images of version {index - 1}, in its order; "
                 "use a label folder of its own for each training set."
             )
-        movement: np.ndarray = np.linalg.norm(points - before.points, axis=-1)
-        return movement
+        return before
 
     def _same(self, index: int, ids: tuple[str, ...], points: np.ndarray, iteration: int) -> LabelVersion:
         there = self.read(index)
-        if there.ids != ids or there.iteration != iteration or not np.array_equal(there.points, points):
+        if there.ids != ids or there.iteration != iteration or not np.array_equal(there.points, points, equal_nan=True):
             raise SemalignError(
                 f"{self.path(index)}: exists with other labels and is never overwritten; choose another folder."
             )
@@ -177,9 +193,17 @@ def _check_points(path: Path, ids: Sequence[str], points: np.ndarray) -> None:
         )
     if len(set(ids)) != len(ids):
         raise SemalignError(f"cannot write {path}: an image occurs twice; give each one once.")
-    finite = np.isfinite(points).all(axis=2)
-    if not finite.all():
-        image, landmark = np.argwhere(~finite)[0]
+
+
+def _check_absent(path: Path, ids: Sequence[str], points: np.ndarray, visibility: np.ndarray) -> None:
+    absent = visibility == ABSENT
+    right = np.where(absent, np.isnan(points).all(axis=2), np.isfinite(points).all(axis=2))
+    if not right.all():
+        image, landmark = np.argwhere(~right)[0]
+        if absent[image, landmark]:
+            raise SemalignError(
+                f"cannot write {path}: landmark {landmark} of {ids[image]} was not annotated and has a label; leave it NaN."
+            )
         raise SemalignError(
             f"cannot write {path}: landmark {landmark} of {ids[image]} is not finite; find out where it came from."
         )
@@ -206,6 +230,7 @@ def _schema() -> pa.Schema:
             pa.field("y", pa.float64(), nullable=False),
             *(pa.field(name, pa.float64(), nullable=False) for name in (*PARTS, *SPREAD)),
             pa.field("iteration", pa.int32(), nullable=False),
+            pa.field(VISIBILITY, pa.int8()),
         ]
     )
 
@@ -222,6 +247,7 @@ def _table(version: LabelVersion) -> pa.Table:
         **{name: getattr(version, name).ravel() for name in PARTS},
         **{name: version.spread[..., axis].ravel() for axis, name in enumerate(SPREAD)},
         "iteration": np.full(images * count, version.iteration, dtype=np.int32),
+        VISIBILITY: pa.array(version.visibility.ravel(), pa.int8(), mask=version.visibility.ravel() == UNKNOWN),
     }
     provenance = json.dumps(dict(version.provenance), allow_nan=False)
     return pa.table(columns, schema=_schema().with_metadata({_METADATA: provenance.encode()}))
@@ -240,6 +266,7 @@ def _version(index: int, table: pa.Table) -> LabelVersion:
         ids=tuple(table["image"].to_numpy()[::count].tolist()),
         points=np.stack([x, y], axis=-1),
         spread=_spread(table, count),
+        visibility=_visibility(table, count),
         iteration=int(table["iteration"][0].as_py()),
         provenance=json.loads((table.schema.metadata or {}).get(_METADATA, b"{}")),
         **dict(zip(PARTS, parts, strict=True)),
@@ -251,3 +278,10 @@ def _spread(table: pa.Table, count: int) -> np.ndarray:
     if SPREAD[0] not in table.column_names:
         return np.full((len(table) // count, count, 2), np.nan)
     return np.stack([table[name].to_numpy().astype(np.float64).reshape(-1, count) for name in SPREAD], axis=-1)
+
+
+def _visibility(table: pa.Table, count: int) -> np.ndarray:
+    """(b, n) int8; unknown for a file of version 0.1, which does not say."""
+    if VISIBILITY not in table.column_names:
+        return np.full((len(table) // count, count), UNKNOWN, np.int8)
+    return table[VISIBILITY].fill_null(UNKNOWN).to_numpy().astype(np.int8).reshape(-1, count)

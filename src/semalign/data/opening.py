@@ -189,7 +189,8 @@ class _Reading:
                 self.missing[folder] += 1
                 return
             self._present.add(folder)
-        self.suspicious += [(sample.id, why) for why in self.inspector.inspect(sample, entry.where)]
+        sample, doubts = self.inspector.inspect(sample, entry.where)
+        self.suspicious += [(sample.id, why) for why in doubts]
         self.samples.append(sample)
 
     def _refuse(self, bad: Bad) -> None:

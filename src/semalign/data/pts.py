@@ -1,4 +1,4 @@
-"""iBUG `.pts` files: 1-based pixel coordinates on disk, 0-based everywhere else."""
+"""iBUG `.pts` files: 1-based pixel coordinates on disk, 0-based everywhere else; `nan nan` is a point that is absent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HEADER = re.compile(r"\s*version\s*:\s*\S+\s+n_points\s*:\s*(\d+)\s*\{([^{}]*)\
 
 
 def read_pts(path: str | Path) -> np.ndarray:
-    """The points (n, 2) float64 of the file as (x, y) in the image frame: 0-based, pixel centres at integers.
+    """The points (n, 2) float64 of the file as (x, y) in the image frame: 0-based, pixel centres at integers, NaN if absent.
 
     Raises:
         SemalignError: a file that is missing or cannot be read, is no .pts file, holds another number of points than
-            its header says, or a coordinate that is no finite number.
+            its header says, or a coordinate that is no finite number (a point of two NaN is absent).
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -47,8 +47,10 @@ def read_pts(path: str | Path) -> np.ndarray:
     return points - 1.0
 
 
-def write_pts(path: str | Path, points: np.ndarray) -> None:
+def write_pts(path: str | Path, points: np.ndarray, absent: bool = False) -> None:
     """Write points (n, 2) of the image frame (0-based), kept to a millionth of a pixel; atomic.
+
+    With `absent`, points of two NaN are written as `nan nan`.
 
     Raises:
         SemalignError: points that are not (n, 2) or not finite, or a file that cannot be written.
@@ -56,7 +58,7 @@ def write_pts(path: str | Path, points: np.ndarray) -> None:
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise SemalignError(f"cannot write {path}: the points have shape {points.shape}; give (n, 2).")
-    if not np.isfinite(points).all():
+    if not (np.isfinite(points) | (np.isnan(points).all(axis=1, keepdims=True) & absent)).all():
         raise SemalignError(f"cannot write {path}: a coordinate is not finite; remove the point or the sample.")
     lines = [f"{x + 1.0:.6f} {y + 1.0:.6f}" for x, y in points.tolist()]
     write_text(Path(path), "\n".join(["version: 1", f"n_points: {len(points)}", "{", *lines, "}"]) + "\n")

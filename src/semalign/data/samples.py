@@ -14,6 +14,7 @@ from semalign.schemes import LandmarkScheme
 
 Split = Literal["train", "test"]
 Box = tuple[float, float, float, float]
+UNKNOWN, ABSENT, HIDDEN, VISIBLE = -1, 0, 1, 2  # what an annotation says of a point; from 0 on these are COCO's numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,14 +23,20 @@ class Sample:
 
     id: str  # unique: path of the image relative to the data set's root, with forward slashes, or made like one
     image: Path  # or the video
-    points: np.ndarray  # (n, 2) float64, image frame, 0-based pixels
+    points: np.ndarray  # (n, 2) float64, image frame, 0-based pixels; NaN for an absent point, which nobody annotated
     split: Split
     subset: str  # for example "afw", "helen/trainset", "ibug"
     group: str = ""  # "common" or "challenging" for test faces of 300W, "frontal" for some of AFLW, else ""
     box: Box | None = None  # face box (x0, y0, x1, y1) in the image frame; None = use the landmarks' box
     frame: int | None = None  # number from 0 of the frame where `image` is a video, else None
-    visible: np.ndarray | None = None  # (n,) bool: points that are not hidden; None = the annotation does not say
+    visible: np.ndarray | None = None  # (n,) bool: False for a hidden point; None = the annotation does not say
     tags: tuple[str, ...] = ()  # difficulties of the face, of which it may have several, as "blur" in WFLW
+
+    @property
+    def visibility(self) -> np.ndarray:
+        """(n,) int8: `ABSENT`, `HIDDEN`, `VISIBLE`, or `UNKNOWN` for a point that is there and of which no more is said."""
+        said = UNKNOWN if self.visible is None else np.where(self.visible, VISIBLE, HIDDEN)
+        return np.where(np.isnan(self.points).any(axis=1), ABSENT, said).astype(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +86,16 @@ class Dataset:
         return replace(self, samples=samples, truth=truth)
 
     def points(self) -> np.ndarray:
-        """The annotations (b, n, 2) float64 in the image frame, as a new array."""
+        """The annotations (b, n, 2) float64 in the image frame, NaN where a point is absent, as a new array."""
         if not self.samples:
             return np.empty((0, self.scheme.count, 2))
         return np.stack([sample.points for sample in self.samples])
+
+    def visibility(self) -> np.ndarray:
+        """What the annotations say of their points (b, n) int8, see `Sample.visibility`."""
+        if not self.samples:
+            return np.empty((0, self.scheme.count), np.int8)
+        return np.stack([sample.visibility for sample in self.samples])
 
     def ids(self) -> tuple[str, ...]:
         """The samples' ids in order."""

@@ -23,20 +23,33 @@ def suspicions(
     """What is suspicious about the points of a face, in clauses that follow the file's name.
 
     Args:
-        points: image frame, from 0.
+        points: image frame, from 0; NaN where absent.
         size: (width, height) of the picture.
         scheme: the landmarks.
         origin: from which the format counts pixels.
     """
-    yield from _origin(points + origin, size, origin)
-    distance = np.linalg.norm(points - np.median(points, axis=0), axis=1)
-    usual = float(np.median(distance))
-    if usual > 0 and distance.max() > FAR * usual:
-        yield f"point {int(distance.argmax())} (from 0) lies far from all others"
-    repeated = len(points) - len(np.unique(points, axis=0))
-    if repeated > COINCIDENT * len(points):
+    there = points[np.isfinite(points).all(axis=1)]
+    yield from _origin(there + origin, size, origin)
+    distance = np.linalg.norm(points - np.median(there, axis=0), axis=1)
+    usual = float(np.nanmedian(distance))
+    if usual > 0 and np.nanmax(distance) > FAR * usual:
+        yield f"point {int(np.nanargmax(distance))} (from 0) lies far from all others"
+    repeated = len(there) - len(np.unique(there, axis=0))
+    if repeated > COINCIDENT * len(there):
         yield f"{repeated} points lie exactly on others"
     yield from _mirrored(points, scheme)
+
+
+def absences(written: Float[np.ndarray, "n 2"], points: Float[np.ndarray, "n 2"]) -> Iterator[str]:
+    """What is to be said of points that are absent, in a clause; `written` are the file's own coordinates."""
+    absent = np.isnan(points).any(axis=1)
+    if absent.any():
+        first = int(absent.argmax())
+        value = f"{written[first, 0]:g} {written[first, 1]:g}"
+        yield (
+            f"{absent.sum()} of {len(points)} points {'is' if absent.sum() == 1 else 'are'} {value}, as if not annotated, "
+            f"and taken as absent (the first is point {first}, from 0)"
+        )
 
 
 def _origin(written: np.ndarray, size: tuple[int, int], origin: int) -> Iterator[str]:
@@ -53,9 +66,9 @@ def _mirrored(points: np.ndarray, scheme: LandmarkScheme) -> Iterator[str]:
     if not all(eyes):
         return
     left, right = (points[list(eye)].mean(axis=0) for eye in eyes)
-    across, down = right - left, points.mean(axis=0) - (left + right) / 2
+    across, down = right - left, np.nanmean(points, axis=0) - (left + right) / 2
     lengths = float(np.linalg.norm(across) * np.linalg.norm(down))
-    if lengths == 0 or (across[0] * down[1] - across[1] * down[0]) / lengths > -CLEAR:
+    if not lengths > 0 or (across[0] * down[1] - across[1] * down[0]) / lengths > -CLEAR:
         return
     if abs(down[0]) > abs(down[1]):
         yield "the face is a mirror image, as if x and y were exchanged"

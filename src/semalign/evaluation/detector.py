@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.core import metrics
-from semalign.data.samples import Dataset
+from semalign.data.samples import HIDDEN, VISIBLE, Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.bootstrap import paired_bootstrap
 from semalign.evaluation.labels import mean_or_none
@@ -31,9 +31,10 @@ class _Faces:
     predicted: np.ndarray  # (b, n, 2)
     reference: np.ndarray  # (b, n, 2)
     boxes: np.ndarray  # (b, 4), NaN where the data set gives none
+    visibility: np.ndarray  # (b, n) int8, see `Sample.visibility`
 
     def take(self, rows: list[int]) -> _Faces:
-        return _Faces(self.predicted[rows], self.reference[rows], self.boxes[rows])
+        return _Faces(self.predicted[rows], self.reference[rows], self.boxes[rows], self.visibility[rows])
 
 
 def evaluate_predictions(
@@ -44,13 +45,13 @@ def evaluate_predictions(
     Returns:
         {"subsets": {name: figures}}, ready for JSON. The names are the data set's subsets; "common", "challenging" and
         "frontal" if samples are of these groups; "full" if there are the first two; tags such as WFLW's attributes; and
-        "all". Figures hold count, nme_interpupil,
-        nme_interocular, rmse_interocular, nme_box (√(w·h) of the face box that the data set gives, else of the box
-        around the reference's landmarks; `box` says which: "given", "landmarks" or "mixed"), auc_interocular_8,
-        failure_rate_interocular_8, auc_interpupil_10, failure_rate_interpupil_10; by_region and by_landmark
-        (the error that `regions_by` names: nme_interocular, or nme_box where the scheme has no outer eye corners);
-        cumulative_interocular ("error" from 0 to 8 %, "share" of faces). What the scheme or the
-        reference does not allow is None. `undefined` counts the faces, by normalisation, that have no such
+        "all". Figures hold count, nme_interpupil, nme_interocular, rmse_interocular, nme_box (√(w·h) of the face box that the
+        data set gives, else of the box around the reference's landmarks; `box` says which: "given", "landmarks" or "mixed"),
+        auc_interocular_8, failure_rate_interocular_8, auc_interpupil_10, failure_rate_interpupil_10; by_region, by_landmark
+        and by_visibility ("visible" and "hidden" points, None where the annotations do not say) (the error that `regions_by`
+        names: nme_interocular, or nme_box where the scheme has no outer eye corners); landmarks (how many of all are
+        annotated: absent ones count nowhere); cumulative_interocular ("error" from 0 to 8 %, "share" of faces). What the
+        scheme or the reference does not allow is None. `undefined` counts the faces, by normalisation, that have no such
         normaliser: they are left out of the mean errors and count as failures.
 
     Raises:
@@ -160,7 +161,7 @@ def _faces(predicted: np.ndarray, dataset: Dataset, truth: Mapping[str, np.ndarr
         reference = np.stack([truth[sample.id] for sample in dataset.samples])
     nowhere = (np.nan,) * 4
     boxes = np.array([nowhere if sample.box is None else sample.box for sample in dataset.samples])
-    return _Faces(predicted.astype(np.float64), reference, boxes)
+    return _Faces(predicted.astype(np.float64), reference, boxes, dataset.visibility())
 
 
 def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
@@ -184,6 +185,11 @@ def _figures(faces: _Faces, scheme: LandmarkScheme) -> dict[str, Any]:
             name: mean_or_none(metrics.nme(distances[:, list(members)], unit))
             for name, members in scheme.regions.items()
         },
+        "by_visibility": {
+            name: mean_or_none(metrics.nme(np.where(faces.visibility == value, distances, np.nan), unit))
+            for name, value in (("visible", VISIBLE), ("hidden", HIDDEN))
+        },
+        "landmarks": int(np.isfinite(distances).sum()),
         "by_landmark": [mean_or_none(metrics.nme(distances[:, [index]], unit)) for index in range(scheme.count)],
         "cumulative_interocular": _curve(errors["interocular"]),
     }

@@ -58,10 +58,6 @@ def predictions_of(job: Job, network: HeatmapNetwork, crops: CropCache, precisio
 def label_adaptation(job: Job, predicted: np.ndarray, labels: np.ndarray) -> LinearAdaptation | KernelAdaptation | None:
     """What predictions for the training faces differ from their labels systematically."""
     settings, annotations = job.recipe.label_adaptation, job.train.dataset.points()
-    usable = np.isfinite(labels).all(axis=(1, 2)) & np.isfinite(annotations).all(axis=(1, 2))
-    if not usable.any():
-        return None
-    predicted, labels, annotations = predicted[usable], labels[usable], annotations[usable]
     if settings.kind == "kernel" and len(labels) > 1:
         return fit_kernel_adaptation(predicted, labels, judged_by=annotations)
     count = choose_components(predicted, labels, settings.components, settings.folds, judged_by=annotations)

@@ -18,6 +18,7 @@ from semalign.cores import usable_cores
 from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.evaluation import label_error
+from semalign.evaluation.labels import mean_or_none
 from semalign.files import atomic_path
 from semalign.inference import Landmarker
 from semalign.inference.heatmaps import heatmaps_of
@@ -87,16 +88,20 @@ def label_figures(store: LabelStore, faces: Faces) -> dict[str, Any]:
 
 
 def _movement(version: LabelVersion, faces: Faces) -> dict[str, Any]:
-    """Mean movement against the version before, in % of the outer-eye distance (of the box's side where there are no eyes)."""
+    """Mean movement against the version before, in % of `_unit`, over the points that there are."""
     scheme = faces.dataset.scheme
     share = version.movement / _unit(faces, scheme)[:, None] * 100
-    by_region = {name: float(share[:, list(points)].mean()) for name, points in scheme.regions.items()}
-    return {"iteration": version.iteration, "mean": float(share.mean()), "by_region": by_region}
+    by_region = {name: mean_or_none(share[:, list(points)]) for name, points in scheme.regions.items()}
+    there = {name: mean for name, mean in by_region.items() if mean is not None}
+    return {"iteration": version.iteration, "mean": float(np.nanmean(share)), "by_region": there}
 
 
 def _unit(faces: Faces, scheme: LandmarkScheme) -> np.ndarray:
+    """The outer-eye distances (b,), NaN for a face without the corners; the boxes' sides where no face has them."""
     if scheme.outer_eyes is not None:
-        return interocular(faces.dataset.points(), scheme)
+        distances = interocular(faces.dataset.points(), scheme)
+        if np.isfinite(distances).any():
+            return distances
     return box_sides(face_boxes(faces.dataset.samples))
 
 
@@ -119,7 +124,7 @@ def write_figures(path: Path, model: Model, train: Faces, labels: LabelVersion, 
     rng = np.random.default_rng(seed)
     count = min(SHOWN, len(train.dataset))
     annotations = train.dataset.points()
-    moved = np.linalg.norm(labels.points - annotations, axis=2).mean(1) / _unit(train, train.dataset.scheme)
+    moved = np.nanmean(np.linalg.norm(labels.points - annotations, axis=2), axis=1) / _unit(train, train.dataset.scheme)
     most = np.argsort(-moved, kind="stable")
     drawn = [int(row) for row in rng.permutation(len(moved)) if row not in set(most[:count].tolist())][
         : (count + 1) // 2

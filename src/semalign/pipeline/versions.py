@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from semalign.core.search import SearchSettings
 from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion, Provenance
@@ -51,10 +53,10 @@ class Versions:
         return self.store.read(index)
 
     def movement(self, version: LabelVersion) -> float:
-        """Mean movement of the labels from the version before, % of the face box's side."""
+        """Mean movement of the labels that there are from the version before, % of the face box's side."""
         if version.index == 0:
             return 0.0
-        return float((version.movement / self._sides[:, None]).mean() * 100)
+        return float(np.nanmean(version.movement / self._sides[:, None]) * 100)
 
 
 def append_found(store: LabelStore, before: LabelVersion, found: FoundLabels, provenance: Provenance) -> LabelVersion:

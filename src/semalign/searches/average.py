@@ -48,8 +48,12 @@ class Average:
         points = o + weight * (p - o)
         pixel = evidence.reference_pixels[:, None]
         prior, likelihood = (((witness - points) ** 2).sum(axis=-1) / pixel**2 for witness in (o, p))
-        spread = np.sqrt(weight * (1 - weight)) * ((p - o) / pixel[..., None]).std(axis=0) * pixel[..., None]
+        absent = np.isnan(o)
+        differences = np.ma.array(p - o, mask=absent) / pixel[..., None]
+        spread = np.sqrt(weight * (1 - weight)) * differences.std(axis=0).filled(np.nan) * pixel[..., None]
         if advance is not None:
             advance(len(points))
-        moved = np.full(points.shape[:2], weight > 0)
-        return FoundLabels(points, prior, likelihood, evidence.predictions.confidence, moved, spread)
+        there = ~absent.any(axis=-1)
+        confidence = np.where(there, evidence.predictions.confidence, np.nan)
+        spread = np.where(absent, np.nan, spread)
+        return FoundLabels(points, prior, likelihood, confidence, there & (weight > 0), spread)

@@ -20,7 +20,7 @@ class Observations:
     """Where labels are looked for.
 
     Attributes:
-        points: o of Eq. 2: the labels found last, or the annotations.
+        points: o of Eq. 2: the labels found last, or the annotations; NaN where a point is absent.
         annotations: what people marked; they alone say what a network does systematically differently from people.
     """
 
@@ -31,6 +31,8 @@ class Observations:
 @dataclass(frozen=True, eq=False)
 class FoundLabels:
     """Labels ŷ, what they cost and how sure they are. Costs are in pixels² of a 256×256 heatmap.
+
+    A point whose observation is absent stays absent: all about it is NaN, and it has not moved.
 
     Attributes:
         prior_cost: ‖o - ŷ‖² (Eq. 3).

@@ -44,9 +44,11 @@ class SemanticAlignment:
                 advance(len(rows))
         columns = zip(*parts, strict=True)
         points, prior, likelihood, confidence, moved = (np.concatenate(column) for column in columns)
-        return FoundLabels(
-            points, prior.astype(np.float64), likelihood.astype(np.float64), confidence.astype(np.float64), moved
+        absent = np.isnan(points).any(axis=-1)
+        prior, likelihood, confidence = (
+            np.where(absent, np.nan, part.astype(np.float64)) for part in (prior, likelihood, confidence)
         )
+        return FoundLabels(points, prior, likelihood, confidence, moved & ~absent)
 
 
 def value_at(heatmaps: Float[Tensor, "b n h w"], points: Float[Tensor, "b n 2"]) -> Float[np.ndarray, "b n"]:

@@ -40,7 +40,7 @@ class Task(Protocol):
 
         Args:
             rows: the faces of the whole batch.
-            labels: (all faces, n, 2) float64 in the crop frames.
+            labels: (all faces, n, 2) float64 in the crop frames, NaN where absent.
             generator: for everything random, on the CPU; to be drawn for all of `rows`.
             share: this process's part of the batch.
             device: where to put them.
@@ -93,14 +93,21 @@ class HeatmapTask:
     def batch(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
     ) -> tuple[Tensor, Float[Tensor, "b n h h"]]:
-        """Pictures and their Gaussians."""
+        """Pictures and their Gaussians; NaN in the whole map of a point that is absent."""
         images, points = self.source.draw(rows, labels, generator, share, device)
         size = self.network.heatmap_size
         points = transform_points(points, rescaling(self.network.input_size, size)).float().to(device)
-        return images, render_gaussians(points, size, self.heatmap.pixels(size))
+        targets = render_gaussians(points, size, self.heatmap.pixels(size))
+        targets[points.isnan().any(-1)] = torch.nan
+        return images, targets
 
     def loss(self, outputs: Sequence[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
-        """The sum over the sets of heatmaps of heatmap MSE or Eq. 9, see docs/method.md."""
+        """The sum over the sets of heatmaps of heatmap MSE or Eq. 9, see docs/method.md; absent points do not count."""
+        there = ~targets[..., 0, 0].isnan()
+        if not there.any():
+            return torch.stack([0.0 * heatmaps.float().sum() for heatmaps in outputs]).sum()
+        if not there.all():
+            outputs, targets = [heatmaps[there][None] for heatmaps in outputs], targets[there][None]
         if self.heatmap.loss == "chi-square":
             losses = [chi_square_loss(heatmaps.float(), targets) for heatmaps in outputs]
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,12 +231,8 @@ def test_unreadable_folder(make_300w: MakeDataset, monkeypatch: pytest.MonkeyPat
 
 
 def test_real_data(shared_data: Path) -> None:
-    open_dataset(shared_data / "300w")  # the files' first reading depends on the disk
-    start = time.perf_counter()
     dataset = open_dataset(shared_data / "300w")
-    seconds = time.perf_counter() - start
     assert dataset.subsets() == {"afw": 337, "helen/trainset": 870, "lfpw/trainset": 805, "lfpw/testset": 224}
-    assert seconds < 10  # about one; other work may be going on
     assert "helen/testset is missing (330 faces in the official set)." in dataset.notes
     assert "The training set has 2012 of the official 3148 faces." in dataset.notes
     points = dataset.points()
