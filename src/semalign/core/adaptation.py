@@ -163,7 +163,7 @@ def shape_scores(
 
 
 def product(a: Float[np.ndarray, "i j"], b: Float[np.ndarray, "j k"]) -> Float[np.ndarray, "i k"]:
-    """a @ b by PyTorch, which keeps to the number of threads that it was told.
+    """A @ b by PyTorch, which keeps to the number of threads that it was told.
 
     The threads of numpy's library wait for each other busily, so that two callers on two cores take fifty times as long.
     """

@@ -21,11 +21,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from semalign.errors import SemalignError
+from semalign.inference.sessions import RuntimeMissingError, open_session
 
 WEIGHTS = Path(__file__).with_name("centerface.onnx")
 OUTPUTS = ("537", "538", "539", "540")  # scores, log sizes (height, width), shifts (y, x), points in the box (y, x)
 STRIDE, STEP = 4, 32  # pixels a cell of the outputs; what the sides of the input are multiples of
 SAME = 0.3  # intersection over union of boxes that are of one face
+DAMAGED = "install semalign again, for the face finder came with it"
 MOST = 2000  # cells of a picture that are looked at, the surest first
 _SIZES = 8  # sizes of input that a thread keeps a network for, in OpenCV
 
@@ -131,16 +133,9 @@ def _run(blob: Float[np.ndarray, "1 3 h w"]) -> list[np.ndarray]:
 def _session(process: int) -> Any:
     """ONNX Runtime's session of this process, which threads may share; None where it is not installed."""
     try:
-        import onnxruntime
-    except ImportError:
+        return open_session(WEIGHTS.read_bytes(), WEIGHTS, 1, DAMAGED)
+    except RuntimeMissingError:
         return None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # so a process that forks has no threads to lose
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(WEIGHTS), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base but this
-        raise SemalignError(f"{WEIGHTS}: the face finder cannot be read; install semalign again.") from error
 
 
 def _opencv(shape: tuple[int, ...]) -> Any:
@@ -150,7 +145,7 @@ def _opencv(shape: tuple[int, ...]) -> Any:
         try:
             networks[shape] = cv2.dnn.readNetFromONNX(str(WEIGHTS))
         except cv2.error as error:
-            raise SemalignError(f"{WEIGHTS}: the face finder cannot be read; install semalign again.") from error
+            raise SemalignError(f"{WEIGHTS}: cannot be read as an ONNX file; {DAMAGED}.") from error
         if len(networks) > _SIZES:
             networks.popitem(last=False)
     networks.move_to_end(shape)
