@@ -107,17 +107,19 @@ def look(picture: UInt8[np.ndarray, "h w 3"], least: float) -> Sightings:
 
 def distinct(seen: Sightings, same: float = SAME) -> np.ndarray:
     """Rows of the surest sighting of each face, the surest first."""
-    order = np.argsort(-seen.score, kind="stable")
-    low, high = (seen.centre - seen.size / 2)[order], (seen.centre + seen.size / 2)[order]
-    area = seen.size.prod(axis=1)[order]
-    alive = np.ones(len(order), dtype=bool)
+    left, top = (seen.centre - seen.size / 2).T
+    right, bottom = (seen.centre + seen.size / 2).T
+    area = seen.size.prod(axis=1)
+    rows = np.argsort(-seen.score, kind="stable")
     kept = []
-    for row in range(len(order)):
-        if alive[row]:
-            kept.append(row)
-            common = (np.minimum(high[row], high) - np.maximum(low[row], low)).clip(0.0).prod(axis=1)
-            alive &= common < same * (area[row] + area - common)
-    return order[kept]
+    while len(rows):
+        one, rows = rows[0], rows[1:]
+        kept.append(one)
+        width = np.minimum(right[one], right[rows]) - np.maximum(left[one], left[rows])
+        height = np.minimum(bottom[one], bottom[rows]) - np.maximum(top[one], top[rows])
+        common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        rows = rows[common < same * (area[one] + area[rows] - common)]
+    return np.array(kept, dtype=int)
 
 
 def _run(blob: Float[np.ndarray, "1 3 h w"]) -> list[np.ndarray]:
