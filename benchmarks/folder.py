@@ -67,7 +67,9 @@ def main(
         timings = in_turn(named, turns)
     rows: list[Row] = []
     for (runtime, stage), timing in zip(forms, timings.values(), strict=True):
-        clock, processor = (sorted(values)[len(values) // 2] / len(sources) for values in (timing.clock, timing.processor))
+        clock, processor = (
+            sorted(values)[len(values) // 2] / len(sources) for values in (timing.clock, timing.processor)
+        )
         rate = 1 / clock if stage.startswith("whole") else ""
         rows.append(
             {

@@ -51,7 +51,9 @@ def own_settings(device: torch.device | None = None) -> Iterator[None]:
         with (
             np.errstate(all="ignore"),
             torch.no_grad(),
-            nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"),  # it slows every operation
+            nullcontext()
+            if torch.get_default_device().type == "cpu"
+            else torch.device("cpu"),  # it slows every operation
             torch.autocast("cpu", enabled=False),
             torch.autocast(kind, enabled=False),
         ):
