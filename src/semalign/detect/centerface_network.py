@@ -92,16 +92,17 @@ def look(picture: UInt8[np.ndarray, "h w 3"], least: float) -> Sightings:
     height, width = picture.shape[:2]
     blob = np.zeros((1, 3, -(-height // STEP) * STEP, -(-width // STEP) * STEP), np.float32)
     blob[0, :, :height, :width] = picture.transpose(2, 0, 1)
-    scores, logs, shifts, inside = (output[0].astype(np.float64) for output in _run(blob))
-    rows, columns = np.nonzero(scores[0] > least)
-    order = np.argsort(-scores[0, rows, columns], kind="stable")[:MOST]
+    outputs = [output[0] for output in _run(blob)]
+    rows, columns = np.nonzero(outputs[0][0] > least)
+    order = np.argsort(-outputs[0][0, rows, columns], kind="stable")[:MOST]
     rows, columns = rows[order], columns[order]
-    size = np.exp(logs[::-1, rows, columns].T) * STRIDE
+    scores, logs, shifts, inside = (output[:, rows, columns].astype(np.float64) for output in outputs)
+    size = np.exp(logs[::-1].T) * STRIDE
     cells = np.stack([columns, rows], axis=1)
-    centre = (cells + shifts[::-1, rows, columns].T + 0.5) * STRIDE  # in a frame whose first pixel spans 0 to 1
-    points = np.stack([inside[1::2, rows, columns].T, inside[0::2, rows, columns].T], axis=2)
+    centre = (cells + shifts[::-1].T + 0.5) * STRIDE  # in a frame whose first pixel spans 0 to 1
+    points = np.stack([inside[1::2].T, inside[0::2].T], axis=2)
     points = (centre - size / 2)[:, None] + points * size[:, None]
-    seen = Sightings(scores[0, rows, columns], centre - 0.5, size, points - 0.5)
+    seen = Sightings(scores[0], centre - 0.5, size, points - 0.5)
     return seen.take(distinct(seen))
 
 
