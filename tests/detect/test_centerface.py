@@ -12,7 +12,7 @@ import pytest
 from semalign.data.crops import CropSettings, crop_maps
 from semalign.detect import CascadeFinder, CenterFaceFinder, FoundFaces
 from semalign.detect import centerface_network as network
-from semalign.detect.centerface import angles_of
+from semalign.detect.centerface import _scaled, angles_of
 from semalign.detect.finders import open_finder
 from semalign.detect.turned import angles_of_points, boxes_of_points, turned
 from semalign.errors import SemalignError
@@ -86,6 +86,28 @@ def test_threads_and_copies_give_the_same():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(copy, pictures))
     assert all(np.array_equal(a.boxes, b.boxes) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_small_face_is_looked_for_in_finer_searches_before_the_picture_is_turned_again(monkeypatch):
+    picture = np.full((480, 640, 3), 90, np.uint8)
+    picture[200:250, 300:350] = drawn(25)
+    expected = centres(FINDER(picture))
+    looks, run = [], network._run
+    monkeypatch.setattr(network, "_run", lambda blob: looks.append(blob.shape[2:]) or run(blob))
+    assert np.array_equal(centres(FINDER(picture)), expected)
+    assert len([shape for shape in looks if min(shape) > 96]) == 6  # coarse in four directions, finer, finest
+
+
+@pytest.mark.parametrize("scale", [0.8, 0.5, 0.31, 0.12, 0.004])
+def test_a_smaller_picture_shows_a_dot_where_it_was(scale):
+    picture = np.zeros((301, 457, 3), np.uint8)
+    picture[150:190, 250:290] = 255  # its middle is (269.5, 169.5)
+    small = _scaled(picture, scale)
+    assert np.abs(np.array(small.shape[:2]) - np.array([301, 457]) * scale).max() <= 1
+    weights = small[:, :, 0] / max(float(small[:, :, 0].sum()), 1.0)
+    rows, columns = np.indices(weights.shape)
+    middle = (np.array([(columns * weights).sum(), (rows * weights).sum()]) + 0.5) / scale - 0.5
+    assert scale < 0.01 or np.abs(middle - [269.5, 169.5]).max() < 1 / scale
 
 
 def test_opencv_gives_the_same_as_onnx_runtime_at_every_size(monkeypatch):

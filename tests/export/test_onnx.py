@@ -16,11 +16,11 @@ from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
 from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
-from semalign.export.graph import MirroredHead
 from semalign.inference import Landmarker, OnnxBackend
 from semalign.inference.heatmaps import predict
 from semalign.inference.onnx import input_squares
 from semalign.models.checkpoint import Model
+from semalign.models.head import MirroredHead
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme
 
@@ -78,7 +78,7 @@ def test_the_mean_of_both_looks_is_taken_before_the_heatmaps_are_large(exported:
     network = build_hourglass(settings, 3, seed=5).eval()
     scheme = LandmarkScheme("paired", ("left", "right", "middle"), pairs=((0, 1),))
     images = torch.from_numpy(exported.images).float() / 255
-    head = MirroredHead(network, scheme.flip_index)
+    head = MirroredHead(network.last_head, scheme.flip_index)
     with torch.no_grad():
         found = head(network.last_features(images)[1], network.last_features(images.flip(-1))[1])
         expected = (network(images)[-1] + network(images.flip(-1))[-1].flip(-1)[:, [1, 0, 2]]) / 2

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from semalign.data.crops import CropSettings
 from semalign.detect import Detector
 from semalign.export import export_onnx
 from semalign.inference import OnnxBackend
+from semalign.inference.processes import compute_alone, computes_alone
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import load_scheme
@@ -107,3 +109,21 @@ def test_another_process_finds_the_same_and_does_not_hang(model_file: Path, tmp_
     command = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), method, str(model_file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_threads_that_compute_alone_give_the_same_and_the_others_keep_theirs(model_file: Path, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    from semalign.models.checkpoint import load_model
+
+    export_onnx(tmp_path / "m.onnx", load_model(model_file))
+    before = torch.get_num_threads()
+    for file in (model_file, tmp_path / "m.onnx"):
+        detector = Detector.from_pretrained(file, "cpu")
+        expected = detector(PICTURE, BOXES)[0].points
+        with ThreadPoolExecutor(2, initializer=compute_alone) as pool:
+            assert all(pool.map(lambda _: computes_alone() and torch.get_num_threads() == 1, range(4)))
+            for faces in pool.map(lambda _, one=detector: one(PICTURE, BOXES), range(4)):
+                assert np.allclose(faces[0].points, expected, atol=1e-3)
+        torch.set_num_threads(before)
+        assert not computes_alone()

@@ -49,6 +49,14 @@ def test_a_mirrored_crop_exchanges_the_landmarks(small):
     assert torch.allclose(both, (plain + plain[:, list(flip)].flip(3)) / 2, atol=1e-4)
 
 
+def test_a_mirror_image_is_the_same_with_and_without_resampling(small):
+    network, crops, flip = small.network().eval(), torch.rand(2, 3, CROP, CROP), small.dataset.scheme.flip_index
+    nearly = TO_INPUT + 1e-9  # no whole pixels, so that the crops are resampled
+    with torch.no_grad():
+        cut_out, resampled = (mean_heatmaps(network, crops, where, 2, flip) for where in (TO_INPUT, nearly))
+    assert torch.allclose(cut_out, resampled, atol=1e-4)
+
+
 @pytest.mark.parametrize("tta", [0, 5])
 def test_other_numbers_of_crops_are_refused(tta):
     with pytest.raises(ValueError, match="1 to 4"):

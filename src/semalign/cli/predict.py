@@ -147,6 +147,7 @@ def predict(
         semalign predict camera --limit 500
     """
     from semalign.cli.progress import RichProgress
+    from semalign.cores import usable_cores
     from semalign.detect.names import Names
     from semalign.detect.sources import find_sources
     from semalign.detect.writers import JSON, check_formats, claim
@@ -177,7 +178,7 @@ def predict(
             sources = find_sources(inputs, folder, results.names, results.done, problems)
         else:
             results.names = names
-        work = _Work(detector, results, given, RichProgress(), limit, not no_smoothing, _threads(workers, detector))
+        work = _Work(detector, results, given, RichProgress(), limit, not no_smoothing, workers or usable_cores())
         pictures = [source for source in sources if source.kind == "image"]
         problems += _pictures(work, pictures)
         for source in sources:
@@ -245,18 +246,6 @@ def _results(
     if folder is None:
         return PrintedResults(sys.stdout, detector.scheme, about)
     return ResultFolder(folder, formats, detector.scheme, about, resume, overwrite)
-
-
-def _threads(workers: int | None, detector: Detector) -> int:
-    """How many threads work on pictures; on a CPU each computes alone, which wastes less than computing together."""
-    import torch
-
-    from semalign.cores import usable_cores
-
-    count = workers or usable_cores()
-    if count > 1:
-        torch.set_num_threads(1)
-    return count
 
 
 def _list(sources: list[Source], out: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from semalign.core.adaptation import aligned_shapes, flat_shapes, shape_scores
+from semalign.core.adaptation import aligned_shapes, flat_shapes, product, shape_scores
 from semalign.core.similarity import to_complex, to_points
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
@@ -51,7 +51,7 @@ class KernelAdaptation:
         found = np.empty(predicted.shape)
         for start in range(0, len(places), CHUNK):
             rows = slice(start, start + CHUNK)
-            offsets = constant + (_nearness(places[rows], self.faces) @ weights).reshape(-1, *constant.shape)
+            offsets = constant + product(_nearness(places[rows], self.faces), weights).reshape(-1, *constant.shape)
             found[rows] = to_points(to_complex(offsets) * frames[rows])
         return found
 
@@ -130,5 +130,5 @@ def _axes(deviations: Float[np.ndarray, "t m"]) -> Float[np.ndarray, "m k"]:
 
 def _nearness(a: Float[np.ndarray, "b k"], b: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "b t"]:
     """The kernel of all pairs."""
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * product(a, b.T)
     return np.exp(-np.sqrt(np.maximum(squares, 0)))

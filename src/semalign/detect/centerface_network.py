@@ -21,11 +21,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from semalign.errors import SemalignError
+from semalign.inference.sessions import RuntimeMissingError, open_session
 
 WEIGHTS = Path(__file__).with_name("centerface.onnx")
 OUTPUTS = ("537", "538", "539", "540")  # scores, log sizes (height, width), shifts (y, x), points in the box (y, x)
 STRIDE, STEP = 4, 32  # pixels a cell of the outputs; what the sides of the input are multiples of
 SAME = 0.3  # intersection over union of boxes that are of one face
+DAMAGED = "install semalign again, for the face finder came with it"
 MOST = 2000  # cells of a picture that are looked at, the surest first
 _SIZES = 8  # sizes of input that a thread keeps a network for, in OpenCV
 
@@ -90,32 +92,35 @@ def look(picture: UInt8[np.ndarray, "h w 3"], least: float) -> Sightings:
     height, width = picture.shape[:2]
     blob = np.zeros((1, 3, -(-height // STEP) * STEP, -(-width // STEP) * STEP), np.float32)
     blob[0, :, :height, :width] = picture.transpose(2, 0, 1)
-    scores, logs, shifts, inside = (output[0].astype(np.float64) for output in _run(blob))
-    rows, columns = np.nonzero(scores[0] > least)
-    order = np.argsort(-scores[0, rows, columns], kind="stable")[:MOST]
+    outputs = [output[0] for output in _run(blob)]
+    rows, columns = np.nonzero(outputs[0][0] > least)
+    order = np.argsort(-outputs[0][0, rows, columns], kind="stable")[:MOST]
     rows, columns = rows[order], columns[order]
-    size = np.exp(logs[::-1, rows, columns].T) * STRIDE
+    scores, logs, shifts, inside = (output[:, rows, columns].astype(np.float64) for output in outputs)
+    size = np.exp(logs[::-1].T) * STRIDE
     cells = np.stack([columns, rows], axis=1)
-    centre = (cells + shifts[::-1, rows, columns].T + 0.5) * STRIDE  # in a frame whose first pixel spans 0 to 1
-    points = np.stack([inside[1::2, rows, columns].T, inside[0::2, rows, columns].T], axis=2)
+    centre = (cells + shifts[::-1].T + 0.5) * STRIDE  # in a frame whose first pixel spans 0 to 1
+    points = np.stack([inside[1::2].T, inside[0::2].T], axis=2)
     points = (centre - size / 2)[:, None] + points * size[:, None]
-    seen = Sightings(scores[0, rows, columns], centre - 0.5, size, points - 0.5)
+    seen = Sightings(scores[0], centre - 0.5, size, points - 0.5)
     return seen.take(distinct(seen))
 
 
 def distinct(seen: Sightings, same: float = SAME) -> np.ndarray:
     """Rows of the surest sighting of each face, the surest first."""
-    order = np.argsort(-seen.score, kind="stable")
-    low, high = (seen.centre - seen.size / 2)[order], (seen.centre + seen.size / 2)[order]
-    area = seen.size.prod(axis=1)[order]
-    alive = np.ones(len(order), dtype=bool)
+    left, top = (seen.centre - seen.size / 2).T
+    right, bottom = (seen.centre + seen.size / 2).T
+    area = seen.size.prod(axis=1)
+    rows = np.argsort(-seen.score, kind="stable")
     kept = []
-    for row in range(len(order)):
-        if alive[row]:
-            kept.append(row)
-            common = (np.minimum(high[row], high) - np.maximum(low[row], low)).clip(0.0).prod(axis=1)
-            alive &= common < same * (area[row] + area - common)
-    return order[kept]
+    while len(rows):
+        one, rows = rows[0], rows[1:]
+        kept.append(one)
+        width = np.minimum(right[one], right[rows]) - np.maximum(left[one], left[rows])
+        height = np.minimum(bottom[one], bottom[rows]) - np.maximum(top[one], top[rows])
+        common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        rows = rows[common < same * (area[one] + area[rows] - common)]
+    return np.array(kept, dtype=int)
 
 
 def _run(blob: Float[np.ndarray, "1 3 h w"]) -> list[np.ndarray]:
@@ -131,16 +136,9 @@ def _run(blob: Float[np.ndarray, "1 3 h w"]) -> list[np.ndarray]:
 def _session(process: int) -> Any:
     """ONNX Runtime's session of this process, which threads may share; None where it is not installed."""
     try:
-        import onnxruntime
-    except ImportError:
+        return open_session(WEIGHTS.read_bytes(), WEIGHTS, 1, DAMAGED)
+    except RuntimeMissingError:
         return None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # so a process that forks has no threads to lose
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(WEIGHTS), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base but this
-        raise SemalignError(f"{WEIGHTS}: the face finder cannot be read; install semalign again.") from error
 
 
 def _opencv(shape: tuple[int, ...]) -> Any:
@@ -150,7 +148,7 @@ def _opencv(shape: tuple[int, ...]) -> Any:
         try:
             networks[shape] = cv2.dnn.readNetFromONNX(str(WEIGHTS))
         except cv2.error as error:
-            raise SemalignError(f"{WEIGHTS}: the face finder cannot be read; install semalign again.") from error
+            raise SemalignError(f"{WEIGHTS}: cannot be read as an ONNX file; {DAMAGED}.") from error
         if len(networks) > _SIZES:
             networks.popitem(last=False)
     networks.move_to_end(shape)

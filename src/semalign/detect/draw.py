@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -31,12 +33,13 @@ def draw_landmarks(
     low, high = points.min(axis=0), points.max(axis=0)
     side = float((high - low).max())
     radius, width = float(np.clip(side / 90, 1.0, 12.0)), max(1, round(side / 260))
-    for curve in scheme.curves:
+    lines = _rgb([confidence[list(curve.landmarks)].mean() for curve in scheme.curves])
+    for curve, own in zip(scheme.curves, lines, strict=True):
         line = _fixed(points[list(curve.landmarks)])
-        for colour, thickness in ((HALO, width + 2), (_rgb(confidence[list(curve.landmarks)].mean()), width)):
+        for colour, thickness in ((HALO, width + 2), (own, width)):
             cv2.polylines(canvas, [line], curve.closed, colour, thickness, cv2.LINE_AA, _SHIFT)
-    for point, value in zip(_fixed(points).tolist(), confidence.tolist(), strict=True):
-        for colour, size in ((HALO, radius + 1), (_rgb(value), radius)):
+    for point, own in zip(_fixed(points).tolist(), _rgb(confidence), strict=True):
+        for colour, size in ((HALO, radius + 1), (own, radius)):
             cv2.circle(canvas, point, round(size * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
     if label:
         _write(canvas, label, (float(low[0]), float(low[1]) - 0.06 * side), side)
@@ -48,10 +51,10 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(points, -30000.0, 90000.0) * 2**_SHIFT).astype(np.int32)
 
 
-def _rgb(confidence: float) -> tuple[int, int, int]:
-    share = float(np.clip(confidence, 0.0, 1.0))
-    red, green, blue = np.rint(UNSURE + share * (SURE - UNSURE)).astype(int).tolist()
-    return red, green, blue
+def _rgb(confidence: Sequence[float] | np.ndarray) -> list[tuple[int, int, int]]:
+    """The colours of so many confidences."""
+    share = np.clip(np.asarray(confidence, dtype=np.float64), 0.0, 1.0)[:, None]
+    return [(red, green, blue) for red, green, blue in np.rint(UNSURE + share * (SURE - UNSURE)).astype(int).tolist()]
 
 
 def _write(canvas: np.ndarray, text: str, place: tuple[float, float], side: float) -> None:

@@ -1,7 +1,8 @@
 """Faces followed through a video: from frame to frame by their own landmarks, with the face detector only now and then.
 
-A track is a face with a number. Its box in the next frame is that of its landmarks, moved on by its speed; the face detector is
-asked when nothing is tracked, when a face was lost, and every half second for new faces.
+A track is a face with a number. Its box in the next frame is that of its landmarks, moved on by its speed. The face detector
+is asked when a face is lost; then in every frame until it is back or its number is given up, or every fifth of a second if
+others are tracked; every fifth of a second while there is nobody; and every half second for new faces.
 
 Shape legend: k faces, n landmarks.
 """
@@ -32,6 +33,7 @@ class TrackingSettings:
     """When a face counts as the same, as lost, and when new ones are looked for."""
 
     detection_interval: float = 0.5  # seconds between searches for new faces
+    retry_interval: float = 0.2  # the same while there is no face, or while one of several is lost
     max_age: float = 0.5  # seconds for which a lost face keeps its number
     iou_threshold: float = 0.3  # of boxes that are of the same face
     max_growth: float = 1.4  # of a face's side from one frame to the next
@@ -121,10 +123,18 @@ class Tracker:
         if self.boxes is not None:
             given = self.boxes(frame.number)
             return [] if given is None else self.detector(frame.picture, as_boxes(given))
-        if self._tracks and not lost and frame.seconds - self._looked < self.settings.detection_interval:
+        if not lost and frame.seconds - self._looked < self._interval() - _ROUNDING:
             return []
         self._looked = frame.seconds
         return self.detector(frame.picture)
+
+    def _interval(self) -> float:
+        """Seconds from one search to the next, unless a face is lost in this very frame."""
+        if self._lost and not self._tracks:
+            return 0.0
+        settings = self.settings
+        seldom = bool(self._tracks) and not self._lost
+        return settings.detection_interval if seldom else min(settings.retry_interval, settings.detection_interval)
 
     def _take(self, face: Face, seconds: float) -> None:
         """Give a found face its number: none if it is tracked or one too many, that of a face lost nearby, or a new one."""

@@ -5,8 +5,6 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -18,7 +16,7 @@ from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.errors import SemalignError
 from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
-from semalign.models.head import HeatmapHead
+from semalign.models.head import MirroredHead
 from semalign.models.network import HeadedNetwork
 
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
@@ -44,7 +42,7 @@ class LandmarkGraph(nn.Module):
         self.mirrors, self.flip_index = model.tta == 2, list(model.scheme.flip_index)
         self.head: MirroredHead | None = None
         if self.mirrors and isinstance(self.network, HeadedNetwork):
-            self.head = MirroredHead(self.network, self.flip_index)
+            self.head = MirroredHead(self.network.last_head, self.flip_index)
         self.correct: nn.Module = _adaptation_layer(model.adaptation)
         self.eval()
 
@@ -71,35 +69,6 @@ class LandmarkGraph(nn.Module):
     def example(self, batch: int = 2) -> Tensor:
         """Black crops of the right shape and type."""
         return torch.zeros(batch, 3, self.input_size, self.input_size, dtype=DTYPES[self.pixels])
-
-
-class MirroredHead(nn.Module):
-    """The mean of a crop's heatmaps and its mirror image's, from the features of both, in one convolution.
-
-    A head is a convolution of single pixels and an enlargement, so that the mean can be taken before the heatmaps are
-    large: the mirrored features are turned back and meet the head's weights with left and right exchanged.
-    """
-
-    def __init__(self, network: HeadedNetwork, flip_index: Sequence[int]) -> None:
-        super().__init__()
-        self.head: HeatmapHead = network.last_head
-        if isinstance(self.head.predict, nn.ConvTranspose2d):
-            self.flip_index, self.mean = list(flip_index), None
-            return
-        predict: nn.Conv2d = self.head.predict  # type: ignore[assignment]
-        side = self.head.factor if self.head.upsampling == "shuffle" else 1
-        channels = torch.arange(predict.out_channels).view(-1, side, side)[list(flip_index)].flip(-1).flatten()
-        bias: Tensor = predict.bias  # type: ignore[assignment]
-        self.mean = nn.Conv2d(2 * predict.in_channels, predict.out_channels, 1)
-        with torch.no_grad():
-            self.mean.weight.copy_(torch.cat([predict.weight, predict.weight[channels]], 1) / 2)
-            self.mean.bias.copy_((bias + bias[channels]) / 2)  # type: ignore[union-attr]
-
-    def forward(self, plain: Float[Tensor, "b c t t"], mirrored: Float[Tensor, "b c t t"]) -> Float[Tensor, "b n h w"]:
-        """The mean heatmaps in the plain crop's frame."""
-        if self.mean is None:
-            return (self.head(plain) + self.head(mirrored).flip(-1)[:, self.flip_index]) / 2
-        return self.head.enlarged(self.mean(torch.cat([plain, mirrored.flip(-1)], 1)))
 
 
 class AdaptationLayer(nn.Module):

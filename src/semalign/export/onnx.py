@@ -22,7 +22,8 @@ import torch
 from semalign.errors import SemalignError
 from semalign.export.graph import LandmarkGraph
 from semalign.files import atomic_path
-from semalign.inference.onnx import FORMAT, INPUT, INSTALL, KEY, OUTPUTS, PIXELS, Pixels, parse_description
+from semalign.inference.onnx import FORMAT, INPUT, KEY, OUTPUTS, PIXELS, Pixels, parse_description
+from semalign.inference.sessions import INSTALL
 from semalign.models.checkpoint import Model
 
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")

@@ -19,12 +19,13 @@ from semalign.core.affine import compose, invert, transform_points
 from semalign.data.crops import CropCache, CropSettings
 from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
+from semalign.inference.processes import computes_alone
+from semalign.inference.sessions import open_session
 from semalign.schemes import LandmarkScheme
 
 FORMAT = 1
 KEY = "semalign"
 INPUT, OUTPUTS = "images", ("points", "confidence")
-INSTALL = "install it with: pip install 'semalign[onnx]'"
 Pixels = Literal["uint8", "float32"]
 PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 
@@ -41,7 +42,8 @@ class OnnxBackend:
 
     Args:
         path: the file.
-        threads: of one call; None is one per core.
+        threads: of one call; None is one per core, or one alone where there is a caller for each core
+            (`semalign.inference.processes.compute_alone`).
         batch_size: crops at a time, in `predict`.
 
     Attributes:
@@ -59,7 +61,7 @@ class OnnxBackend:
 
     def __init__(self, path: str | Path, threads: int | None = None, batch_size: int = 32) -> None:
         self._file, self._threads = _read(Path(path)), threads  # a pickle is to work where the path does not
-        self._sessions = {os.getpid(): _session(self._file, path, threads)}
+        self._sessions: dict[tuple[int, int], Any] = {}
         self._path = str(path)
         description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
         self.batch_size, self.margin = batch_size, 1.0
@@ -73,11 +75,12 @@ class OnnxBackend:
 
     @property
     def _session(self) -> Any:
-        """This process's own: the threads of a parent's are not there in a forked one."""
-        process = os.getpid()
-        if process not in self._sessions:
-            self._sessions[process] = _session(self._file, self._path, self._threads)
-        return self._sessions[process]
+        """This process's own, for the threads of a parent's are not there in a forked one; and for a number of threads."""
+        key = os.getpid(), self._threads or int(computes_alone())
+        if key not in self._sessions:
+            advice = "it may be damaged, export it again"
+            self._sessions[key] = open_session(self._file, self._path, key[1], advice)
+        return self._sessions[key]
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the sessions, which are made anew where the pickle or the copy is used."""
@@ -140,17 +143,3 @@ def _read(path: Path) -> bytes:
     if not path.is_file():
         raise SemalignError(f"{path}: there is no such model file; check the path.")
     return path.read_bytes()
-
-
-def _session(file: bytes, path: str | Path, threads: int | None) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise SemalignError(f"ONNX models need the package onnxruntime; {INSTALL}.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base but this
-        raise SemalignError(f"{path}: cannot be read as an ONNX file; it may be damaged, export it again.") from error

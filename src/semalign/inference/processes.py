@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 
 _HOME = os.getpid()  # the process in which this was imported
+_alone = threading.local()
 
 
 class PerThread(threading.local):
@@ -18,6 +19,20 @@ class PerThread(threading.local):
 
     def __reduce__(self) -> tuple[type[PerThread], tuple[()]]:
         return PerThread, ()
+
+
+def compute_alone() -> None:
+    """From now on this thread computes alone what it asks for: there is one like it for each core.
+
+    PyTorch's setting is for the threads that begin later, too; `torch.set_num_threads` in another thread puts it back.
+    """
+    torch.set_num_threads(1)
+    _alone.here = True
+
+
+def computes_alone() -> bool:
+    """Whether this thread computes alone."""
+    return getattr(_alone, "here", False)
 
 
 @contextmanager
@@ -36,7 +51,9 @@ def own_settings(device: torch.device | None = None) -> Iterator[None]:
         with (
             np.errstate(all="ignore"),
             torch.no_grad(),
-            torch.device("cpu"),
+            nullcontext()
+            if torch.get_default_device().type == "cpu"
+            else torch.device("cpu"),  # it slows every operation
             torch.autocast("cpu", enabled=False),
             torch.autocast(kind, enabled=False),
         ):

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling
 from semalign.core.warp import warp
-from semalign.models.network import HeatmapNetwork
+from semalign.models.head import MirroredHead
+from semalign.models.network import HeadedNetwork, HeatmapNetwork
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Transform:
     turn: float = 0.0  # degrees
     zoom: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)  # sides of the square
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel goes to a pixel: as it is or mirrored."""
+        return (self.turn, self.zoom, self.shift) == (0.0, 1.0, (0.0, 0.0))
 
     def matrix(self, size: int) -> Float[Tensor, "2 3"]:
         """input_to_transformed, float64, for a square of `size` pixels."""
@@ -65,19 +71,43 @@ def mean_heatmaps(
         flip_index: the landmarks' exchange in a mirrored picture.
     """
     size = network.input_size
+    if tta == 2 and isinstance(network, HeadedNetwork) and type(network).forward is HeadedNetwork.forward:
+        plain, mirrored = (
+            network.last_features(_transformed(crops, crop_to_input, transform, size))[1]
+            for transform in TRANSFORMS[:2]
+        )
+        both: Tensor = MirroredHead(network.last_head, flip_index)(plain, mirrored)
+        return both.float()
     total: Tensor | None = None
     for transform in TRANSFORMS[:tta]:
-        matrix = transform.matrix(size)
-        to_transformed = compose(matrix[None], crop_to_input[None]).to(crops.device)
-        images = warp(crops, to_transformed.expand(len(crops), 2, 3), size)
-        heatmaps = network(images.contiguous(memory_format=torch.channels_last))[-1].float()
+        heatmaps = network(_transformed(crops, crop_to_input, transform, size))[-1].float()
         if transform.mirrored:
             heatmaps = heatmaps[:, list(flip_index)]
-        if transform != Transform():
-            scale = rescaling(size, heatmaps.shape[-1]).to(crops.device)
-            inverse = invert(matrix[None]).to(crops.device)
-            back = compose(scale, compose(inverse, invert(scale)))
-            heatmaps = warp(heatmaps, back.expand(len(crops), 2, 3), heatmaps.shape[-1])
+        heatmaps = _back(heatmaps, transform, size)
         total = heatmaps if total is None else total.add_(heatmaps)
     assert total is not None
     return total.div_(tta)
+
+
+def _transformed(
+    crops: Float[Tensor, "b 3 s s"], crop_to_input: Float[Tensor, "2 3"], transform: Transform, size: int
+) -> Float[Tensor, "b 3 {size} {size}"]:
+    """What the network sees of crops, channels last in memory: cut out where each pixel stays one, else resampled."""
+    inset = -int(crop_to_input[0, 2])
+    whole = torch.tensor([[1.0, 0.0, -inset], [0.0, 1.0, -inset]], dtype=torch.float64)
+    if transform.keeps_pixels and inset >= 0 and torch.equal(crop_to_input, whole):
+        images = crops[:, :, inset : inset + size, inset : inset + size]
+        images = images.flip(-1) if transform.mirrored else images
+    else:
+        matrix = compose(transform.matrix(size)[None], crop_to_input[None]).to(crops.device)
+        images = warp(crops, matrix.expand(len(crops), 2, 3), size)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _back(heatmaps: Float[Tensor, "b n h h"], transform: Transform, size: int) -> Float[Tensor, "b n h h"]:
+    """Heatmaps of transformed crops in the plain crop's frame."""
+    if transform.keeps_pixels:
+        return heatmaps.flip(-1) if transform.mirrored else heatmaps
+    scale = rescaling(size, heatmaps.shape[-1])
+    back = compose(scale, compose(invert(transform.matrix(size)[None]), invert(scale))).to(heatmaps.device)
+    return warp(heatmaps, back.expand(len(heatmaps), 2, 3), heatmaps.shape[-1])

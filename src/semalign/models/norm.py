@@ -1,13 +1,18 @@
-"""Batch normalisation over all processes, on any device."""
+"""Batch normalisation over all processes, on any device; and without it, once a network is trained."""
 
 from __future__ import annotations
 
-from typing import Any
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class _AllReduce(torch.autograd.Function):
@@ -57,3 +62,18 @@ class BatchNorm(nn.BatchNorm2d):
         scale = (self.weight * (variance + self.eps).rsqrt()).view(1, -1, 1, 1)
         shift = self.bias.view(1, -1, 1, 1) - mean.view(1, -1, 1, 1) * scale
         return (wide * scale + shift).to(x.dtype)
+
+
+def folded(network: Network) -> Network:
+    """A copy that gives the same to rounding, and is faster on a CPU: each `BatchNorm` is part of the convolution before it.
+
+    Args:
+        network: in evaluation mode; its convolutions stand right before their normalisation in an `nn.Sequential`.
+    """
+    copy = deepcopy(network)
+    for layers in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
+        for (place, layer), (after, norm) in pairwise(list(layers.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, BatchNorm):
+                setattr(layers, place, fuse_conv_bn_eval(layer, norm))
+                setattr(layers, after, nn.Identity())
+    return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
