@@ -62,6 +62,13 @@ Set = Annotated[
     option("--set", "KEY=VALUE", "Change a setting of the recipe, as start.epochs=20; may be given several times."),
 ]
 AsJson = Annotated[bool, flag("--json", "Print JSON instead of a table.")]
+JsonFile = Annotated[
+    Path | None,
+    option(
+        "--json", "[FILE]", "Print everything as JSON instead of a table, or write it to this file beside the table."
+    ),
+]
+Overwrite = Annotated[bool, flag("--overwrite", "Replace the file that is to be written if it is there already.")]
 Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
 
 

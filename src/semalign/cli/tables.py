@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from semalign.cli.output import print_json
+from semalign.files import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,8 +20,16 @@ if TYPE_CHECKING:
     from semalign.schemes import LandmarkScheme
 
 
-def print_check(report: CheckReport) -> None:
+def print_check(report: CheckReport, as_json: bool = False) -> None:
     """What `semalign data check` found."""
+    if as_json:
+        values = {"root": shown(report.root), "data": report.name, "scheme": report.scheme, "usable": report.usable}
+        kinds = {"bad": report.problems, "suspicious": report.suspicious}
+        listed = {
+            kind: [{"file": shown(p.file), "message": shown(p.message)} for p in found] for kind, found in kinds.items()
+        }
+        print_json({**values, "subsets": dict(report.counts), "notes": list(report.notes), **listed})
+        return
     faces = _table("subset", "faces")
     for subset, count in report.counts.items():
         faces.add_row(subset, str(count))
@@ -35,20 +45,33 @@ def print_check(report: CheckReport) -> None:
     _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad{doubtful}"])
 
 
-def print_versions(versions: Sequence[LabelVersion]) -> None:
+def print_versions(versions: Sequence[LabelVersion], as_json: bool = False) -> None:
     """Label versions, with what moved."""
+    if as_json:
+        print_json([_version_values(version) for version in versions])
+        return
     table = _table("version", "iteration", "images", "landmarks", "mean movement, px", "largest, px", "confidence")
     for version in versions:
-        images, landmarks = version.movement.shape
-        numbers = (np.mean(version.movement), np.max(version.movement), np.mean(version.confidence))
-        shown = ("" if np.isnan(number) else f"{number:.3f}" for number in numbers)
-        table.add_row(str(version.index), str(version.iteration), str(images), str(landmarks), *shown)
+        *counts, mean, largest, confidence = _version_values(version).values()
+        numbers = ("" if number is None else f"{number:.3f}" for number in (mean, largest, confidence))
+        table.add_row(*map(str, counts), *numbers)
     _show(table)
 
 
-def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as JSON, for programs."""
-    print(json.dumps(rows, indent=2, allow_nan=False))
+def _version_values(version: LabelVersion) -> dict[str, Any]:
+    """A row of `print_versions`; None for what is not known."""
+    images, landmarks = version.movement.shape
+    numbers = (np.mean(version.movement), np.max(version.movement), np.mean(version.confidence))
+    mean, largest, confidence = (None if np.isnan(number) else float(number) for number in numbers)
+    return {
+        "version": version.index,
+        "iteration": version.iteration,
+        "images": images,
+        "landmarks": landmarks,
+        "mean_movement": mean,
+        "largest_movement": largest,
+        "confidence": confidence,
+    }
 
 
 def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
@@ -71,9 +94,9 @@ def print_models(models: Mapping[str, Path], default: str) -> None:
         side = model.input_size
         millions = count_parameters(model.network) / 1e6
         size = f"{path.stat().st_size / 2**20:.1f}"
-        shown = f"{name} (default)" if name == default else name
+        label = f"{name} (default)" if name == default else name
         terms = str(model.about.get("terms", ""))
-        table.add_row(shown, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
+        table.add_row(label, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
     _show(table)
 
 
@@ -102,8 +125,8 @@ def _detectors(summary: Mapping[str, Any]) -> Table:
     start = summary["detector"]["start"]["subsets"]["all"]
     for measure in next(iter(repeats.values())):
         spreads = [values[measure] for values in repeats.values()]
-        shown = (_number(s["mean"]) + (f" ± {s['sd']:.3f}" if s["sd"] is not None else "") for s in spreads)
-        table.add_row(measure, _number(start.get(measure)), *shown)
+        means = (_number(s["mean"]) + (f" ± {s['sd']:.3f}" if s["sd"] is not None else "") for s in spreads)
+        table.add_row(measure, _number(start.get(measure)), *means)
     return table
 
 
