@@ -7,9 +7,11 @@ import gc
 import inspect
 import io
 import logging
+import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
@@ -171,6 +173,9 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
+    for name, level in (("OPENCV_LOG_LEVEL", "OFF"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
+        os.environ.setdefault(name, level)  # a damaged file is one sentence of ours
+    warnings.filterwarnings("ignore", module="PIL")
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster
     for stream in (sys.stdout, sys.stderr):
