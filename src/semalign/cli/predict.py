@@ -57,7 +57,7 @@ def predict(
     ] = "default",
     boxes: Annotated[
         Path | None,
-        option("--boxes", "FILE", "Faces' boxes (CSV: image,x0,y0,x1,y1 or JSON) instead of finding faces."),
+        option("--boxes", "FILE", "Faces' boxes (CSV: image,x0,y0,x1,y1, JSON or COCO) instead of finding faces."),
     ] = None,
     box_format: Annotated[
         Literal["xyxy", "xywh", "cxcywh"] | None,

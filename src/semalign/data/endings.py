@@ -1,7 +1,7 @@
 """Pictures that lack their last bytes: which they are, told without decoding, and what can be read of them.
 
-A file that was cut off by a few bytes shows all but its last rows. A JPEG and a PNG of which no more than a sixteenth is missing
-are completed; of other formats, and of more, a decoder says that they are damaged.
+A file that was cut off by a few bytes shows all but its last rows. A JPEG and a PNG of which no more than a sixteenth is
+missing are completed; of other formats, and of more, a decoder says that they are damaged.
 """
 
 from __future__ import annotations

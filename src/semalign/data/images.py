@@ -112,8 +112,8 @@ def read_image(path: str | Path, reduce: int = 1) -> np.ndarray:
 
     Grey images become RGB, transparent pixels are shown on black, values of more bits are scaled to 8
     (`semalign.data.pixels.to_rgb8`), of several frames the first is read. A JPEG or PNG that lacks its last bytes is read as
-    far as it goes, which is logged. With `reduce` above 1, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, not below 1/reduce,
-    which is faster; other formats ignore it. A JPEG of more than MOST_PIXELS is always decoded smaller.
+    far as it goes, which is logged. With `reduce` above 1, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, not below
+    1/reduce, which is faster; other formats ignore it. A JPEG of more than MOST_PIXELS is always decoded smaller.
 
     Raises:
         SemalignError: the file is missing, empty, truncated, unreadable, too large or no image.
