@@ -128,6 +128,7 @@ def test_folders_options_and_formats(white: dict[str, Any]) -> None:
     assert not Path("o/a.jpg").exists() and Path("o/landmarks.csv").exists()
     assert (white["name"], white["device"]) == ("m", "cpu")
     assert white["settings"] == DetectorSettings(tta=4, score_threshold=0.5)
+    assert "the scheme square has no left-right pairs" in result.stderr and "--tta 4 is left out" in result.stderr
 
 
 def test_options_by_their_names_of_version_0_1_are_taken(white: dict[str, Any]) -> None:

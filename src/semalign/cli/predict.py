@@ -58,7 +58,7 @@ def predict(
         semalign predict @list.txt --out - > found.jsonl
         semalign predict camera --limit 500
     """
-    from semalign.cli.predicting import FacesWanted, Work, detector_of, open_results, thread_count
+    from semalign.cli.predicting import FacesWanted, Work, detector_of, mirror_note, open_results, thread_count
     from semalign.cli.progress import RichProgress, is_silent
     from semalign.detect.names import Names
     from semalign.detect.sources import find_sources
@@ -83,6 +83,7 @@ def predict(
         return
     wanted = FacesWanted(finder, min_face, 1 if largest else max_faces, score_threshold)
     detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta)
+    notes = mirror_note(detector.scheme, tta)
     results = open_results(folder, formats, detector.scheme, about, resume, overwrite)
     with results:
         if resume:
@@ -94,7 +95,7 @@ def predict(
         problems += work.look_at(sources)
     if not work.read and not (resume and results.done):
         raise _nothing_read(problems)
-    for sentence in [*([] if is_silent() else work.notes), *problems]:
+    for sentence in [*([] if is_silent() else [*notes, *work.notes]), *problems]:
         complain(sentence, typer.colors.YELLOW)
     said = _closing(work, len(results.done))
     say(said if folder is None else f"{said}: {shown(folder / JSON)}", err=folder is None)

@@ -81,6 +81,15 @@ def thread_count(workers: int | None) -> int:
     return count
 
 
+def mirror_note(scheme: LandmarkScheme, tta: int | None) -> list[str]:
+    """A sentence if --tta asks for mirrored versions, which the scheme does not allow."""
+    if tta is None or tta == 1 or scheme.mirrors:
+        return []
+    return [
+        f"the scheme {scheme.name} has no left-right pairs, by which mirrored versions are read: --tta {tta} is left out."
+    ]
+
+
 class Work:
     """The work on all inputs.
 

@@ -102,7 +102,8 @@ def print_models(models: Mapping[str, Path], default: str) -> None:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """What a run achieved: labels against the truth where it is known, detectors on the test faces."""
-    labels = _table("labels against the truth, % of the outer-eye distance", "annotations", "found", "change")
+    unit = "face box" if summary.get("label_error_by") == "box" else "outer-eye distance"
+    labels = _table(f"labels against the truth, % of the {unit}", "annotations", "found", "change")
     for key, name in (("", "all points"), ("_strong", "strong points"), ("_contour", "contour")):
         error = summary.get(f"label_error{key}")
         if error is not None:
