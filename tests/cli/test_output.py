@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from commands import invoke, succeed
 
+from semalign.cli.options import complain
 from semalign.data import LabelStore, open_dataset, read_pts
 from semalign.errors import SemalignError
 from semalign.files import refuse_existing
@@ -123,6 +124,15 @@ def test_an_export_of_another_data_set_is_never_replaced(faces: Path, labels: Pa
     (out / "provenance.json").write_text(json.dumps({"label_version": 0, "data": "another", "faces": 6}))
     result = invoke("labels", "export", labels, out, "--data", faces, "--overwrite")
     assert result.exit_code == 2 and "the export of another data set" in result.stderr
+
+
+def test_problems_are_plain_where_colours_are_not_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    complain("error: a\nb\udce9")
+    assert capsys.readouterr().err == "error: a\\nb\\xe9\n"
 
 
 def test_quiet_commands_say_nothing_but_results(faces: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,18 @@ def test_results_are_no_input(folder: Path):
     assert len(find_sources([str(folder)], folder / "sub")) == 3
     with pytest.raises(SemalignError, match="--out"):
         find_sources([str(folder / "a.png")], folder)
+
+
+@pytest.mark.parametrize("text", ["-", "@-"])
+def test_names_on_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    (tmp_path / "a.png").touch()
+    for content, words in ((f"{tmp_path / 'a.png'}\r\n\n".encode(), None), (b"\x89PNG\0\n", "is no list of files")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        if words is None:
+            assert [source.path for source in find_sources([text])] == [tmp_path / "a.png"]
+        else:
+            with pytest.raises(SemalignError, match=words):
+                find_sources([text])
 
 
 def results_below(folder: Path) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semalign.cli.options import AsJson, Data, KeepGoing, argument, flag, option
+from semalign.cli.options import AsJson, Data, KeepGoing, argument, flag, one_line, option
 from semalign.cli.output import say
-from semalign.files import shown
 
 if TYPE_CHECKING:
     from semalign.data import Dataset
@@ -74,7 +73,7 @@ def _list(found: Container[str], dataset: Dataset, out: Path) -> None:
     """What would be written."""
     for sample in dataset.samples:
         source = "labels" if sample.id in found else "annotation"
-        typer.echo(f"{shown((out / sample.id).with_suffix('.pts'))} <- {source}")
+        typer.echo(one_line(f"{(out / sample.id).with_suffix('.pts')} <- {source}"))
     say(f"{len(dataset)} faces; nothing was written", err=True)
 
 

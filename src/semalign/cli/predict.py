@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from semalign.cli import predict_options as options
-from semalign.cli.options import complain
+from semalign.cli.options import complain, one_line
 from semalign.cli.output import say
 from semalign.files import shown
 
@@ -106,7 +106,7 @@ def predict(
 def _list(sources: list[Source], folder: Path | None) -> None:
     """What would be read, and the stem of its results."""
     for source in sources:
-        typer.echo(f"{source.name} -> {source.stem if folder is None else shown(folder / source.stem)}")
+        typer.echo(one_line(f"{source.name} -> {source.stem if folder is None else folder / source.stem}"))
     say(f"{len(sources)} input{'' if len(sources) == 1 else 's'}; nothing was written", err=True)
 
 

@@ -11,7 +11,7 @@ Inputs = Annotated[
     list[str],
     argument(
         "INPUT...",
-        "Images, videos, folders, patterns such as 'faces/*.jpg', lists of them (@list.txt, a name a line; @- is "
+        "Images, videos, folders, patterns such as 'faces/*.jpg', lists of them (@list.txt, a name a line; - is "
         "standard input), or camera, camera:1 …",
     ),
 ]

@@ -88,7 +88,7 @@ def find_sources(
     Folders are searched with all folders below them, in order of names; of them and of patterns only files with the ending
     of an image or a video are taken, none that lies in the folder of the `results`, and none that lies with earlier results
     of Semalign (`semalign.data.results`), but for copies of data sets with found labels. A list names one of these in each
-    line; `@-` is standard input. A file that is named twice is taken once.
+    line; `-` and `@-` are standard input. A file that is named twice is taken once.
 
     Args:
         inputs: what the person wrote.
@@ -127,18 +127,20 @@ def find_sources(
 def _spelled_out(inputs: Sequence[str]) -> Iterator[str]:
     """The inputs with the lines of lists in their place."""
     for text in inputs:
-        if not text.startswith("@") or Path(text).exists():
+        if not (text.startswith("@") or text == "-") or Path(text).exists():
             yield text
             continue
         try:
-            with nullcontext(sys.stdin.buffer) if text == "@-" else open(text[1:], "rb") as file:
-                for line in file.read().splitlines():
-                    if line.strip():
-                        yield os.fsdecode(line.strip())
+            with nullcontext(sys.stdin.buffer) if text in ("-", "@-") else open(text[1:], "rb") as file:
+                content = file.read()
         except OSError as error:
             raise SemalignError(
                 f"{text[1:]}: cannot be read as a list of files ({error.strerror}); check it."
             ) from error
+        if b"\0" in content:
+            name = "standard input" if text in ("-", "@-") else text[1:]
+            raise SemalignError(f"{name}: is no list of files, a name a line; give a picture by its name.")
+        yield from (os.fsdecode(line.strip()) for line in content.splitlines() if line.strip())
 
 
 def open_footage(source: Source) -> Footage:
