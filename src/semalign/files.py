@@ -59,6 +59,18 @@ def refuse_occupied(folder: Path, what: str) -> None:
         raise SemalignError(f"{folder}: is not empty and holds no {what}; choose a new or an empty folder.")
 
 
+def refuse_existing(file: Path, overwrite: bool) -> None:
+    """Raise if a file is there already, unless it may be replaced.
+
+    Raises:
+        SemalignError: it is there and may not be replaced, or it is a folder.
+    """
+    if file.is_dir():
+        raise SemalignError(f"{file}: is a folder; give the name of a file.")
+    if os.path.lexists(file) and not overwrite:
+        raise SemalignError(f"{file}: exists already; give --overwrite to replace it, or choose another name.")
+
+
 def write_error(destination: Path, error: OSError) -> SemalignError:
     """The sentence for a failed write: which file, why, what to do."""
     remedy = {

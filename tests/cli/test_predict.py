@@ -128,6 +128,7 @@ def test_folders_options_and_formats(white: dict[str, Any]) -> None:
     assert not Path("o/a.jpg").exists() and Path("o/landmarks.csv").exists()
     assert (white["name"], white["device"]) == ("m", "cpu")
     assert white["settings"] == DetectorSettings(tta=4, score_threshold=0.5)
+    assert "the scheme square has no left-right pairs" in result.stderr and "--tta 4 is left out" in result.stderr
 
 
 def test_options_by_their_names_of_version_0_1_are_taken(white: dict[str, Any]) -> None:
@@ -307,11 +308,12 @@ def test_a_dry_run_and_printed_lines_write_nothing(white: dict[str, Any]) -> Non
     save(Path("in/a.png")), save(Path("in/sub/a.png"))
     result = invoke("in", "--dry-run", "--out", "o")
     assert result.stdout.splitlines() == ["in/a.png -> o/a", "in/sub/a.png -> o/sub/a"] and not Path("o").exists()
-    result = invoke("in", "--out", "-", "-q")
+    result = invoke("in", "--out", "-")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line.get("image") for line in lines] == [None, "in/a.png", "in/sub/a.png", None]
     assert sorted(path.name for path in Path().iterdir()) == ["in"]
-    assert result.stderr == "2 faces in 2 pictures\n"
+    assert result.stderr.endswith("2 faces in 2 pictures\n")
+    assert invoke("in", "--out", "-", "-q").stderr == ""
 
 
 def test_a_box_outside_the_picture_is_named_and_the_rest_done(white: dict[str, Any]) -> None:

@@ -54,6 +54,18 @@ def test_points_a_little_outside_are_noted(make_300w: MakeDataset) -> None:
     assert check_dataset(root).notes[-1] == "2 faces have points outside their image, by 4.0 px at most; they are kept."
 
 
+def test_pictures_that_lack_their_last_bytes_are_suspicious(make_300w: MakeDataset) -> None:
+    root = make_300w({"afw": 2, "lfpw/testset": 2})
+    cut = [root / "afw/image_0001.jpg", root / "lfpw/testset/image_0002.png"]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:-2])
+    report = check_dataset(root)
+    assert report.ok and report.usable == 4
+    assert [problem.message for problem in report.suspicious if "bytes" in problem.message] == [
+        f"{path}: lacks its last bytes; copy it again." for path in cut
+    ]
+
+
 def test_only_bad_samples_are_a_report_and_none_is_an_error(make_300w: MakeDataset) -> None:
     root = make_300w({"afw": 1})
     (root / "afw/image_0001.jpg").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from semalign.data import images
+from semalign.data.endings import lacks_its_end
 from semalign.data.images import open_picture, read_picture
 from semalign.data.pixels import to_rgb8
 from semalign.errors import SemalignError
@@ -113,6 +115,81 @@ def test_a_jpeg_without_its_last_bytes_is_read_with_a_note(
     assert np.array_equal(picture.pixels[:368], whole.pixels[:368])
     images.read_image(tmp_path / "cut.jpg")
     assert "is truncated" in caplog.text
+
+
+def png(mode: str = "RGB", size: int = 400, **options: object) -> bytes:
+    data = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(data, "PNG", **options)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "I;16"])
+@pytest.mark.parametrize("missing", [1, 12, 13, 40, 0.04])
+def test_a_png_without_its_last_bytes_is_read_with_a_note(tmp_path: Path, mode: str, missing: float) -> None:
+    data = png(mode)
+    cut = missing if isinstance(missing, int) else int(missing * len(data))
+    (tmp_path / "whole.png").write_bytes(data)
+    (tmp_path / "cut.png").write_bytes(data[:-cut])
+    picture, whole = read_picture(tmp_path / "cut.png"), read_picture(tmp_path / "whole.png")
+    assert "is truncated and was read without" in picture.notes[0] and not whole.notes
+    assert np.array_equal(picture.pixels[:370], whole.pixels[:370])
+    assert lacks_its_end(tmp_path / "cut.png") and not lacks_its_end(tmp_path / "whole.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "gif", "tif", "avif", "bmp", "ppm", "jp2"])
+@pytest.mark.parametrize("cut", [1, 4, 100, 0.5, 0.99])
+def test_a_cut_file_of_any_kind_is_read_or_one_sentence(tmp_path: Path, ending: str, cut: float) -> None:
+    whole, short = tmp_path / f"whole.{ending}", tmp_path / f"short.{ending}"
+    try:
+        Image.fromarray(RGB).resize((300, 200)).save(whole)
+    except (KeyError, OSError):
+        pytest.skip(f"Pillow writes no {ending} here")
+    data = whole.read_bytes()
+    short.write_bytes(data[: -cut if isinstance(cut, int) else len(data) - int(cut * len(data))])
+    try:
+        read = read_picture(short).pixels.astype(int)
+    except SemalignError as error:
+        assert str(error).startswith(f"{short}: is ") and str(error).endswith("; copy it again or remove the sample.")
+    else:
+        assert np.mean(read != read_picture(whole).pixels) < 0.1
+
+
+def test_an_interlaced_png_that_is_cut_off_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(interlaced()[:-40])
+    with pytest.raises(SemalignError, match="is truncated or damaged"):
+        read_picture(tmp_path / "cut.png")
+
+
+def interlaced() -> bytes:
+    """A PNG that says it is interlaced."""
+    data = bytearray(png())
+    data[28] = 1
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("after", [b"\0" * 5000, b"\xff\xd8 a second picture", b"padding"])
+def test_bytes_after_a_pictures_end_do_no_harm(tmp_path: Path, after: bytes) -> None:
+    for name, data in (("a.jpg", jpeg()), ("a.png", png())):
+        (tmp_path / name).write_bytes(data + after)
+        assert not lacks_its_end(tmp_path / name)
+        assert not read_picture(tmp_path / name).notes
+
+
+def test_the_end_of_a_thumbnail_is_not_the_pictures(tmp_path: Path) -> None:
+    whole, thumbnail = jpeg(), jpeg(16)
+    head = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    data = whole[:2] + head + whole[2:]
+    (tmp_path / "cut.jpg").write_bytes(data[:-10])
+    assert lacks_its_end(tmp_path / "cut.jpg") and read_picture(tmp_path / "cut.jpg").notes
+    (tmp_path / "whole.jpg").write_bytes(data + bytes(10))
+    assert not lacks_its_end(tmp_path / "whole.jpg")
+
+
+def test_of_other_files_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    assert not lacks_its_end(tmp_path / "a.gif") and not lacks_its_end(tmp_path / "none.jpg")
 
 
 def test_a_huge_jpeg_is_decoded_smaller_and_its_frame_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

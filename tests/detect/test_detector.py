@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,13 @@ def test_views_see_the_same(dots):
     assert scheme.flip_index == (0, 1, 2)
     (face,) = dots.detector(tta=4)(dots.picture([points]), [dots.box(points)])
     assert np.abs(face.points - points).max() < 1.0
+
+
+def test_without_pairs_no_version_is_mirrored(dots):
+    backend = dots.detector(tta=4).landmarker.backend
+    assert not dots.scheme.mirrors and backend.tta == 1
+    paired = replace(dots.model(), scheme=replace(dots.scheme, pairs=((0, 1),)))
+    assert Detector(paired, "cpu", settings=DetectorSettings(tta=4)).landmarker.backend.tta == 4
 
 
 def test_threads_share_a_detector(dots):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,6 +67,42 @@ def test_results_are_no_input(folder: Path):
     assert len(find_sources([str(folder)], folder / "sub")) == 3
     with pytest.raises(SemalignError, match="--out"):
         find_sources([str(folder / "a.png")], folder)
+
+
+@pytest.mark.parametrize("text", ["-", "@-"])
+def test_names_on_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    (tmp_path / "a.png").touch()
+    for content, words in ((f"{tmp_path / 'a.png'}\r\n\n".encode(), None), (b"\x89PNG\0\n", "is no list of files")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        if words is None:
+            assert [source.path for source in find_sources([text])] == [tmp_path / "a.png"]
+        else:
+            with pytest.raises(SemalignError, match=words):
+                find_sources([text])
+
+
+def results_below(folder: Path) -> None:
+    """Pictures among results of every kind in folders beside the pictures, and in one that only seems to hold results."""
+    files = {
+        "predictions": ("landmarks.jsonl", '{"format": "semalign landmarks 1", "semalign": "0.2"}'),
+        "run/start": ("../recipe.toml", ""),
+        "export": ("provenance.json", '{"label_version": 1}'),
+        "own": ("landmarks.json", '{"points": []}'),
+    }
+    for name, (file, text) in files.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / file).write_text(text)
+        (folder / name / "picture.jpg").touch()
+    (folder / "run" / "origin.json").touch()
+
+
+def test_results_of_semalign_below_a_folder_are_passed_over(tmp_path: Path):
+    results_below(tmp_path)
+    for text in (tmp_path, tmp_path / "**" / "*.jpg"):
+        found = find_sources([str(text)])
+        assert [source.path.parent.name for source in found if source.path] == ["export", "own"]
+    for text in ("predictions", "run/start/*.jpg"):
+        assert len(find_sources([str(tmp_path / text)])) == 1  # a folder that is named is read
 
 
 @pytest.mark.parametrize("text", ["missing.jpg", "nothing/*.jpg", "empty"])
@@ -207,6 +246,52 @@ def test_json_boxes_of_another_convention(tmp_path: Path):
     (tmp_path / "b.json").write_text('{"a.jpg": [[10, 20, 30, 40]]}')
     assert BoxFile(tmp_path / "b.json", "xywh").of("a.jpg")[0].tolist() == [[10, 20, 40, 60]]
     assert BoxFile(tmp_path / "b.json", "cxcywh").of("a.jpg")[0].tolist() == [[-5, 0, 25, 40]]
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "sub/a.jpg"}, {"id": 9, "file_name": "b.mp4", "frame": 3}],
+    "annotations": [
+        {"image_id": 7, "category_id": 1, "bbox": [10.5, 20.5, 30, 40]},
+        {"image_id": 9, "category_id": 1, "bbox": [5.5, 6.5, 2, 2]},
+        {"image_id": 7, "category_id": 1, "bbox": [0.5, 0.5, 5, 6]},
+        {"image_id": 7, "category_id": 2, "bbox": [0, 0, 100, 200]},
+    ],
+    "categories": [{"id": 1, "name": "Face"}, {"id": 2, "name": "person"}],
+}
+
+
+def test_boxes_of_a_coco_file(tmp_path: Path):
+    (tmp_path / "b.json").write_text(json.dumps(COCO))
+    for kind in (None, "xywh"):
+        boxes = BoxFile(tmp_path / "b.json", kind)
+        assert boxes.of(tmp_path / "sub" / "a.jpg")[0].tolist() == [[10, 20, 40, 60], [0, 0, 5, 6]]
+        assert {frame: box.tolist() for frame, box in boxes.of("elsewhere/b.mp4").items()} == {3: [[5, 6, 7, 8]]}
+    (tmp_path / "b.json").write_text(json.dumps({**COCO, "categories": []}))
+    assert len(BoxFile(tmp_path / "b.json").of(tmp_path / "sub/a.jpg")[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({}, "xyxy", "is a COCO file, whose boxes are xywh"),
+        ({"images": [{"id": 1}]}, None, "without id or name"),
+        (
+            {"annotations": [{"image_id": 8, "category_id": 1, "bbox": [1, 2, 3, 4]}]},
+            None,
+            r"annotations\[0\] has no image_id",
+        ),
+        ({"annotations": [{"image_id": 7, "category_id": 1}]}, None, "no bbox of four numbers"),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, -4]}]},
+            None,
+            r"annotations\[0\] \(sub/a.jpg\)",
+        ),
+    ],
+)
+def test_coco_files_that_make_no_sense_are_said(tmp_path: Path, change: dict[str, Any], kind: Any, words: str):
+    (tmp_path / "b.json").write_text(json.dumps(COCO | change))
+    with pytest.raises(SemalignError, match=words):
+        BoxFile(tmp_path / "b.json", kind)
 
 
 @pytest.mark.parametrize(

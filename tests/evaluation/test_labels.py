@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from semalign.errors import SemalignError
+from semalign.core.metrics import landmark_boxes, nme_box
 from semalign.evaluation import label_error
 from semalign.schemes import Curve, LandmarkScheme, load_scheme
 
@@ -72,6 +72,7 @@ def test_sliding_along_a_circle_shows_along_only() -> None:
     assert contour["across"] < 0.01 * contour["along"]
 
 
-def test_a_scheme_without_eyes_is_refused() -> None:
-    with pytest.raises(SemalignError, match="outer_eyes"):
-        label_error(TRUTH, TRUTH, LandmarkScheme("eyeless", tuple("abcdef")))
+def test_without_eyes_errors_are_in_percent_of_the_face_box() -> None:
+    scheme = LandmarkScheme("eyeless", tuple("abcdef"))
+    found = label_error(TRUTH + (3.0, 4.0), TRUTH, scheme)["all"]
+    assert found == pytest.approx(float(np.mean(nme_box(TRUTH + (3.0, 4.0), TRUTH, landmark_boxes(TRUTH)))))

@@ -7,8 +7,11 @@ import gc
 import inspect
 import io
 import logging
+import os
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
@@ -23,10 +26,13 @@ from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
+JSON_FILES = ("evaluate", "bench")  # commands whose --json may name a file
 Command = Callable[..., None]
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show no progress.", show_default=False)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", metavar="", help="Say nothing but results and problems.", show_default=False)
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Show the log as well.", show_default=False)]
 
 
@@ -41,6 +47,7 @@ def with_common(command: Command) -> Command:
 
     def run(*arguments: Any, quiet: bool = False, verbose: bool = False, **options: Any) -> None:
         progress.silent(quiet)
+        logging.getLogger("semalign").setLevel(logging.ERROR if quiet else logging.NOTSET)
         if verbose:
             logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
         command(*arguments, **options)
@@ -58,11 +65,14 @@ class Commands(TyperGroup):
     """A group whose commands end with one sentence, never with a traceback, on bad input, on Ctrl-C and on SIGTERM."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; options by their names of version 0.1 are taken, too."""
+        """Read the command line; options by their names of version 0.1 are taken, too, and --json without its file."""
         for place, word in enumerate(args):
             name, equals, value = word.partition("=")
             if name in RENAMED:
                 args[place] = f"{RENAMED[name]}{equals}{value}"
+            following = args[place + 1 : place + 2]
+            if word == "--json" and args[0] in JSON_FILES and (not following or re.match("--?[a-z]", following[0])):
+                args[place] = "--json=-"
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -163,6 +173,9 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
+    for name, level in (("OPENCV_LOG_LEVEL", "OFF"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
+        os.environ.setdefault(name, level)  # a damaged file is one sentence of ours
+    warnings.filterwarnings("ignore", module="PIL")
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster
     for stream in (sys.stdout, sys.stderr):

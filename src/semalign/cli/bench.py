@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from semalign.cli.options import argument, flag, option
+from semalign.cli.options import JsonFile, Overwrite, argument, flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,8 @@ def bench(
         bool, flag("--no-yardstick", "Leave out the large hourglass that the others are compared with.")
     ] = False,
     no_onnx: Annotated[bool, flag("--no-onnx", "Measure PyTorch alone, which needs no further packages.")] = False,
-    json_file: Annotated[Path | None, option("--json", "FILE", "Also write the figures to this file.")] = None,
+    json_file: JsonFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Time from a crop to its landmarks' coordinates, one crop at a time on the CPU.
 
@@ -42,12 +43,13 @@ def bench(
     import tempfile
     from dataclasses import asdict
 
-    from semalign import files
+    from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import stage_of
     from semalign.export.timing import RUNTIMES, BenchSettings, contestants, fresh_models, measure
     from semalign.models import pretrained
     from semalign.pipeline.summary import hardware, versions
 
+    claim_file(json_file, overwrite)
     settings = BenchSettings(threads or os.cpu_count() or 1, rounds)
     fresh = fresh_models(yardstick=not no_yardstick)
     if models:
@@ -62,7 +64,8 @@ def bench(
                 progress(len(entered), whole)
         with stage_of("measuring") as progress:
             timings = measure(entered, settings, progress)
-    _print(timings, settings.threads, hardware())
+    if str(json_file) != "-":
+        _print(timings, settings.threads, hardware())
     if json_file is not None:
         figures = {
             **asdict(settings),
@@ -70,7 +73,7 @@ def bench(
             "versions": versions() | ({} if no_onnx else _onnx_versions()),
             "timings": [asdict(timing) for timing in timings],
         }
-        files.write_json(json_file, figures)
+        write_or_print_json(json_file, figures)
 
 
 def _print(timings: Sequence[Timing], threads: int, hardware: str) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semalign.cli.options import argument, flag, option
+from semalign.cli.options import AsJson, Overwrite, argument, flag, option
+from semalign.cli.output import claim_file, say
+
+if TYPE_CHECKING:
+    from semalign.data import CheckReport
+    from semalign.schemes import LandmarkScheme
 
 Seed = Annotated[int, option("--seed", "S", "Seed; the same seed gives the same bytes.", default=True)]
 
@@ -21,24 +26,51 @@ def check(
         str | None,
         option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="the data's own"),
     ] = None,
+    faces: Annotated[
+        bool,
+        flag("--faces", "Also find the faces and list annotations that do not lie on them, or look exchanged."),
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read every image and annotation of a data set and list what is wrong.
 
     Bad faces cannot be used; suspicious ones are used but should be looked at. The exit status is 1 if a face is bad.
 
-    Example:
+    Examples:
         semalign data check ~/300w
+        semalign data check ~/300w --faces
     """
     from semalign.cli import tables
     from semalign.cli.progress import stage_of
     from semalign.data import check_dataset
     from semalign.schemes import load_scheme
 
+    given = load_scheme(scheme) if scheme else None
     with stage_of("reading images and annotations") as progress:
-        report = check_dataset(path, scheme=load_scheme(scheme) if scheme else None, progress=progress)
-    tables.print_check(report)
+        report = check_dataset(path, scheme=given, progress=progress)
+    if faces and report.usable:
+        with stage_of("finding faces") as progress:
+            report = _with_faces(report, path, given, progress)
+    tables.print_check(report, as_json)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _with_faces(
+    report: CheckReport, path: Path, scheme: LandmarkScheme | None, progress: Callable[[int, int], None]
+) -> CheckReport:
+    """The report with what a comparison with found faces adds."""
+    from dataclasses import replace
+
+    from semalign.data import open_dataset
+    from semalign.detect.comparison import compare_with_found
+
+    found = compare_with_found(open_dataset(path, scheme, keep_going=True), progress)
+    note = f"{found.compared} annotations were compared with the faces that were found"
+    if found.unseen:
+        note += f"; in the pictures of {found.unseen} none was found"
+    suspicious = sorted((*report.suspicious, *found.suspicious), key=lambda problem: problem.file)
+    return replace(report, suspicious=tuple(suspicious), notes=(*report.notes, f"{note}."))
 
 
 def synthesize(
@@ -77,7 +109,7 @@ def synthesize(
     )
     with stage_of("drawing faces") as progress:
         write_dataset(out, settings, progress=progress, workers=workers or usable_cores())
-    typer.echo(f"{count} faces: {out}")
+    say(f"{count} faces: {out}")
 
 
 def sheet(
@@ -85,6 +117,7 @@ def sheet(
     count: Annotated[int, option("--count", "N", "Faces on it.", default=True, min=1)] = 24,
     seed: Seed = 0,
     points: Annotated[bool, flag("--points", "Draw the true landmarks: visible green, hidden red.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a contact sheet: synthetic faces side by side in one picture.
 
@@ -93,13 +126,17 @@ def sheet(
     """
     import cv2
 
+    from semalign.errors import SemalignError
     from semalign.files import write_bytes
     from semalign.synthetic import SynthesisSettings, contact_sheet, face_of
 
+    if out.suffix.lower() != ".png":
+        raise SemalignError(f"{out}: the picture is a PNG file; give a name that ends in .png.")
+    claim_file(out, overwrite)
     settings = SynthesisSettings(seed=seed)
     picture = contact_sheet([face_of(seed, index, settings) for index in range(count)], points=points, zoom=2)
     write_bytes(out, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-    typer.echo(f"{count} faces: {out}")
+    say(f"{count} faces: {out}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"check": check, "synthesize": synthesize, "sheet": sheet}

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
-from semalign.cli.options import Model, argument, flag, option
+from semalign.cli.options import Model, Overwrite, argument, flag, option
+from semalign.cli.output import claim_file, say
 
 Format = Literal["onnx", "safetensors"]
 Pixels = Literal["uint8", "float32"]
@@ -39,6 +38,7 @@ def export(
         option("--count", "N", "Training faces of --data to calibrate with and to compare on.", default=True, min=1),
     ] = 64,
     terms: Annotated[str | None, option("--terms", "TEXT", "Terms of use, written into the file.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model with its decoding as an ONNX file: RGB crops in, landmark coordinates and confidences out.
 
@@ -68,12 +68,13 @@ def export(
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
     out = _named(out, kind)
+    claim_file(out, overwrite)
     loaded = pretrained.load(model)
     if terms is not None:
         loaded = replace(loaded, about={**loaded.about, "terms": terms})
     if kind == "safetensors":
         save_model(out, loaded, half=True)
-        typer.echo(f"model: {out}")
+        say(f"model: {out}")
         return
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
         crops = None if data is None else _crops(loaded, data, count, Path(folder))
@@ -84,8 +85,8 @@ def export(
         else:
             export_onnx(out, loaded, pixels)
         if crops is not None:
-            typer.echo(_comparison(loaded, out, crops))
-    typer.echo(f"{kind} model: {out}")
+            say(_comparison(loaded, out, crops))
+    say(f"{kind} model: {out}")
 
 
 def _named(out: Path, kind: Format) -> Path:

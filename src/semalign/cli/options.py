@@ -62,6 +62,13 @@ Set = Annotated[
     option("--set", "KEY=VALUE", "Change a setting of the recipe, as start.epochs=20; may be given several times."),
 ]
 AsJson = Annotated[bool, flag("--json", "Print JSON instead of a table.")]
+JsonFile = Annotated[
+    Path | None,
+    option(
+        "--json", "[FILE]", "Print everything as JSON instead of a table, or write it to this file beside the table."
+    ),
+]
+Overwrite = Annotated[bool, flag("--overwrite", "Replace the file that is to be written if it is there already.")]
 Seed = Annotated[int | None, option("--seed", "S", "Seed of everything random, instead of the recipe's.")]
 
 
@@ -79,13 +86,19 @@ Holdout = Annotated[
 
 def complain(message: str, colour: str = typer.colors.RED) -> None:
     """Print a sentence on standard error: coloured on a terminal unless NO_COLOR is set, and always as one line."""
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        typer.echo(one_line(message), err=True)
+    else:
+        typer.secho(one_line(message), fg=colour, err=True)
+
+
+def one_line(text: str) -> str:
+    """A text with names of files in it as one line: what is not printable is written as Python writes it."""
     from semalign.files import shown
 
-    line = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown(message)
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown(text)
     )
-    plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-    typer.secho(line, fg=None if plain else colour, err=True)
 
 
 def overrides(settings: list[str] | None, seed: int | None, holdout: float | None = None) -> tuple[str, ...]:

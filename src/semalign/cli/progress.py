@@ -21,6 +21,11 @@ def silent(asked: bool) -> None:
     _SILENT[:] = [True] if asked else []
 
 
+def is_silent() -> bool:
+    """Whether no progress is to be shown."""
+    return bool(_SILENT)
+
+
 @dataclass
 class Stage:
     """One stage of work: how far it is and how long it will take. Times are seconds of the given clock."""

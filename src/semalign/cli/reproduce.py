@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from semalign.cli.options import Out, Resume, argument, flag, option
+from semalign.cli.output import say
 
 Size = Literal["tiny", "small", "compact", "paper"]
 
@@ -50,7 +49,7 @@ def reproduce(
         names or (), out, size=size, seed=seed, data=named_folders(data or ()), real_only=real_only, resume=resume,
         progress=RichProgress(),
     )  # fmt: skip
-    typer.echo(f"report: {page}")
+    say(f"report: {page}")
 
 
 def named_folders(pairs: list[str] | tuple[str, ...]) -> dict[str, Path]:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from semalign.cli.options import argument, option
+from semalign.cli.options import Overwrite, argument, option
+from semalign.cli.output import claim_file, say
 
 
 def new(
     sample: Annotated[Path, argument("SAMPLE", "An annotated face: a .pts file, its image, or a folder of them.")],
     out: Annotated[Path, option("--out", "FILE.toml", "The scheme's file.")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a landmark scheme for as many points as a sample file holds.
 
@@ -33,15 +33,14 @@ def new(
 
     if out.suffix != ".toml":
         raise SemalignError(f"{out}: a scheme is a TOML file; give a name that ends in .toml.")
-    if out.exists():
-        raise SemalignError(f"{out}: exists already; choose another name or remove it first.")
+    claim_file(out, overwrite)
     path, points = sample_points(sample)
     write_text(out, draft_scheme(points, out.stem, str(path)))
     scheme = load_scheme(out)
     pairs = (
         f"{len(scheme.pairs)} left-right pairs guessed, check them" if scheme.pairs else "no left-right pairs guessed"
     )
-    typer.echo(f"{scheme.count} points, {pairs}: {out}")
+    say(f"{scheme.count} points, {pairs}: {out}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"new": new}

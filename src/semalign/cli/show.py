@@ -21,15 +21,14 @@ def recipes(
         semalign recipes 300w-compact > mine.toml
     """
     from semalign import pipeline
+    from semalign.cli.output import print_json
 
     if name is not None:
         typer.echo(pipeline.recipe_text(name), nl=False)
         return
     if as_json:
-        from semalign.cli import tables
-
         names = pipeline.shipped_recipes()
-        tables.print_json([{"recipe": name, "description": pipeline.load_recipe(name).description} for name in names])
+        print_json([{"recipe": name, "description": pipeline.load_recipe(name).description} for name in names])
         return
     for shipped in pipeline.shipped_recipes():
         typer.echo(f"{shipped:<20}{pipeline.load_recipe(shipped).description}")
@@ -42,11 +41,12 @@ def schemes(as_json: AsJson = False) -> None:
     scheme's name is.
     """
     from semalign.cli import tables
+    from semalign.cli.output import print_json
     from semalign.schemes import load_scheme, shipped_schemes
 
     if as_json:
         found = [load_scheme(name) for name in shipped_schemes()]
-        tables.print_json([{"scheme": s.name, "landmarks": s.count, "regions": list(s.regions)} for s in found])
+        print_json([{"scheme": s.name, "landmarks": s.count, "regions": list(s.regions)} for s in found])
         return
     tables.print_schemes([load_scheme(name) for name in shipped_schemes()])
 
@@ -64,6 +64,7 @@ def models(
         semalign models default
     """
     from semalign.cli import tables
+    from semalign.cli.output import print_json
     from semalign.models import pretrained
 
     if name is not None:
@@ -73,7 +74,7 @@ def models(
         from semalign.models.checkpoint import load_model
 
         loaded = {name: load_model(path) for name, path in pretrained.available().items()}
-        tables.print_json(
+        print_json(
             [
                 {
                     "model": name,

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from semalign.cli.options import (
+    AsJson,
     Data,
     Holdout,
+    JsonFile,
     KeepGoing,
     Model,
     OtherRecipe,
     Out,
+    Overwrite,
     RecipeData,
     RecipeName,
     Resume,
@@ -25,6 +26,7 @@ from semalign.cli.options import (
     option,
     overrides,
 )
+from semalign.cli.output import say
 
 if TYPE_CHECKING:
     from semalign.pipeline import Recipe
@@ -41,6 +43,7 @@ def run(
     holdout: Holdout = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
+    as_json: AsJson = False,
 ) -> None:
     """The whole job: train, search labels and train on them in turn, evaluate, report.
 
@@ -53,12 +56,16 @@ def run(
     """
     from semalign import pipeline
     from semalign.cli import tables
+    from semalign.cli.output import print_json
     from semalign.cli.progress import RichProgress
 
     resolved = pipeline.load_recipe(recipe, overrides(settings, seed, holdout))
     summary = pipeline.run(resolved, data, out, resume=resume, keep_going=keep_going, progress=RichProgress())
+    if as_json:
+        print_json(summary)
+        return
     tables.print_summary(summary)
-    typer.echo(f"report: {out / 'report.html'}")
+    say(f"report: {out / 'report.html'}")
 
 
 def train(
@@ -104,7 +111,7 @@ def train(
         keep_going=keep_going,
         progress=RichProgress(),
     )
-    typer.echo(f"model: {model}")
+    say(f"model: {model}")
 
 
 def align(
@@ -141,7 +148,7 @@ def align(
         keep_going=keep_going,
         progress=RichProgress(),
     )
-    typer.echo(f"model: {result}")
+    say(f"model: {result}")
 
 
 def search(
@@ -151,6 +158,7 @@ def search(
     recipe: OtherRecipe = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
+    as_json: AsJson = False,
 ) -> None:
     """Search labels once with a given model, without training.
 
@@ -165,15 +173,13 @@ def search(
 
     chosen = _recipe(recipe, overrides(settings, None))
     version = pipeline.search(model, data, out, recipe=chosen, keep_going=keep_going, progress=RichProgress())
-    tables.print_versions([version])
+    tables.print_versions([version], as_json)
 
 
 def evaluate(
     model: Model,
     data: Data,
-    json_file: Annotated[
-        Path | None, option("--json", "FILE", "Also write everything, curves included, to this file.")
-    ] = None,
+    json_file: JsonFile = None,
     labels: Annotated[
         Path | None,
         option("--labels", "DIR", "Measure against the last version of these labels, not the annotations (or truth)."),
@@ -186,6 +192,7 @@ def evaluate(
         option("--against", "MODEL", "Compare with this model face by face: differences with bootstrap intervals."),
     ] = None,
     keep_going: KeepGoing = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Errors of a model on the test faces, by subset and normalisation.
 
@@ -197,16 +204,19 @@ def evaluate(
         semalign evaluate default --data ~/300w --json default.json
         semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w --against runs/300w/baseline/model.safetensors
     """
-    from semalign import files, pipeline
+    from semalign import pipeline
     from semalign.cli import tables
+    from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import RichProgress
 
+    claim_file(json_file, overwrite)
     result = pipeline.evaluate_model(
         model, data, keep_going=keep_going, labels=labels, split=split, against=against, progress=RichProgress()
     )
     if json_file is not None:
-        files.write_json(json_file, result)
-    tables.print_evaluation(result)
+        write_or_print_json(json_file, result)
+    if str(json_file) != "-":
+        tables.print_evaluation(result)
 
 
 def report(
@@ -219,7 +229,7 @@ def report(
     """
     from semalign.report import write_report
 
-    typer.echo(f"report: {write_report(run_folder)}")
+    say(f"report: {write_report(run_folder)}")
 
 
 def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:

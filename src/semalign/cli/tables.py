@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from semalign.cli.output import print_json
+from semalign.files import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,8 +20,16 @@ if TYPE_CHECKING:
     from semalign.schemes import LandmarkScheme
 
 
-def print_check(report: CheckReport) -> None:
+def print_check(report: CheckReport, as_json: bool = False) -> None:
     """What `semalign data check` found."""
+    if as_json:
+        values = {"root": shown(report.root), "data": report.name, "scheme": report.scheme, "usable": report.usable}
+        kinds = {"bad": report.problems, "suspicious": report.suspicious}
+        listed = {
+            kind: [{"file": shown(p.file), "message": shown(p.message)} for p in found] for kind, found in kinds.items()
+        }
+        print_json({**values, "subsets": dict(report.counts), "notes": list(report.notes), **listed})
+        return
     faces = _table("subset", "faces")
     for subset, count in report.counts.items():
         faces.add_row(subset, str(count))
@@ -35,23 +45,36 @@ def print_check(report: CheckReport) -> None:
     _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad{doubtful}"])
 
 
-def print_versions(versions: Sequence[LabelVersion]) -> None:
+def print_versions(versions: Sequence[LabelVersion], as_json: bool = False) -> None:
     """Label versions, with what moved."""
-    from semalign.data.samples import ABSENT
-
+    if as_json:
+        print_json([_version_values(version) for version in versions])
+        return
     table = _table("version", "iteration", "images", "landmarks", "mean movement, px", "largest, px", "confidence")
     for version in versions:
-        images, landmarks = version.movement.shape
-        movement, confidence = (part[version.visibility != ABSENT] for part in (version.movement, version.confidence))
-        numbers = (np.mean(movement), np.max(movement), np.mean(confidence))
-        shown = ("" if np.isnan(number) else f"{number:.3f}" for number in numbers)
-        table.add_row(str(version.index), str(version.iteration), str(images), str(landmarks), *shown)
+        *counts, mean, largest, confidence = _version_values(version).values()
+        numbers = ("" if number is None else f"{number:.3f}" for number in (mean, largest, confidence))
+        table.add_row(*map(str, counts), *numbers)
     _show(table)
 
 
-def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as JSON, for programs."""
-    print(json.dumps(rows, indent=2, allow_nan=False))
+def _version_values(version: LabelVersion) -> dict[str, Any]:
+    """A row of `print_versions`; None for what is not known."""
+    from semalign.data.samples import ABSENT
+
+    images, landmarks = version.movement.shape
+    movement, confidences = (part[version.visibility != ABSENT] for part in (version.movement, version.confidence))
+    numbers = (np.mean(movement), np.max(movement), np.mean(confidences))
+    mean, largest, confidence = (None if np.isnan(number) else float(number) for number in numbers)
+    return {
+        "version": version.index,
+        "iteration": version.iteration,
+        "images": images,
+        "landmarks": landmarks,
+        "mean_movement": mean,
+        "largest_movement": largest,
+        "confidence": confidence,
+    }
 
 
 def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
@@ -74,15 +97,16 @@ def print_models(models: Mapping[str, Path], default: str) -> None:
         side = model.input_size
         millions = count_parameters(model.network) / 1e6
         size = f"{path.stat().st_size / 2**20:.1f}"
-        shown = f"{name} (default)" if name == default else name
+        label = f"{name} (default)" if name == default else name
         terms = str(model.about.get("terms", ""))
-        table.add_row(shown, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
+        table.add_row(label, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
     _show(table)
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """What a run achieved: labels against the truth where it is known, detectors on the test faces."""
-    labels = _table("labels against the truth, % of the outer-eye distance", "annotations", "found", "change")
+    unit = "face box" if summary.get("label_error_by") == "box" else "outer-eye distance"
+    labels = _table(f"labels against the truth, % of the {unit}", "annotations", "found", "change")
     for key, name in (("", "all points"), ("_strong", "strong points"), ("_contour", "contour")):
         error = summary.get(f"label_error{key}")
         if error is not None:
@@ -105,8 +129,8 @@ def _detectors(summary: Mapping[str, Any]) -> Table:
     start = summary["detector"]["start"]["subsets"]["all"]
     for measure in next(iter(repeats.values())):
         spreads = [values[measure] for values in repeats.values()]
-        shown = (_number(s["mean"]) + (f" ± {s['sd']:.3f}" if s["sd"] is not None else "") for s in spreads)
-        table.add_row(measure, _number(start.get(measure)), *shown)
+        means = (_number(s["mean"]) + (f" ± {s['sd']:.3f}" if s["sd"] is not None else "") for s in spreads)
+        table.add_row(measure, _number(start.get(measure)), *means)
     return table
 
 

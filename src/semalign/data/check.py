@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from semalign.data.endings import lacks_its_end
 from semalign.data.faults import outside
 from semalign.data.opening import scan_dataset
 from semalign.data.samples import ABSENT, HIDDEN, Dataset, Sample
@@ -62,6 +63,7 @@ def check_dataset(
     """
     dataset = scan_dataset(root, scheme, keep_going=True)
     problems = [Problem(*item) for item in dataset.skipped]
+    suspicious = [Problem(*item) for item in dataset.suspicious]
     beyond: dict[int, float] = {}
     done = 0
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -69,6 +71,7 @@ def check_dataset(
             for row, result in looks:
                 if isinstance(result, float):
                     beyond[row] = result
+                    suspicious += _cut_off(dataset.samples[row])
                 else:
                     problems.append(Problem(dataset.samples[row].id, result))
                 done += 1
@@ -81,7 +84,7 @@ def check_dataset(
         scheme=dataset.scheme.name,
         counts=Dataset(dataset.root, dataset.name, dataset.scheme, usable).subsets(),
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
-        suspicious=tuple(sorted((Problem(*item) for item in dataset.suspicious), key=lambda problem: problem.file)),
+        suspicious=tuple(sorted(suspicious, key=lambda problem: problem.file)),
         notes=(*dataset.notes, *_visibility_note(usable), *_outside_note(list(beyond.values()))),
     )
 
@@ -96,6 +99,13 @@ def _look(samples: Sequence[Sample], rows: list[int]) -> list[tuple[int, float |
             size = picture.shape[1], picture.shape[0]
             looks.append((row, float(outside(samples[row].points, size).max())))
     return looks
+
+
+def _cut_off(sample: Sample) -> list[Problem]:
+    """What is said of a picture that lacks its last bytes and is read nevertheless."""
+    if sample.frame is not None or not lacks_its_end(sample.image):
+        return []
+    return [Problem(sample.id, f"{sample.image}: lacks its last bytes; copy it again.")]
 
 
 def _visibility_note(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -18,27 +18,32 @@ from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_bytes, write_json
 from semalign.schemes import LandmarkScheme, load_scheme, scheme_of_text, shipped_schemes
 
+_SAME = ("data", "scheme", "faces")  # what an export must share with the one that it replaces
 REMEDY = "repair or delete it"  # of a description that cannot be read
 
 
 def export_labels(
-    version: LabelVersion, dataset: Dataset, out: str | Path, progress: Callable[[int, int], None] | None = None
+    version: LabelVersion,
+    dataset: Dataset,
+    out: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the whole data set into `out` with the labels of `version`, and return `out`.
 
     Faces that the version has no labels of (test faces, as a rule) keep their annotations. provenance.json, written
     last, says how many of each there are and where the labels came from. An export that was broken off is completed,
-    a finished one of the same version kept. The truth of a synthetic data set is copied. `progress` is called with
-    (faces done, faces in all).
+    a finished one of the same version kept. With `overwrite` an export of another version of the same data set is
+    replaced. The truth of a synthetic data set is copied. `progress` is called with (faces done, faces in all).
 
     Raises:
         SemalignError: labels of other images or another number of landmarks, a folder that holds something else, or a
             file that cannot be read or written.
     """
     out = Path(out)
-    labels = _labels(version, dataset)
+    labels = labels_of(version, dataset)
     description = _description(version, dataset)
-    if _claim(out, description):
+    if _claim(out, description, overwrite):
         return out
     for done, sample in enumerate(dataset.samples, start=1):
         copy = out / sample.id
@@ -76,7 +81,12 @@ def scheme_of_labels(version: LabelVersion, folder: str | Path) -> LandmarkSchem
     return LandmarkScheme(f"{count} points", tuple(f"point_{index}" for index in range(count)))
 
 
-def _labels(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:
+def labels_of(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The labels (n, 2) of each face of the data set that has any, by its id.
+
+    Raises:
+        SemalignError: labels of other images or of another number of landmarks.
+    """
     if version.points.shape[1] != dataset.scheme.count:
         raise SemalignError(
             f"{dataset.root}: has {dataset.scheme.count} landmarks a face, "
@@ -104,17 +114,25 @@ def _description(version: LabelVersion, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _claim(out: Path, description: dict[str, Any]) -> bool:
+def _claim(out: Path, description: dict[str, Any], overwrite: bool) -> bool:
     """Make the folder ours; True if it already holds this very export, finished."""
-    for name in (DONE, STARTED):
-        if (out / name).is_file():
-            if read_json(out / name, REMEDY) != description:
-                raise SemalignError(
-                    f"{out}: holds the export of other labels; choose another folder or delete it first."
-                )
+    name = next((name for name in (DONE, STARTED) if (out / name).is_file()), None)
+    if name is None:
+        refuse_occupied(out, "export of labels")
+    else:
+        before = read_json(out / name, REMEDY)
+        if before == description:
             return name == DONE
-    refuse_occupied(out, "export of labels")
+        if not isinstance(before, dict) or any(before.get(key) != description[key] for key in _SAME):
+            raise SemalignError(
+                f"{out}: holds the export of another data set; choose another folder or delete it first."
+            )
+        if not overwrite:
+            raise SemalignError(
+                f"{out}: holds the export of other labels; give --overwrite to replace them, or choose another folder."
+            )
     write_json(out / STARTED, description)
+    (out / DONE).unlink(missing_ok=True)
     return False
 
 

@@ -5,7 +5,6 @@ Nothing here depends on or changes what Pillow is set to for the whole program.
 
 from __future__ import annotations
 
-import io
 import logging
 import re
 import struct
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from semalign.data.endings import completed
 from semalign.data.pixels import to_rgb8
 from semalign.errors import SemalignError
 
@@ -32,7 +32,6 @@ KEPT_PIXELS = 60_000_000  # of a JPEG that is decoded smaller
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNED = (5, 6, 7, 8)  # its values that exchange width and height
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-_MISSING = 1 / 16  # of a JPEG's height that may be missing at its end
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _LOG = logging.getLogger(__name__)
 PNG_LEVELS = 65535  # largest value of a PNG of more than 8 bits
@@ -112,9 +111,9 @@ def read_image(path: str | Path, reduce: int = 1) -> np.ndarray:
     """The image (h, w, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Grey images become RGB, transparent pixels are shown on black, values of more bits are scaled to 8
-    (`semalign.data.pixels.to_rgb8`), of several frames the first is read. A JPEG that lacks its last bytes is read as far as
-    it goes, which is logged. With `reduce` above 1, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, not below 1/reduce,
-    which is faster; other formats ignore it. A JPEG of more than MOST_PIXELS is always decoded smaller.
+    (`semalign.data.pixels.to_rgb8`), of several frames the first is read. A JPEG or PNG that lacks its last bytes is read as
+    far as it goes, which is logged. With `reduce` above 1, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, not below
+    1/reduce, which is faster; other formats ignore it. A JPEG of more than MOST_PIXELS is always decoded smaller.
 
     Raises:
         SemalignError: the file is missing, empty, truncated, unreadable, too large or no image.
@@ -201,12 +200,16 @@ def _too_large(path: str | Path, pixels: int, kind: str = "a picture of this kin
 def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
     """The opened image; whatever goes wrong inside the block becomes one sentence about the file.
 
-    With `notes` the image is loaded later, and a JPEG that lacks its last bytes is completed and noted.
+    With `notes` the image is loaded later, and a JPEG or PNG that lacks its last bytes is completed and noted.
     """
     refuse_address(path)
     try:
-        with open(path, "rb") as file, _identified(_completed(file, path, notes), path) as image:
-            yield image
+        with open(path, "rb") as file:
+            whole, lacks = (file, "") if notes is None else completed(file, MOST_PIXELS)
+            if lacks and notes is not None:
+                notes.append(f"{path}: is truncated and was read without {lacks}; copy it again if that matters.")
+            with _identified(whole, path) as image:
+                yield image
     except FileNotFoundError:
         raise SemalignError(f"{path}: there is no such image; check the path.") from None
     except UnidentifiedImageError:
@@ -262,6 +265,7 @@ def _open_tiff(data: bytes, head: bytes) -> Image.Image:
         if pixels is not None:
             order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 else ...
             return Image.fromarray(to_rgb8(pixels[..., order] if pixels.ndim == 3 else pixels))
+        raise ValueError("a TIFF file that no decoder can read")
     raise UnidentifiedImageError
 
 
@@ -276,30 +280,3 @@ def _open_heif(file: Any, path: str | Path) -> Image.Image:
     file.seek(0)
     image: Image.Image = pillow_heif.open_heif(file, convert_hdr_to_8bit=True).to_pillow()
     return image
-
-
-def _completed(file: Any, path: str | Path, notes: list[str] | None) -> Any:
-    """The file, or for a JPEG that ends too early one that has its end, with a note, unless too much of it is missing."""
-    if notes is None or file.read(3) != b"\xff\xd8\xff":
-        file.seek(0)
-        return file
-    size = file.seek(0, 2)
-    file.seek(max(0, size - 4096))
-    tail = file.read()
-    file.seek(0)
-    if b"\xff\xd9" in tail:
-        return file
-    whole = io.BytesIO(file.read() + b"\xff\xd9")
-    file.seek(0)
-    with JpegImagePlugin.JpegImageFile(whole) as image:
-        if image.width * image.height > MOST_PIXELS:
-            return file
-        shown = np.asarray(image.convert("L"))
-    flat = (np.ptp(shown, axis=1) == 0)[::-1]
-    missing = (int(np.argmin(flat)) if not flat.all() else len(flat)) / len(flat)
-    if missing > _MISSING:
-        return file
-    lacks = f"about the last {100 * missing:.0f} % of its rows" if missing > 0.005 else "its last bytes"
-    notes.append(f"{path}: is truncated and was read without {lacks}; copy it again if that matters.")
-    whole.seek(0)
-    return whole

@@ -1,4 +1,4 @@
-"""Face boxes from a person's file: CSV or JSON, by image and, for videos, by frame."""
+"""Face boxes from a person's file: CSV, JSON or COCO, by image and, for videos, by frame."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ Row = tuple[str, str, int, Any]  # where it stands, image, frame, numbers
 class BoxFile:
     """Boxes (x0, y0, x1, y1, pixels from 0) of faces, about brows to chin.
 
-    A CSV file has the columns image and x0, y0, x1, y1 (or those of another format) and for videos frame (from 0); JSON is an
-    object of image -> list of boxes, or for videos of image -> object of frame -> list of boxes. Images are named by their
-    path, absolute or relative to the file's folder or to the working folder, or by the file's name alone.
+    A CSV file has the columns image and x0, y0, x1, y1 (or those of another format) and for videos frame (from 0); JSON is
+    an object of image -> list of boxes, or for videos of image -> object of frame -> list of boxes. A COCO file (`images`,
+    `annotations`) is taken as it is: its `bbox` are corner and sides, from the first pixel's corner; where it has a
+    category named face, only those of that. Images are named by their path, absolute or relative to the file's folder or to
+    the working folder, or by the file's name alone.
 
     Args:
         path: the file.
@@ -56,7 +58,7 @@ class BoxFile:
                 f"{path}: cannot be read as text ({error}); give a CSV or JSON file of boxes."
             ) from error
         if self.path.suffix.lower() == ".json":
-            rows, kind = _from_json(self.path, text), kind or "xyxy"
+            rows, kind = _from_json(self.path, text, kind)
         else:
             rows, kind = _from_csv(self.path, text, kind)
         lists: dict[str, dict[int, list[np.ndarray]]] = {}
@@ -181,14 +183,50 @@ def _csv_rows(path: Path, reader: csv.DictReader[str], columns: tuple[str, ...])
         yield f"{place} ({image})", image, frame, box
 
 
-def _from_json(path: Path, text: str) -> Iterator[Row]:
+def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[Row], BoxFormat]:
     rows: list[Row] = []
     try:
-        for image, value in json.loads(text).items():
+        content = json.loads(text)
+        if _is_coco(content):
+            if kind not in (None, "xywh"):
+                raise SemalignError(
+                    f"{path}: is a COCO file, whose boxes are xywh and not {kind}; leave --box-format out."
+                )
+            return iter(_from_coco(path, content)), "xywh"
+        for image, value in content.items():
             frames = value if isinstance(value, dict) else {"0": value}
             for frame, boxes in frames.items():
                 where = f"{image}, frame {frame}" if isinstance(value, dict) else image
                 rows += [(f"{where}, box {number}", image, int(frame), box) for number, box in enumerate(boxes, 1)]
     except (ValueError, TypeError, AttributeError) as error:
         raise SemalignError(f"{path}: is no JSON object of image -> list of boxes ({error}); correct it.") from error
-    return iter(rows)
+    return iter(rows), kind or "xyxy"
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in ("images", "annotations"))
+
+
+def _from_coco(path: Path, content: Mapping[str, Any]) -> list[Row]:
+    """The boxes of a COCO file, half a pixel to the left and up: there the first pixel spans 0 to 1."""
+    try:
+        places = {image["id"]: (str(image["file_name"]), int(image.get("frame") or 0)) for image in content["images"]}
+        faces = {kind["id"] for kind in content.get("categories") or () if str(kind["name"]).strip().lower() == "face"}
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise SemalignError(
+            f"{path}: has an image or a category without id or name ({error!r}); correct it."
+        ) from error
+    rows = []
+    for number, annotation in enumerate(content["annotations"]):
+        place = f"annotations[{number}]"
+        try:
+            if faces and annotation.get("category_id") not in faces:
+                continue
+            image, frame = places[annotation["image_id"]]
+            x, y, width, height = map(float, annotation["bbox"])
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise SemalignError(
+                f"{path}: {place} has no image_id of an image, or no bbox of four numbers; correct it."
+            ) from None
+        rows.append((f"{place} ({image})", image, frame, [x - 0.5, y - 0.5, width, height]))
+    return rows

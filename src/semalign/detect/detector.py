@@ -38,9 +38,9 @@ class DetectorSettings:
     """How faces are found and refined."""
 
     refinements: int = 1  # how often a face is cropped anew, at the box of the points before
-    tta: int | None = (
-        None  # mean heatmap of so many versions of a crop (semalign.inference.tta), 1 to 4; None = the model's own
-    )
+    # Mean heatmap of so many versions of a crop (semalign.inference.tta), 1 to 4; None = the model's own. Without left-right
+    # pairs in the scheme it is 1.
+    tta: int | None = None
     score_threshold: float = 0.4  # a face found with less is none; boxes that are given are always kept
     iou_threshold: float = 0.5  # of two found faces that share more of their union, the surer one stays
     max_faces: int | None = None  # of one picture, the largest; None = all. Boxes that are given are all kept
@@ -72,7 +72,9 @@ class Detector:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
         self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
-        self.landmarker = Landmarker(model, self.device, self.settings.tta, self.settings.batch_size)
+        mirrors = model.scheme.mirrors
+        tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
+        self.landmarker = Landmarker(model, self.device, tta, self.settings.batch_size)
 
     @classmethod
     def from_pretrained(

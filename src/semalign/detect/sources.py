@@ -19,9 +19,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from semalign.data.images import ENDINGS, refuse_address
+from semalign.data.results import kind_of_results
 from semalign.data.video import open_video
-from semalign.detect.assembly import JSON
-from semalign.detect.journal import JSONL
 from semalign.detect.names import Names, plain_stem
 from semalign.errors import SemalignError
 from semalign.files import shown
@@ -30,7 +29,6 @@ IMAGES = ENDINGS
 VIDEOS = frozenset(
     [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"]
 )
-_RESULTS = (JSON, JSONL)  # a folder that holds one is never searched for pictures
 _CAMERA = re.compile(r"camera(?::(\d+))?")
 _Found = tuple[Path | None, PurePosixPath, Literal["image", "video", "camera"]]
 USUAL_RATE = 25.0  # frames a second where a file does not say
@@ -87,9 +85,10 @@ def find_sources(
 ) -> list[Source]:
     """The sources that files, folders, patterns such as `faces/*.jpg`, lists such as `@list.txt` and `camera:1` stand for.
 
-    Folders are searched with all folders below them, in order of names; of them and of patterns only files with the
-    ending of an image or a video are taken, none that lies in the folder of the `results`, and none that lies with
-    earlier results. A list names one of these in each line; `@-` is standard input. A file that is named twice is taken once.
+    Folders are searched with all folders below them, in order of names; of them and of patterns only files with the ending
+    of an image or a video are taken, none that lies in the folder of the `results`, and none that lies with earlier results
+    of Semalign (`semalign.data.results`), but for copies of data sets with found labels. A list names one of these in each
+    line; `-` and `@-` are standard input. A file that is named twice is taken once.
 
     Args:
         inputs: what the person wrote.
@@ -128,18 +127,20 @@ def find_sources(
 def _spelled_out(inputs: Sequence[str]) -> Iterator[str]:
     """The inputs with the lines of lists in their place."""
     for text in inputs:
-        if not text.startswith("@") or Path(text).exists():
+        if not (text.startswith("@") or text == "-") or Path(text).exists():
             yield text
             continue
         try:
-            with nullcontext(sys.stdin.buffer) if text == "@-" else open(text[1:], "rb") as file:
-                for line in file.read().splitlines():
-                    if line.strip():
-                        yield os.fsdecode(line.strip())
+            with nullcontext(sys.stdin.buffer) if text in ("-", "@-") else open(text[1:], "rb") as file:
+                content = file.read()
         except OSError as error:
             raise SemalignError(
                 f"{text[1:]}: cannot be read as a list of files ({error.strerror}); check it."
             ) from error
+        if b"\0" in content:
+            name = "standard input" if text in ("-", "@-") else text[1:]
+            raise SemalignError(f"{name}: is no list of files, a name a line; give a picture by its name.")
+        yield from (os.fsdecode(line.strip()) for line in content.splitlines() if line.strip())
 
 
 def open_footage(source: Source) -> Footage:
@@ -170,6 +171,7 @@ def _files(text: str, results: Path | None, problems: list[str] | None) -> list[
         if not path.exists() and glob.has_magic(text):
             matching = sorted(Path(item) for item in glob.glob(text, recursive=True))
             chosen = [item for item in matching if _wanted(item) and not _inside(item, results)]
+            chosen = list(_without_results(chosen, text))
             if not chosen:
                 raise SemalignError(f"{text}: no image and no video matches this pattern; check it.")
             return [(item, plain_stem(item.name), _kind(item)) for item in chosen]
@@ -197,8 +199,9 @@ def _below(root: Path, results: Path | None, problems: list[str] | None) -> Iter
 
     found = []
     for place, folders, files in os.walk(root, onerror=refused):
-        known = place != str(root) and any(name in files for name in _RESULTS)
-        if known or (results is not None and os.path.realpath(place) == str(results)):
+        if (place != str(root) and _is_passed_over(place)) or (
+            results is not None and os.path.realpath(place) == str(results)
+        ):
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -206,6 +209,25 @@ def _below(root: Path, results: Path | None, problems: list[str] | None) -> Iter
             Path(place, name) for name in files if _wanted(Path(name)) and os.path.isfile(os.path.join(place, name))
         ]
     return iter(sorted(found))
+
+
+def _without_results(matching: Sequence[Path], pattern: str) -> Iterator[Path]:
+    """What matches a pattern without results in the folders that the pattern leaves open."""
+    parts = Path(pattern).parts
+    named = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    passed_over: dict[Path, bool] = {}
+    for path in matching:
+        folders = [Path(*path.parts[:end]) for end in range(named + 1, len(path.parts))]
+        for folder in folders:
+            if folder not in passed_over:
+                passed_over[folder] = _is_passed_over(str(folder))
+        if not any(passed_over[folder] for folder in folders):
+            yield path
+
+
+def _is_passed_over(folder: str) -> bool:
+    """Whether a folder holds results of Semalign; the copy of a data set that `labels export` wrote is read as any pictures."""
+    return kind_of_results(Path(folder)) not in (None, "export")
 
 
 def _inside(path: Path, folder: Path | None) -> bool:

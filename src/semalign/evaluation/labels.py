@@ -1,6 +1,7 @@
 """How far labels are from the known truth, by region of the face, along the curves and across them.
 
-All figures are means over faces and landmarks, in % of the truth's outer-eye distance.
+All figures are means over faces and landmarks, in % of the truth's outer-eye distance; where the scheme names no outer corners
+of the eyes, of the size √(w·h) of the box around the truth, as everywhere (`nme_box`).
 
 Shape legend: b faces, n landmarks.
 """
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.core.curves import split, tangents
-from semalign.core.metrics import interocular
+from semalign.core.metrics import box_size, interocular, landmark_boxes
 from semalign.schemes import LandmarkScheme
 
 
@@ -28,12 +29,9 @@ def label_error(
     Returns:
         {"all", "along", "across", "strong", "weak": mean, "regions": {name: {"mean", "along", "across"}},
         "by_landmark": [n means]}
-
-    Raises:
-        SemalignError: the scheme names no outer corners of the eyes.
     """
-    eyes = interocular(truth, scheme)
-    offset = 100.0 * (labels - truth) / np.where(eyes > 0, eyes, np.nan)[:, None, None]
+    unit = box_size(landmark_boxes(truth)) if scheme.outer_eyes is None else interocular(truth, scheme)
+    offset = 100.0 * (labels - truth) / np.where(unit > 0, unit, np.nan)[:, None, None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
     along, across = split(offset, tangents(truth, scheme))
     return {

@@ -35,7 +35,7 @@ def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False
 def fitted_to_scheme(recipe: Recipe, scheme: LandmarkScheme) -> tuple[Recipe, list[str]]:
     """The recipe without what a landmark scheme does not allow, and a sentence on each such thing."""
     notes = []
-    if not scheme.pairs and scheme.count > 1:
+    if not scheme.mirrors:
         notes.append(
             f"The scheme {scheme.name} has no left-right pairs: pictures are not mirrored, in training and in use; "
             "add its pairs for better detectors."

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from semalign.core.metrics import interocular
+from semalign.core.metrics import box_size, interocular, landmark_boxes
 from semalign.cores import usable_cores
-from semalign.data.crops import box_sides, face_boxes
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.evaluation import label_error
 from semalign.evaluation.labels import mean_or_none
@@ -73,8 +72,10 @@ def label_figures(store: LabelStore, faces: Faces) -> dict[str, Any]:
     versions_there = [store.read(index) for index in store.versions()]
     figures: dict[str, Any] = {"label_movement": [_movement(v, faces) for v in versions_there[1:]]}
     truth = faces.truth
-    if truth is None or faces.dataset.scheme.outer_eyes is None:  # errors of labels are in % of the outer-eye distance
+    if truth is None:
         return figures
+    if faces.dataset.scheme.outer_eyes is None:
+        figures["label_error_by"] = "box"
     errors = [label_error(version.points, truth, faces.dataset.scheme) for version in versions_there]
     contour = [error["regions"].get("contour", {}).get("mean") for error in errors]
     series = {"label_error": [e["all"] for e in errors], "label_error_strong": [e["strong"] for e in errors]}
@@ -97,12 +98,12 @@ def _movement(version: LabelVersion, faces: Faces) -> dict[str, Any]:
 
 
 def _unit(faces: Faces, scheme: LandmarkScheme) -> np.ndarray:
-    """The outer-eye distances (b,), NaN for a face without the corners; the boxes' sides where no face has them."""
+    """The outer-eye distances (b,), NaN for a face without the corners; √(w·h) of the boxes where no face has them."""
     if scheme.outer_eyes is not None:
         distances = interocular(faces.dataset.points(), scheme)
         if np.isfinite(distances).any():
             return distances
-    return box_sides(face_boxes(faces.dataset.samples))
+    return box_size(landmark_boxes(faces.dataset.points()))
 
 
 def write_predictions(folder: Path, model: Model, faces: Faces, provenance: Mapping[str, str | int | float]) -> Path:

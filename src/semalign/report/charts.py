@@ -17,7 +17,6 @@ from semalign.report.text import number, plain
 from semalign.report.theme import PAGE
 
 DRIFT = 1.01  # how much more than the least error the last one must be to be spoken of
-UNIT = "% of the outer-eye distance"
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class LabelsSection:
     groups: tuple[Plot, ...]
     table: tables.Table | None
     drift: Markup
+    unit: str  # what errors are in % of
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,20 @@ def labels_section(run: Run) -> LabelsSection | None:
     curves = label_curves(run)
     if curves:
         spoken = "; ".join(f"{name} {plain(values[0])} to {plain(values[-1])}" for name, values in curves.items())
-        label = f"Label error by iteration in {UNIT}: {spoken}"
+        label = f"Label error by iteration in % of {run.unit}: {spoken}"
         chart = to_svg(labels.error_by_iteration(curves, PAGE), "error", label)
-        charts.append(Plot("Error against the truth", chart, UNIT))
+        charts.append(Plot("Error against the truth", chart, f"% of {run.unit}"))
     records = run.summary.get("label_movement") or ()
     if records:
         spoken = f"first {plain(records[0]['mean'])}, last {plain(records[-1]['mean'])}"
-        label = f"Mean movement of labels by search in {UNIT}: {spoken}"
+        label = f"Mean movement of labels by search in % of {run.unit}: {spoken}"
         chart = to_svg(labels.movement_by_iteration(records, PAGE), "movement", label)
-        charts.append(Plot("Movement in each search", chart, f"{UNIT}, from the labels before"))
+        charts.append(Plot("Movement in each search", chart, f"% of {run.unit}, from the labels before"))
     groups = _group_plots(run)
     table = tables.label_table(run)
     if not charts and not groups and table is None:
         return None
-    return LabelsSection(bool(curves), tuple(charts), groups, table, _drift(run))
+    return LabelsSection(bool(curves), tuple(charts), groups, table, _drift(run), run.unit)
 
 
 def _group_plots(run: Run) -> tuple[Plot, ...]:
@@ -82,7 +82,9 @@ def _group_plots(run: Run) -> tuple[Plot, ...]:
             continue
         ends = (along[0], along[-1], across[0], across[-1])
         spoken = "along the curve {} to {}, across it {} to {}".format(*map(plain, ends))
-        chart = to_svg(labels.group_error(along, across, PAGE), f"group-{len(plots)}", f"{name}: {spoken}, {UNIT}")
+        chart = to_svg(
+            labels.group_error(along, across, PAGE), f"group-{len(plots)}", f"{name}: {spoken}, % of {run.unit}"
+        )
         plots.append(Plot(name, chart))
     return tuple(plots)
 

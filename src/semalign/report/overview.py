@@ -12,7 +12,6 @@ from semalign.report.outcome import LABEL_SETS, Headline, headline, subset_names
 from semalign.report.run import Run
 from semalign.report.text import change, duration, is_number, number, signed
 
-DISTANCE = "% of the outer-eye distance"
 SAME = 0.5  # %, a smaller change of the labels' error is called none
 
 
@@ -34,15 +33,15 @@ def _label_figures(run: Run) -> Iterator[KeyFigure]:
     for key, points in LABEL_SETS.items():
         error = run.summary.get(key)
         if error:
-            detail = Markup("{} → {} {}").format(number(error["before"]), number(error["after"]), DISTANCE)
+            detail = Markup("{} → {} {}").format(number(error["before"]), number(error["after"]), f"% of {run.unit}")
             yield KeyFigure(f"Label error, {points}", signed(change(error["before"], error["after"])), detail)
 
 
 def _movement_figures(run: Run) -> Iterator[KeyFigure]:
     records = run.summary.get("label_movement") or []
     if records and "label_error" not in run.summary:
-        detail = Markup("of the outer-eye distance on average; {} % in search {}, the last").format(
-            number(records[-1]["mean"]), number(len(records), 0)
+        detail = Markup("of {} on average; {} % in search {}, the last").format(
+            run.unit, number(records[-1]["mean"]), number(len(records), 0)
         )
         yield KeyFigure("Movement of labels, first search", Markup("{} %").format(number(records[0]["mean"])), detail)
 
@@ -73,7 +72,7 @@ def _label_verdict(run: Run) -> Iterator[Markup]:
         way = "nearer to the truth than" if relative < 0 else "further from the truth than"
         way = "as far from the truth as" if abs(relative) < SAME else way
         text = Markup("The found labels are {} the annotations: their error went from {} to {} {}.")
-        yield text.format(way, number(error["before"]), number(error["after"]), DISTANCE)
+        yield text.format(way, number(error["before"]), number(error["after"]), f"% of {run.unit}")
     elif run.summary.get("label_movement"):
         yield Markup("There is no truth to compare the found labels with.")
 

@@ -104,4 +104,4 @@ def _curve(figure: Figure, run: Run) -> None:
     place, title = (left - 22) / WIDTH, "Label error" if curves else "Label movement"
     look: dict[str, Any] = {"va": "center", "fontsize": FONT_SIZE}
     figure.text(place, 1 - 10 / HEIGHT, title, color=LIGHT.ink, fontweight="bold", **look)
-    figure.text(place, 1 - 27 / HEIGHT, "% of the outer-eye distance", color=LIGHT.muted, **look)
+    figure.text(place, 1 - 27 / HEIGHT, f"% of {run.unit}", color=LIGHT.muted, **look)

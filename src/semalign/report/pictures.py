@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from semalign.core.metrics import box_size, interocular, landmark_boxes
 from semalign.report.figures import faces, heatmaps
 from semalign.report.render import Plot, picture_tag, to_png, to_svg
 from semalign.report.run import Run
@@ -14,7 +15,6 @@ from semalign.report.text import number, plain
 
 FACES_AT_FIRST = 2  # the others are folded away
 HEATMAPS = 3  # faces whose heatmaps are shown, at most
-UNIT = "% of the outer-eye distance"
 
 
 @dataclass(frozen=True)
@@ -100,24 +100,25 @@ def _face_card(run: Run, face: faces.FaceMarks, index: int) -> FaceCard:
 
 
 def _face_detail(run: Run, face: faces.FaceMarks) -> Markup:
-    """The face's own error or movement in % of its outer-eye distance, where the scheme knows the eyes."""
-    if run.scheme is None or run.scheme.outer_eyes is None:
+    """The face's own error or movement in % of its outer-eye distance or, where the scheme has no such points, of its box."""
+    if run.scheme is None:
         return Markup()
-    reference = face.truth if face.truth is not None else face.annotation
-    left, right = run.scheme.outer_eyes
-    unit = np.linalg.norm(reference[right] - reference[left]) / 100
+    reference = (face.truth if face.truth is not None else face.annotation)[None]
+    eyes = run.scheme.outer_eyes is not None
+    size = (interocular(reference, run.scheme) if eyes else box_size(landmark_boxes(reference)))[0] / 100
+    unit = f"% of {run.unit}"
 
     def apart(points: np.ndarray, others: np.ndarray) -> str:
-        return plain(float(np.nanmean(np.linalg.norm(points - others, axis=1)) / unit))
+        return plain(float(np.nanmean(np.linalg.norm(points - others, axis=1)) / size))
 
     if face.truth is not None and face.found is not None:
         return Markup("error {} → {} {}").format(
-            apart(face.annotation, face.truth), apart(face.found, face.truth), UNIT
+            apart(face.annotation, face.truth), apart(face.found, face.truth), unit
         )
     if face.truth is not None:
-        return Markup("error of the annotation {} {}").format(apart(face.annotation, face.truth), UNIT)
+        return Markup("error of the annotation {} {}").format(apart(face.annotation, face.truth), unit)
     if face.found is not None:
-        return Markup("labels moved by {} {}").format(apart(face.annotation, face.found), UNIT)
+        return Markup("labels moved by {} {}").format(apart(face.annotation, face.found), unit)
     return Markup()
 
 

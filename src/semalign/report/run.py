@@ -49,6 +49,13 @@ class Run:
         known = "truth" if "label_error" in self.summary or "truth" in self.arrays else "annotations"
         return str(self.summary.get("data", {}).get("reference", known))
 
+    @property
+    def unit(self) -> str:
+        """What errors and movements of labels are in % of."""
+        return (
+            "the face box" if self.scheme is not None and self.scheme.outer_eyes is None else "the outer-eye distance"
+        )
+
 
 def read_run(folder: Path) -> Run:
     """Read a run's folder.

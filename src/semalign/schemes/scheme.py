@@ -68,6 +68,11 @@ class LandmarkScheme:
             order[left], order[right] = right, left
         return tuple(order)
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is known where the landmarks are in a mirrored picture: there are pairs, or only one landmark."""
+        return bool(self.pairs) or self.count == 1
+
     def to_dict(self) -> dict[str, Any]:
         """The scheme as plain lists, strings and numbers, in a fixed order; `from_dict` reads it back."""
         return {
