@@ -36,6 +36,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "UPRIGHT": tuple(np.radians([15.0, 25.0, 40.0])),
     "CROWD": (2, 4, 8, 16, 1000),
     "ENOUGH": (256 * 512, 512 * 1024, 1024 * 2048),
+    "LOOKS": (4, 8, 16),
 }
 
 
@@ -44,6 +45,7 @@ def main(
     photos: Annotated[Path, typer.Option(help="Folder of photographs without annotations.")],
     faceless: Annotated[Path, typer.Option(help="Folder of pictures without a face.")],
     faces: Annotated[int, typer.Option(help="Size of the sample of training faces.")] = 192,
+    only: Annotated[str, typer.Option(help="Vary this setting alone.")] = "",
     photographs: Annotated[int, typer.Option(help="Size of the sample of photographs.")] = 40,
 ) -> None:
     """Measure, print and write the table."""
@@ -61,7 +63,7 @@ def main(
     empty = [read_image(path) for path in sorted(faceless.iterdir())[::2]]
     rows: list[Row] = []
     eyes = [list(members) for members in open_dataset(data).scheme.pupils]
-    settings = [(name, value) for name, values in SETTINGS.items() for value in values]
+    settings = [(name, value) for name, values in SETTINGS.items() if only in name for value in values]
     for name, value in track([("as shipped", None), *settings], "settings"):
         before = getattr(centerface, name, None)
         if before == value and name != "as shipped":
