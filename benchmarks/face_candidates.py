@@ -28,7 +28,7 @@ import numpy as np
 import typer
 from face_boxes import matched
 from face_finding import Shot, enlarged, on_face, shrunk, turned
-from harness import DataFolder, Row, finish, run, track
+from harness import DataFolder, Row, finish, run, track, write_results
 from other_finders import Boxes, Other, installed
 
 from semalign.core.metrics import landmark_boxes
@@ -61,6 +61,7 @@ def main(
     rows = []
     for name, other in track([item for item in finders.items() if only in item[0]], "finders"):
         rows.append({"finder": name, **measured(other, shots, angles, test, empty)})
+        write_results("face-candidates", rows)
     finish("face-candidates", rows)
 
 
