@@ -31,13 +31,19 @@ from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder,
 SAME = 0.3  # intersection over union of a box that is taken to be on the face
 
 
-def main(data: DataFolder, every: Annotated[int, typer.Option(help="Take every so many faces.")] = 1) -> None:
+def main(
+    data: DataFolder,
+    every: Annotated[int, typer.Option(help="Take every so many faces.")] = 1,
+    cascades: Annotated[bool, typer.Option(help="Measure the cascades too, which takes longest.")] = True,
+) -> None:
     dataset = open_dataset(data).select(split="train")
     pictures = [read_image(sample.image) for sample in track(dataset.samples[::every], "reading")]
     points = dataset.points()[::every]
     truth = landmark_boxes(points)
-    rows = [cascade_row(cascade, pictures, truth) for group in CASCADES for cascade in group]
-    rows += [finder_row(pictures, truth), centerface_row(pictures, truth), yunet_row(dataset, points, truth)]
+    rows = [centerface_row(pictures, truth)]
+    if cascades:
+        rows += [cascade_row(cascade, pictures, truth) for group in CASCADES for cascade in group]
+        rows += [finder_row(pictures, truth), yunet_row(dataset, points, truth)]
     finish("face_boxes", rows, digits=3)
 
 

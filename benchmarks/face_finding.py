@@ -1,18 +1,20 @@
 """How many faces the finders find, by set, angle and size, how many boxes lie elsewhere, and how long they take.
 
-    python benchmarks/face_finding.py --data 300w [--every 8] [--yunet FILE]
+    OMP_NUM_THREADS=1 python benchmarks/face_finding.py --data 300w [--every 8] [--no-alone] [--no-cascades] [--yunet FILE]
 
 One dated CSV, face-finding, with a row for each finder and each kind of picture:
 
 - each subset of 300W as it is; `other` counts boxes that are not on the annotated face: most of them are real faces that
   nobody annotated, often cut off by the border;
-- pictures of every subset turned in the plane, with black corners; `upright` counts faces whose angle is right within 30°;
-- the annotated face shrunk to so many pixels in a grey picture of 640 × 480;
+- training pictures turned in the plane, with black corners; `upright` counts faces whose angle is right within 30°;
+- training pictures with the annotated face shrunk to so many pixels in a grey picture of 640 × 480, or 1920 × 1080;
+- training pictures cut to the face alone, grey, with a tenth of the light (and the noise of a camera), both, and blurred;
 - 12 × 8 test faces in one picture of 2688 × 1792 pixels; and one face in a picture of 640 × 640.
 
 Finders: centerface (the default, in the last row with OpenCV instead of ONNX Runtime); its network alone on the whole
-picture, as other packages use it; the cascades of OpenCV; and YuNet if its file is given. One thread. A face is found by a
-box whose middle is within 0.35 sides and whose side is within a factor of 1.8 of the annotated landmarks' box.
+picture, as other packages use it; the cascades of OpenCV; and YuNet if its file is given. `face_candidates.py` compares those
+of other packages. One thread. A face is found by a box whose middle is within 0.35 sides and whose side is within a factor of
+1.8 of the annotated landmarks' box.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ from semalign.detect.centerface import angles_of, landmarks_boxes
 from semalign.detect.centerface_network import look
 from semalign.detect.detector import as_found
 
-ANGLES = (15, 30, 45, 60, 90, 135, 180, 225, 290)
-SIZES = (12, 16, 20, 30, 60, 120, 240, 440)
+ANGLES = (-135, -90, -60, -45, -30, -15, 15, 30, 45, 60, 90, 135, 180)
+SIZES = (12, 16, 20, 30, 40, 60, 120, 240, 440)
+LARGE, LARGE_SIZES = (1920, 1080), (20, 40)  # and a fourth of the faces
 Shot = tuple[np.ndarray, np.ndarray]  # picture, and the landmarks of its face (n, 2)
 Finder = Callable[[np.ndarray], Any]
 
@@ -60,12 +63,15 @@ def main(
     data: DataFolder,
     every: Annotated[int, typer.Option(help="Of each subset, every so many faces are turned and shrunk.")] = 8,
     every_upright: Annotated[int, typer.Option(help="Of each subset, every so many faces are taken as they are.")] = 1,
+    alone: Annotated[bool, typer.Option(help="Measure the network alone, too.")] = True,
     cascades: Annotated[bool, typer.Option(help="Measure the cascades too, which takes longest.")] = True,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX file.")] = None,
 ) -> None:
     """Measure, print and write the table."""
     cv2.setNumThreads(1)
-    finders: dict[str, Finder] = {"centerface": CenterFaceFinder(), "network alone": plain}
+    finders: dict[str, Finder] = {"centerface": CenterFaceFinder()}
+    if alone:
+        finders["network alone"] = plain
     if cascades:
         finders["cascades"] = CascadeFinder()
     if yunet is not None:
@@ -76,12 +82,18 @@ def main(
     for sample in dataset.samples:
         sets.setdefault(sample.subset, []).append((sample.image, sample.points))
     upright = {name: read(shots[::every_upright]) for name, shots in sets.items()}
-    some = [shot for shots in sets.values() for shot in read(shots[::every])]
+    train = {sample.subset for sample in dataset.samples if sample.split == "train"}
+    some = [shot for name, shots in sets.items() if name in train for shot in read(shots[::every])]
     rows = []
     for title, finder in finders.items():
         rows += [row(title, name, finder, shots, eyes) for name, shots in upright.items()]
         rows += [row(title, f"turned by {a}°", finder, [turned(*s, a) for s in some], eyes) for a in ANGLES]
         rows += [row(title, f"{size} pixels", finder, [shrunk(*s, size) for s in some], eyes) for size in SIZES]
+        for size in LARGE_SIZES:
+            shots = [shrunk(*s, size, LARGE) for s in some[::4]]
+            rows.append(row(title, f"{size} pixels of {LARGE[0]} × {LARGE[1]}", finder, shots, eyes))
+        for name, change in CHANGES.items():
+            rows.append(row(title, name, finder, [change(*shot) for shot in some], eyes))
         rows.append(row(title, "one of 640 × 640", finder, [enlarged(*s, 640) for s in some[::4]], eyes))
         rows.append(mosaic(title, finder, read(sets["lfpw/testset"][:96])))
     rows.append(
@@ -98,10 +110,13 @@ def row(title: str, name: str, finder: Finder, shots: Sequence[Shot], eyes: list
     """How one finder does on pictures with one annotated face each."""
     found = right = other = 0
     times = []
+    spent = 0.0
     for picture, points in shots:
+        spent -= time.process_time()
         start = time.perf_counter()
         faces = as_found(finder(picture))
         times.append(time.perf_counter() - start)
+        spent += time.process_time()
         on = on_face(faces.boxes, points)
         across = points[eyes[1]].mean(axis=0) - points[eyes[0]].mean(axis=0)
         away = np.abs((faces.angles - np.arctan2(across[1], across[0]) + np.pi) % (2 * np.pi) - np.pi)
@@ -116,6 +131,7 @@ def row(title: str, name: str, finder: Finder, shots: Sequence[Shot], eyes: list
         "other": int(other),
         "ms (median)": 1e3 * float(np.median(times)),
         "ms (mean)": 1e3 * float(np.mean(times)),
+        "processor ms (mean)": 1e3 * spent / count,
     }
 
 
@@ -151,6 +167,39 @@ def shrunk(picture: np.ndarray, points: np.ndarray, size: float, canvas: tuple[i
 def enlarged(picture: np.ndarray, points: np.ndarray, size: int) -> Shot:
     scale = size / np.array(picture.shape[1::-1])
     return cv2.resize(picture, (size, size)), (points + 0.5) * scale - 0.5
+
+
+def filled(picture: np.ndarray, points: np.ndarray) -> Shot:
+    """The square of the landmarks' box alone."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = (high - low).max() / 2
+    corner = np.round((low + high) / 2 - half).astype(int).clip(0)
+    end = np.round((low + high) / 2 + half).astype(int)
+    return np.ascontiguousarray(picture[corner[1] : end[1] + 1, corner[0] : end[0] + 1]), points - corner
+
+
+def grey(picture: np.ndarray, points: np.ndarray) -> Shot:
+    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2), points
+
+
+def dark(picture: np.ndarray, points: np.ndarray) -> Shot:
+    """A tenth of the light, with noise of two grey levels (standard deviation)."""
+    noise = np.random.default_rng(0).normal(0, 2.0, picture.shape)
+    return (picture * 0.1 + noise).round().clip(0, 255).astype(np.uint8), points
+
+
+def blurred(picture: np.ndarray, points: np.ndarray) -> Shot:
+    """By a Gaussian of a fortieth of the landmarks' box."""
+    return cv2.GaussianBlur(picture, (0, 0), float(np.ptp(points, axis=0).max()) / 40), points
+
+
+CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], Shot]] = {
+    "the face alone": filled,
+    "grey": grey,
+    "dark": dark,
+    "grey and dark": lambda picture, points: dark(*grey(picture, points)),
+    "blurred": blurred,
+}
 
 
 def mosaic(title: str, finder: Finder, shots: Sequence[Shot]) -> dict[str, Any]:
