@@ -30,7 +30,7 @@ NEEDED = 20  # pixels of a face that is seen surely
 HINT, SMALL = 0.1, 28  # score and pixels of a face that may have smaller ones beside it
 LIKELY = 0.3  # score of a hint that is looked at in a finer search before the picture is turned once more
 UNSURE, SURE = 0.15, 0.75  # a face between them is looked at again
-UPRIGHT = np.radians(25.0)  # angle to which a face is taken as seen
+UPRIGHT = np.radians(40.0)  # angle to which a face is taken as seen
 LOOKS, CROWD = (
     4,
     8,
