@@ -43,7 +43,7 @@ from semalign.files import read_json, write_json
 from semalign.inference.tta import mean_heatmaps
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.models.pretrained import load
-from semalign.searches import Evidence, Observations, make_search
+from semalign.searches import NetworkEvidence, Observations, make_search
 from semalign.training.memory import keep_large_blocks
 from semalign.training.task import heatmap_task
 from semalign.training.trainer import LOG, train_on
@@ -103,7 +103,7 @@ def training(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
 
         def search() -> None:
             find = make_search(recipe.search, recipe.alternation.adaptation_components)  # noqa: B023
-            evidence = Evidence(trained, crops, sigma, faces.scheme, recipe.alternation.tta)  # noqa: B023
+            evidence = NetworkEvidence(trained, crops, sigma, faces.scheme, recipe.alternation.tta)  # noqa: B023
             find(Observations(points, points), evidence)  # noqa: B023
 
         seconds = timed(search, device, 2)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semalign.pipeline import Progress as Progress
     from semalign.pipeline import Recipe as Recipe
     from semalign.pipeline import align as align
+    from semalign.pipeline import crossfit as crossfit
     from semalign.pipeline import evaluate_model as evaluate_model
     from semalign.pipeline import load_recipe as load_recipe
     from semalign.pipeline import run as run
@@ -46,7 +47,17 @@ _HOME = {
     ),
     "semalign.detect": ("Detector", "Face"),
     "semalign.errors": ("SemalignError",),
-    "semalign.pipeline": ("Progress", "Recipe", "align", "evaluate_model", "load_recipe", "run", "search", "train"),
+    "semalign.pipeline": (
+        "Progress",
+        "Recipe",
+        "align",
+        "crossfit",
+        "evaluate_model",
+        "load_recipe",
+        "run",
+        "search",
+        "train",
+    ),
     "semalign.schemes": ("LandmarkScheme", "load_scheme"),
     "semalign.synthetic": ("SynthesisSettings", "write_dataset"),
 }

@@ -16,20 +16,32 @@ from hypothesis import strategies as st
 from semalign.core.affine import invert, transform_points
 from semalign.core.search import SearchSettings, search_labels
 from semalign.data.crops import CropCache, crop_maps, cut
+from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
-from semalign.searches import SEARCHES, Evidence, FoundLabels, LabelSearch, Observations, make_search
+from semalign.searches import (
+    SEARCHES,
+    Evidence,
+    FoundLabels,
+    Joint,
+    LabelSearch,
+    NetworkEvidence,
+    Observations,
+    OutOfFold,
+    make_search,
+)
 from semalign.searches.adapted import Adapted
 from semalign.searches.average import Average, AverageSettings
+from semalign.searches.calibrated import CalibratedSettings
 from semalign.searches.semantic_alignment import SemanticAlignment
 
-COUNT = 40
+COUNT = 60
 
 
 @dataclass(frozen=True)
 class Seen:
     """Dotted faces whose network sees their points exactly, and annotations that miss them."""
 
-    evidence: Evidence
+    evidence: NetworkEvidence
     truth: np.ndarray
     observations: Observations
 
@@ -43,7 +55,7 @@ def seen() -> Seen:
     images = np.stack([cut(dots.picture([p]), matrix, size) for p, matrix in zip(truth, maps, strict=True)])
     crops = CropCache(tuple(map(str, range(COUNT))), images, maps, model.input_size)
     annotations = truth + rng.normal(0, 2.0, truth.shape)
-    evidence = Evidence(model.network, crops, model.sigma, dots.scheme)
+    evidence = NetworkEvidence(model.network, crops, model.sigma, dots.scheme)
     return Seen(evidence, truth, Observations(annotations, annotations))
 
 
@@ -139,7 +151,7 @@ def test_an_average_says_how_sure_it_is():
 @pytest.mark.parametrize("components", [-1, 0])
 def test_every_search_has_the_same_signature(seen, given_settings, components):
     search = make_search(given_settings, components)
-    found = search(seen.observations, seen.evidence)
+    found = search(seen.observations, Joint([seen.evidence, seen.evidence]))
     assert isinstance(search, LabelSearch)
     assert found.points.shape == (COUNT, 3, 2) and found.points.dtype == np.float64
     for part in (found.prior_cost, found.likelihood_cost, found.confidence, found.moved):
@@ -158,13 +170,15 @@ def test_absent_points_stay_absent_and_change_nothing_else(seen, given_settings,
     absent[::3, 1] = True
     points = np.where(absent[..., None], np.nan, seen.observations.points)
     search = make_search(given_settings, components)
-    whole, found = (search(Observations(given, given), seen.evidence) for given in (seen.observations.points, points))
+    both = Joint([seen.evidence, seen.evidence])
+    whole, found = (search(Observations(given, given), both) for given in (seen.observations.points, points))
     for part in (found.points, found.prior_cost, found.likelihood_cost, found.confidence):
         assert np.array_equal(np.isnan(part).reshape(COUNT, 3, -1).all(axis=2), absent)
     assert not found.moved[absent].any()
-    others = [0, 2]  # the offset of landmark 1 is learned from fewer faces
-    assert np.array_equal(found.points[:, others], whole.points[:, others])
-    assert np.array_equal(found.prior_cost[:, others], whole.prior_cost[:, others])
+    if not isinstance(given_settings, CalibratedSettings):  # it takes a face's landmarks together
+        others = [0, 2]  # the offset of landmark 1 is learned from fewer faces
+        assert np.array_equal(found.points[:, others], whole.points[:, others])
+        assert np.array_equal(found.prior_cost[:, others], whole.prior_cost[:, others])
     if found.spread is not None:
         assert np.array_equal(np.isnan(found.spread).all(axis=2), absent)
 
@@ -172,3 +186,40 @@ def test_absent_points_stay_absent_and_change_nothing_else(seen, given_settings,
 def test_weights_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="0 to 1"):
         AverageSettings(prediction_weight=1.5)
+
+
+def test_evidence_fold_by_fold_is_that_of_the_faces_in_their_order(seen):
+    folds = np.random.default_rng(2).integers(0, 3, COUNT)
+    whole = seen.evidence
+    parts = [replaced(whole, np.flatnonzero(folds == fold)) for fold in range(3)]
+    dealt = OutOfFold(parts, folds)
+    assert isinstance(dealt, Evidence) and len(dealt) == COUNT
+    assert np.allclose(dealt.predictions.points, whole.predictions.points, atol=1e-4)
+    assert np.allclose(dealt.predictions.spread, whole.predictions.spread, atol=1e-4)
+    assert np.array_equal(dealt.reference_pixels, whole.reference_pixels)
+    one, other = (SemanticAlignment(SETTINGS)(seen.observations, evidence) for evidence in (whole, dealt))
+    assert np.allclose(one.points, other.points, atol=1e-3)
+
+
+def replaced(evidence: NetworkEvidence, rows: np.ndarray) -> NetworkEvidence:
+    return NetworkEvidence(evidence.network, evidence.crops.take(rows), evidence.sigma, evidence.scheme)
+
+
+def test_several_networks_speak_by_their_mean_and_are_heard_one_by_one(seen):
+    joint = Joint([seen.evidence, seen.evidence])
+    assert isinstance(joint, Evidence) and len(joint.members) == 2
+    assert np.array_equal(joint.predictions.points, seen.evidence.predictions.points)
+    for (rows, maps, _), (own_rows, own, _) in zip(joint.heatmaps(), seen.evidence.heatmaps(), strict=True):
+        assert np.array_equal(rows, own_rows) and torch.allclose(maps, own)
+
+
+def test_the_calibrated_search_wants_two_networks_and_enough_faces(seen):
+    search = make_search(CalibratedSettings())
+    with pytest.raises(SemalignError, match="weighs two networks that have not seen the faces"):
+        search(seen.observations, seen.evidence)
+    few = Joint([replaced(seen.evidence, np.arange(20))] * 2)
+    points = seen.observations.points[:20]
+    with pytest.raises(SemalignError, match="learns from 50 faces at least"):
+        search(Observations(points, points), few)
+    with pytest.raises(ValueError, match="0 to below 1"):
+        CalibratedSettings(correlation=1.0)

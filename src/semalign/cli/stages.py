@@ -176,6 +176,44 @@ def search(
     tables.print_versions([version], as_json)
 
 
+def crossfit(
+    recipe: RecipeName,
+    out: Out,
+    data: RecipeData = None,
+    folds: Annotated[
+        int, option("--folds", "K", "Parts that the faces are dealt into, and trainings.", default=True, min=3)
+    ] = 5,
+    method: Annotated[
+        str | None,
+        option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default="calibrated"),
+    ] = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    keep_going: KeepGoing = False,
+    settings: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search labels with networks that have not seen the faces.
+
+    K networks are trained as the recipe's `start` says, each without two of K parts of the training faces: each annotation is
+    judged by two networks that have not learned from it. The search weighs annotation and networks by how far each errs, which
+    it learns from the faces. DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
+
+    Example:
+        semalign crossfit 300w-compact --data ~/300w --out crossfit
+    """
+    from semalign import pipeline
+    from semalign.cli import tables
+    from semalign.cli.progress import RichProgress
+
+    chosen = [] if method == "recipe" else [f"search={{method={method or 'calibrated'!r}}}"]
+    resolved = pipeline.load_recipe(recipe, [*chosen, *overrides(settings, seed)])
+    version = pipeline.crossfit(
+        resolved, data, out, folds=folds, resume=resume, keep_going=keep_going, progress=RichProgress()
+    )
+    tables.print_versions([version], as_json)
+
+
 def evaluate(
     model: Model,
     data: Data,
@@ -247,6 +285,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "align": align,
     "search": search,
+    "crossfit": crossfit,
     "evaluate": evaluate,
     "report": report,
 }

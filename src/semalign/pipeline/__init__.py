@@ -1,6 +1,7 @@
 """Recipes and runs: all stages in order."""
 
 from semalign.pipeline.commands import align, search, train
+from semalign.pipeline.cross_fitting import crossfit
 from semalign.pipeline.evaluate import evaluate_model
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
@@ -11,6 +12,7 @@ __all__ = [
     "Recipe",
     "SilentProgress",
     "align",
+    "crossfit",
     "dump_recipe",
     "evaluate_model",
     "load_recipe",

@@ -30,7 +30,7 @@ from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.report import write_report
-from semalign.searches import Evidence, FoundLabels, Observations, make_search
+from semalign.searches import FoundLabels, NetworkEvidence, Observations, make_search
 from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import make_accelerator
 
@@ -130,7 +130,7 @@ def search_labels(
     recipe, settings = job.recipe, job.recipe.alternation
     search = make_search(recipe.search, settings.adaptation_components)
     sigma = recipe.heatmap.pixels(network.heatmap_size)
-    evidence = Evidence(network, job.train.crops, sigma, job.scheme, settings.tta, precision)
+    evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, settings.tta, precision)
     return search(observations, evidence, advance)
 
 

@@ -1,15 +1,16 @@
-"""What a network saw of a set of faces: the witness that a label search hears beside the annotation.
+"""What networks saw of a set of faces: the witnesses that a label search hears beside the annotation.
 
 Shape legend: b faces, n landmarks, h w heatmap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from semalign.core.search import REFERENCE
@@ -19,8 +20,44 @@ from semalign.inference.landmarks import Landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
+Heatmaps = Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"], Float[Tensor, "b 2 3"]]]
 
-class Evidence:
+
+@runtime_checkable
+class Evidence(Protocol):
+    """What is known of some faces beside their annotations.
+
+    Attributes:
+        sigma: of the Gaussians that the networks were trained on, in pixels of their heatmaps.
+        heatmap_size: side of a heatmap.
+        reference_pixels: for each face the side of a pixel of a 256×256 heatmap, in pixels of its image (b,).
+        predictions: the peaks of all heatmaps, in the image frames; of several networks the mean.
+        members: what each network said that has a voice.
+    """
+
+    @property
+    def sigma(self) -> float: ...  # noqa: D102
+
+    @property
+    def heatmap_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def reference_pixels(self) -> Float[np.ndarray, " b"]: ...  # noqa: D102
+
+    @property
+    def predictions(self) -> Landmarks: ...  # noqa: D102
+
+    @property
+    def members(self) -> Sequence[Landmarks]: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """Number of faces."""
+
+    def heatmaps(self) -> Heatmaps:
+        """Faces' rows, their heatmaps and heatmap_to_image (float64), batch by batch; computed anew at each call."""
+
+
+class NetworkEvidence:
     """A fixed network and the faces it is asked about.
 
     Args:
@@ -43,25 +80,21 @@ class Evidence:
     ) -> None:
         self.network, self.crops, self.sigma, self.scheme = network, crops, sigma, scheme
         self.tta, self.precision = tta, precision
+        self.heatmap_size = network.heatmap_size
 
     def __len__(self) -> int:
         """Number of faces."""
         return len(self.crops)
 
     @property
-    def heatmap_size(self) -> int:
-        """Side of a heatmap."""
-        return self.network.heatmap_size
-
-    @property
     def reference_pixels(self) -> Float[np.ndarray, " b"]:
-        """For each face the side of a pixel of a 256×256 heatmap, in pixels of its image."""
+        """As `Evidence`."""
         to_image = heatmap_to_image(self.network, self.crops, np.arange(len(self)))
         side: np.ndarray = to_image[:, 0, :2].norm(dim=1).numpy()
         return side * self.heatmap_size / REFERENCE
 
-    def heatmaps(self) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"], Float[Tensor, "b 2 3"]]]:
-        """Faces' rows, their heatmaps and heatmap_to_image (float64), batch by batch; computed anew at each call."""
+    def heatmaps(self) -> Heatmaps:
+        """As `Evidence`."""
         maps = heatmaps_of(
             self.network, self.crops, precision=self.precision, tta=self.tta, flip_index=self.scheme.flip_index
         )
@@ -70,5 +103,102 @@ class Evidence:
 
     @cached_property
     def predictions(self) -> Landmarks:
-        """The peaks of all heatmaps, in the image frames; computed once."""
+        """As `Evidence`; computed once."""
         return predict(self.network, self.crops, self.sigma, self.scheme, precision=self.precision, tta=self.tta)
+
+    @property
+    def members(self) -> tuple[Landmarks, ...]:
+        """The network alone."""
+        return (self.predictions,)
+
+
+class OutOfFold:
+    """Evidence in which each face is heard of by networks that have not seen it.
+
+    Args:
+        parts: evidence of the faces of each fold, in the order of the faces; all with as many members.
+        folds: the fold of each face, from 0.
+    """
+
+    def __init__(self, parts: Sequence[Evidence], folds: Int[np.ndarray, " b"]) -> None:
+        self.parts = parts
+        self.rows = [np.flatnonzero(folds == fold) for fold in range(len(parts))]
+        self.sigma, self.heatmap_size = parts[0].sigma, parts[0].heatmap_size
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return sum(map(len, self.rows))
+
+    @property
+    def reference_pixels(self) -> Float[np.ndarray, " b"]:
+        """As `Evidence`."""
+        return self._gathered([part.reference_pixels for part in self.parts])
+
+    def heatmaps(self) -> Heatmaps:
+        """As `Evidence`, fold by fold."""
+        for part, rows in zip(self.parts, self.rows, strict=True):
+            for own, heatmaps, to_image in part.heatmaps():
+                yield rows[own], heatmaps, to_image
+
+    @cached_property
+    def predictions(self) -> Landmarks:
+        """As `Evidence`."""
+        return self._joined([part.predictions for part in self.parts])
+
+    @cached_property
+    def members(self) -> tuple[Landmarks, ...]:
+        """Those of the folds, the first with the first and so on."""
+        return tuple(self._joined(seen) for seen in zip(*(part.members for part in self.parts), strict=True))
+
+    def _joined(self, seen: Sequence[Landmarks]) -> Landmarks:
+        points, confidence = ([getattr(part, name) for part in seen] for name in ("points", "confidence"))
+        spreads = [part.spread for part in seen if part.spread is not None]
+        spread = self._gathered(spreads) if len(spreads) == len(seen) else None
+        return Landmarks(self._gathered(points), self._gathered(confidence), seen[0].scheme, spread)
+
+    def _gathered(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        whole = np.empty((len(self), *parts[0].shape[1:]), parts[0].dtype)
+        for rows, part in zip(self.rows, parts, strict=True):
+            whole[rows] = part
+        return whole
+
+
+class Joint:
+    """The evidence of several networks on the same faces, whose heatmaps are of one size."""
+
+    def __init__(self, parts: Sequence[Evidence]) -> None:
+        self.parts = parts
+        self.sigma, self.heatmap_size = parts[0].sigma, parts[0].heatmap_size
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.parts[0])
+
+    @property
+    def reference_pixels(self) -> Float[np.ndarray, " b"]:
+        """As `Evidence`."""
+        return self.parts[0].reference_pixels
+
+    def heatmaps(self) -> Heatmaps:
+        """The mean heatmaps."""
+        for seen in zip(*(part.heatmaps() for part in self.parts), strict=True):
+            rows, heatmaps, to_image = seen[0]
+            for _, more, _ in seen[1:]:
+                heatmaps = heatmaps + more
+            yield rows, heatmaps / len(seen), to_image
+
+    @cached_property
+    def predictions(self) -> Landmarks:
+        """The mean of the networks' peaks, and of how high and how wide they are."""
+        spreads = [found.spread for found in self.members if found.spread is not None]
+        return Landmarks(
+            np.mean([found.points for found in self.members], axis=0),
+            np.mean([found.confidence for found in self.members], axis=0),
+            self.members[0].scheme,
+            np.mean(spreads, axis=0) if len(spreads) == len(self.members) else None,
+        )
+
+    @cached_property
+    def members(self) -> tuple[Landmarks, ...]:
+        """Those of all parts."""
+        return tuple(found for part in self.parts for found in part.members)

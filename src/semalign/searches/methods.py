@@ -8,14 +8,16 @@ from typing import Any
 from semalign.core.search import SearchSettings
 from semalign.searches.adapted import Adapted
 from semalign.searches.average import Average, AverageSettings
+from semalign.searches.calibrated import Calibrated, CalibratedSettings
 from semalign.searches.labels import LabelSearch
 from semalign.searches.semantic_alignment import SemanticAlignment
 
-Settings = SearchSettings | AverageSettings
+Settings = SearchSettings | AverageSettings | CalibratedSettings
 DEFAULT = "semantic-alignment"  # the method where a recipe names none
 SEARCHES: Mapping[type, Callable[[Any], LabelSearch]] = {
     SearchSettings: SemanticAlignment,
     AverageSettings: Average,
+    CalibratedSettings: Calibrated,
 }
 METHODS: Mapping[str, type] = {kind.method: kind for kind in SEARCHES}  # type: ignore[attr-defined]
 

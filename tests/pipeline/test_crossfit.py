@@ -1,0 +1,84 @@
+"""Labels from networks that have not seen the faces: which network judges which face, resuming, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import invoke
+
+from semalign.data import open_dataset
+from semalign.data.labels import LabelStore, LabelVersion
+from semalign.errors import SemalignError
+from semalign.models.checkpoint import load_model
+from semalign.pipeline import Recipe, crossfit, load_recipe
+from semalign.searches import make_search
+from semalign.searches.calibrated import LEAST_FACES
+
+TINY = (
+    "synthesis={count=60, test_count=0}",
+    "synthesis.face.size=96",
+    "network={input_size=64, heatmap_size=32, stacks=1, width=8, depth=2}",
+    "heatmap.sigma=12.0",
+    "start={epochs=2, batch_size=10}",
+    "search={method='calibrated'}",
+    "alternation={adaptation_components=0, tta=1}",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("demo", TINY)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LabelVersion]:
+    out = tmp_path_factory.mktemp("crossfit") / "whole"
+    return out, crossfit(recipe, None, out, folds=3)
+
+
+def test_no_annotation_is_judged_by_a_network_that_has_seen_it(finished):
+    out, _ = finished
+    seen = []
+    for index in range(3):
+        about = load_model(out / "networks" / f"{index + 1}" / "model.safetensors").about
+        seen.append(about["without"])
+    assert seen == ["folds 1 and 2 of 3", "folds 2 and 3 of 3", "folds 3 and 1 of 3"]
+
+
+def test_labels_are_finite_say_how_sure_they_are_and_where_they_come_from(finished):
+    out, version = finished
+    assert version.index == 1 and LabelStore(out / "labels").versions() == (0, 1)
+    assert np.isfinite(version.points).all() and (version.spread > 0).all()
+    assert version.provenance["source"] == "crossfit" and version.provenance["folds"] == 3
+    assert version.provenance["method"] == "calibrated"
+    annotations = open_dataset(out / "data").select(split="train").points()
+    assert np.array_equal(LabelStore(out / "labels").read(0).points, annotations)
+
+
+def test_a_crossfit_continues_where_it_was_stopped(finished, recipe, tmp_path, monkeypatch):
+    whole, version = finished
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("semalign.pipeline.cross_fitting.search_out_of_fold", stopped)
+        crossfit(recipe, None, tmp_path / "cut", folds=3)
+    (tmp_path / "cut" / "networks" / "3" / "model.safetensors").unlink()
+    again = crossfit(recipe, None, tmp_path / "cut", folds=3, resume=True)
+    assert np.array_equal(again.points, version.points)
+    assert (whole / "networks" / "3" / "model.safetensors").is_file()
+
+
+def test_what_cannot_work_is_refused_in_a_sentence(recipe, finished, tmp_path):
+    with pytest.raises(SemalignError, match="2 folds are too few"):
+        crossfit(recipe, None, tmp_path / "x", folds=2)
+    out, _ = finished
+    result = invoke(
+        "search", out / "networks" / "1" / "model.safetensors", "--data", out / "data", "--out", tmp_path / "y"
+    )
+    assert result.exit_code == 2 or result.exit_code == 1
+    assert "weighs two networks that have not seen the faces" in result.output
+    assert LEAST_FACES > 10 and make_search(recipe.search) is not None
