@@ -20,6 +20,7 @@ import cv2.data
 import numpy as np
 import typer
 from harness import DataFolder, Row, finish, run, track
+from shots import SAME, matched
 
 from semalign.core.metrics import landmark_boxes
 from semalign.data import Dataset, open_dataset, read_image
@@ -27,8 +28,6 @@ from semalign.data.crops import box_sides
 from semalign.detect.centerface import RELATION, CenterFaceFinder
 from semalign.detect.detector import overlap
 from semalign.detect.faces import CASCADES, BoxRelation, Cascade, CascadeFinder, YuNetFinder
-
-SAME = 0.3  # intersection over union of a box that is taken to be on the face
 
 
 def main(
@@ -81,16 +80,6 @@ def yunet_row(dataset: Dataset, points: np.ndarray, truth: np.ndarray) -> Row:
     five = np.stack([*eyes, *(points[:, index] for index in (30, 48, 54))], axis=1)
     pairs = np.stack([YuNetFinder.landmarks_boxes(five), truth], axis=1)
     return {"finder": "YuNet's points, corrected", **relation(pairs, BoxRelation(0, 0, 1))}
-
-
-def matched(boxes: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
-    """(k, 2, 4): the box nearest to each face that has one, and the landmarks' box."""
-    pairs = []
-    for candidates, box in zip(boxes, truth, strict=True):
-        shares = [overlap(candidate, box) for candidate in candidates]
-        if shares and max(shares) > SAME:
-            pairs.append((candidates[int(np.argmax(shares))], box))
-    return np.array(pairs).reshape(-1, 2, 4)
 
 
 def found(boxes: Sequence[np.ndarray], truth: np.ndarray) -> Row:

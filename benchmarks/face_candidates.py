@@ -1,6 +1,6 @@
 """Face finders that can be had offline, on the same pictures: recall, false faces, time, size and licence.
 
-    OMP_NUM_THREADS=1 python benchmarks/face_candidates.py --data 300w [--faceless FOLDER] [--faces 200]
+    python benchmarks/face_candidates.py --data 300w [--faceless FOLDER] [--faces 200]
 
 `other_finders.py` says which they are and how to install them; those that are not installed are left out with a sentence.
 One dated CSV, face-candidates, with a row for each finder. A seeded sample of the training faces of 300W (afw, helen/trainset,
@@ -26,10 +26,9 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from face_boxes import matched
-from face_finding import Shot, enlarged, on_face, shrunk, turned
 from harness import DataFolder, Row, finish, run, track, write_results
 from other_finders import Boxes, Other, installed
+from shots import Shot, enlarged, matched, on_face, shrunk, turned
 
 from semalign.core.metrics import landmark_boxes
 from semalign.data import open_dataset, read_image

@@ -1,6 +1,6 @@
 """The default finder's thresholds, each varied on its own, on training faces of 300W alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/face_thresholds.py --data 300w --photos unlabelled_faces --faceless FOLDER
+    python benchmarks/face_thresholds.py --data 300w --photos unlabelled_faces --faceless FOLDER
 
 One dated CSV, face-thresholds, with a row for each setting of `semalign.detect.centerface`. All pictures come from a seeded
 sample of afw, helen/trainset and lfpw/trainset:
@@ -24,8 +24,8 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from face_finding import Shot, enlarged, on_face, turned
 from harness import DataFolder, Row, finish, run, track
+from shots import Shot, enlarged, on_face, turned
 
 from semalign.data import open_dataset, read_image
 from semalign.detect import CenterFaceFinder, FoundFaces, centerface

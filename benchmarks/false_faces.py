@@ -27,8 +27,8 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from face_finding import on_face
 from harness import DataFolder, ModelName, Row, finish, run, track
+from shots import on_face
 
 from semalign.data import open_dataset, read_image
 from semalign.data.crops import box_sides, cut

@@ -1,6 +1,6 @@
 """How many pictures of one face a second `semalign predict FOLDER` does, and where the time goes.
 
-    python benchmarks/folder.py [--pictures FOLDER] [--onnx default.onnx] [--workers 1 2] [--turns 5]
+    python benchmarks/folder.py [--pictures FOLDER] [--onnx default.onnx] [--int8 int8.onnx] [--workers 1 2] [--turns 5]
 
 One dated CSV, folder, with a row for each runtime and stage:
 
@@ -8,8 +8,10 @@ One dated CSV, folder, with a row for each runtime and stage:
   boxes, by one look and by two (`refinements` 0 and 1); writing results with overlays, as `predict` does by default;
 - the whole path (`semalign.detect.folders`) with so many workers.
 
-Milliseconds are medians over the turns, in which everything is measured once; `processor` is what all threads spent. Pictures
-are the first of a folder, or synthetic faces of 320 × 320 pixels. Without --onnx the model is exported first.
+PyTorch computes in bf16 where the processor has AMX, and in fp32. Milliseconds are medians over the turns, in which
+everything is measured once; `processor` is what all threads spent. Pictures are the first of a folder, or synthetic faces of
+320 × 320 pixels. Without --onnx the model is exported first; the int8 form takes faces to be calibrated on (`semalign export
+--int8 --data`), so it is only measured where it is given.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import typer
 from harness import ModelName, Row, finish, in_turn, run, track
 
 from semalign.data.images import ENDINGS, Picture, open_picture
-from semalign.detect import CenterFaceFinder, Detector, Source
+from semalign.detect import CenterFaceFinder, Detector, DetectorSettings, Source
 from semalign.detect.detector import as_found
 from semalign.detect.folders import BATCH, detect_pictures
 from semalign.detect.writers import Finding, ResultFolder
@@ -44,6 +46,7 @@ def main(
     pictures: Annotated[Path | None, typer.Option(help="Folder of pictures; default: synthetic ones.")] = None,
     model: ModelName = "default",
     onnx: Annotated[Path | None, typer.Option(help="What `semalign export` made of the model.")] = None,
+    int8: Annotated[Path | None, typer.Option(help="What `semalign export --int8` made of the model.")] = None,
     count: Annotated[int, typer.Option(help="Pictures.")] = 96,
     workers: Annotated[tuple[int, int], typer.Option(help="Threads of the whole path.")] = (1, 2),
     turns: Annotated[int, typer.Option(help="How often each is measured.")] = 5,
@@ -54,8 +57,13 @@ def main(
         exported = onnx or export(model, Path(folder) / "model.onnx")
         detectors = {
             "PyTorch": lambda threads: Detector.from_pretrained(model, "cpu"),
+            "PyTorch, fp32": lambda threads: Detector.from_pretrained(
+                model, "cpu", settings=DetectorSettings(precision="fp32")
+            ),
             "ONNX Runtime": lambda threads: Detector(OnnxBackend(exported, threads)),
         }
+        if int8 is not None:
+            detectors["ONNX Runtime, int8"] = lambda threads: Detector(OnnxBackend(int8, threads))
         forms: dict[tuple[str, str], Callable[[], object]] = {}
         for runtime, detector in detectors.items():
             alone = stages(detector(1), sources, Path(folder))

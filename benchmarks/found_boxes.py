@@ -1,6 +1,6 @@
 """Landmarks from found boxes beside those from annotated ones: what the finder's box costs, with and without its map.
 
-    OMP_NUM_THREADS=1 python benchmarks/found_boxes.py --data 300w [--model default] [--train 200]
+    python benchmarks/found_boxes.py --data 300w [--model default] [--train 200]
 
 One dated CSV, found-boxes: for lfpw/testset, and for a seeded sample of the training faces of 300W, the mean errors of the
 landmarks from annotated boxes and from those of the default finder, the latter as they are mapped to landmarks' boxes and

@@ -16,6 +16,7 @@ import typer
 from semalign.errors import SemalignError
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+SHARED = {"harness", "shots", "other_finders"}  # what others take from
 sys.path.append(str(FOLDER))
 
 import harness  # noqa: E402
@@ -169,7 +170,7 @@ def test_every_benchmark_says_what_it_compares_and_how_it_is_called(
 
 @pytest.mark.parametrize("script", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
 def test_a_benchmark_takes_nothing_from_another(script: Path) -> None:
-    names = {path.stem for path in FOLDER.glob("*.py")} - {"harness"}
+    names = {path.stem for path in FOLDER.glob("*.py")} - SHARED
     imports = [node for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))]
     taken = {node.module for node in imports if isinstance(node, ast.ImportFrom)}
     taken |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}

@@ -25,6 +25,7 @@ from semalign.detect.turned import boxes_of_points
 from semalign.errors import SemalignError
 from semalign.export import export_onnx
 from semalign.inference import Landmarks
+from semalign.inference.backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.hourglass import build_hourglass
@@ -318,3 +319,19 @@ def test_drawing_marks_the_landmarks_by_confidence_and_leaves_the_picture_alone(
     assert sure[2] > sure[0] + 100 and unsure[0] > unsure[2] + 100  # blue and orange
     assert (drawn[5, 5] == 120).all()
     assert Face(points + 1e9, np.ones(3), dots.scheme).draw(picture).shape == picture.shape
+
+
+def test_half_the_digits_where_the_processor_has_them_and_never_unasked_elsewhere(dots, monkeypatch):
+    box, rng = [[30.0, 25.0, 120.0, 110.0]], np.random.default_rng(0)
+    picture = rng.integers(0, 256, (140, 160, 3), np.uint8)
+    network = build_hourglass(NETWORK, 68, seed=0)
+    model = Model(network, load_scheme("ibug68"), CropSettings(), sigma=1.5)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True})
+    assert quick_precision(torch.device("cpu")) == "bf16" and quick_precision(torch.device("cuda")) == "fp32"
+    found = {}
+    for precision in ("fp32", "bf16", "auto"):
+        detector = Detector(model, "cpu", settings=DetectorSettings(precision=precision))
+        found[precision] = detector(picture, box)[0].points
+    assert np.array_equal(found["auto"], found["bf16"]) and not np.array_equal(found["bf16"], found["fp32"])
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    assert np.array_equal(Detector(model, "cpu")(picture, box)[0].points, found["fp32"])

@@ -35,6 +35,7 @@ def predict(
     no_smoothing: options.NoSmoothing = False,
     limit: options.Limit = None,
     device: options.Device = None,
+    precision: options.Precision = "auto",
     workers: options.Workers = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -83,7 +84,7 @@ def predict(
         _list(sources, folder)
         return
     wanted = FacesWanted(finder, min_face, 1 if largest else max_faces, score_threshold)
-    detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta)
+    detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta, precision)
     notes = mirror_note(detector.scheme, tta)
     results = open_results(folder, formats, detector.scheme, about, resume, overwrite)
     with results:

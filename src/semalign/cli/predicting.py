@@ -36,6 +36,7 @@ def detector_of(
     boxes: Path | None,
     box_format: BoxFormat | None,
     tta: int | None,
+    precision: Literal["auto", "fp32", "bf16"],
 ) -> tuple[Detector, BoxFile | None, dict[str, Any]]:
     """The detector, the boxes, and what says where the results come from.
 
@@ -45,9 +46,11 @@ def detector_of(
     if box_format is not None and boxes is None:
         raise SemalignError("--box-format says what the numbers of --boxes are; give a file with --boxes.")
     given = None if boxes is None else BoxFile(boxes, box_format)
-    chosen = DetectorSettings(tta=tta, score_threshold=wanted.score_threshold, max_faces=wanted.most)
+    chosen = DetectorSettings(
+        tta=tta, score_threshold=wanted.score_threshold, max_faces=wanted.most, precision=precision
+    )
     detector = Detector.from_pretrained(model, device, open_finder(wanted.finder, wanted.smallest), chosen)
-    settings = {"tta": tta, "boxes": boxes is not None, **wanted._asdict()}
+    settings = {"tta": tta, "precision": precision, "boxes": boxes is not None, **wanted._asdict()}
     about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name, "settings": settings}
     return detector, given, about
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from semalign.detect.result import Face
 from semalign.detect.turned import angles_of_points, boxes_of_points, levelled
 from semalign.errors import SemalignError
 from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
+from semalign.inference.backend import quick_precision
 from semalign.inference.landmarker import open_model, torch_device
 from semalign.models.checkpoint import Model, save_model
 from semalign.schemes import LandmarkScheme
@@ -45,6 +47,9 @@ class DetectorSettings:
     iou_threshold: float = 0.5  # of two found faces that share more of their union, the surer one stays
     max_faces: int | None = None  # of one picture, the largest; None = all. Boxes that are given are all kept
     batch_size: int = 32
+    # Of a network that PyTorch computes. 'auto' is 'bf16' where the processor has instructions for it (AMX): it takes a third
+    # of the time and moves points by a few hundredths of a per cent of the eyes' distance. Elsewhere it is 'fp32'.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
         if self.max_faces is not None and self.max_faces < 1:
@@ -74,7 +79,9 @@ class Detector:
         self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
         mirrors = model.scheme.mirrors
         tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
-        self.landmarker = Landmarker(model, self.device, tta, self.settings.batch_size)
+        chosen = self.settings.precision
+        precision = quick_precision(self.device) if chosen == "auto" else chosen
+        self.landmarker = Landmarker(model, self.device, tta, self.settings.batch_size, precision)
 
     @classmethod
     def from_pretrained(

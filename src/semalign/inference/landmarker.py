@@ -35,6 +35,7 @@ class Landmarker:
         device: such as "cpu" or "cuda:0"; None leaves the network where it is.
         tta: test-time augmentation: mean heatmap of so many versions of a crop, 1 to 4; None = the model's own.
         batch_size: crops at a time.
+        precision: of a network that PyTorch computes, 'fp32' or 'bf16'.
 
     Raises:
         SemalignError: a device that cannot be used; `tta`, or a device but the CPU, for an exported model.
@@ -46,10 +47,12 @@ class Landmarker:
         device: str | torch.device | None = None,
         tta: int | None = None,
         batch_size: int = 32,
+        precision: str = "fp32",
     ) -> None:
         self.backend: Backend
         if isinstance(model, Model):
-            self.backend = TorchBackend(model, None if device is None else torch_device(device), tta, batch_size)
+            place = None if device is None else torch_device(device)
+            self.backend = TorchBackend(model, place, tta, batch_size, precision)
             return
         if tta is not None:
             raise SemalignError(
