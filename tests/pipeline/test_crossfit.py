@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_a_crossfit_continues_where_it_was_stopped(finished, recipe, tmp_path, m
     again = crossfit(recipe, None, tmp_path / "cut", folds=3, resume=True)
     assert np.array_equal(again.points, version.points)
     assert (whole / "networks" / "3" / "model.safetensors").is_file()
+
+
+def test_the_command_takes_the_mean_of_annotation_and_prediction_unless_told_otherwise(finished, tmp_path):
+    out, version = finished
+    settings = [part for name in TINY[2:5] for part in ("--set", name)]
+    command = ("crossfit", "demo", "--data", out / "data", "--out", tmp_path / "x", "--folds", 3, *settings, "--json")
+    result = invoke(*command)
+    assert result.exit_code == 0, result.output
+    found = LabelStore(tmp_path / "x" / "labels").read()
+    assert found.provenance["method"] == "average" and np.isfinite(found.points).all()
+    assert json.loads(result.stdout)[0]["version"] == 1
+    assert not np.allclose(found.points, version.points)
 
 
 def test_what_cannot_work_is_refused_in_a_sentence(recipe, finished, tmp_path):

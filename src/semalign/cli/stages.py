@@ -185,7 +185,7 @@ def crossfit(
     ] = 5,
     method: Annotated[
         str | None,
-        option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default="calibrated"),
+        option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default="average"),
     ] = None,
     resume: Resume = False,
     seed: Seed = None,
@@ -196,8 +196,8 @@ def crossfit(
     """Search labels with networks that have not seen the faces.
 
     K networks are trained as the recipe's `start` says, each without two of K parts of the training faces: each annotation is
-    judged by two networks that have not learned from it. The search weighs annotation and networks by how far each errs, which
-    it learns from the faces. DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
+    judged by two networks that have not learned from it. By default the label is the mean of the annotation and of what they
+    predict. DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
 
     Example:
         semalign crossfit 300w-compact --data ~/300w --out crossfit
@@ -206,7 +206,7 @@ def crossfit(
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
-    chosen = [] if method == "recipe" else [f"search={{method={method or 'calibrated'!r}}}"]
+    chosen = [] if method == "recipe" else [f"search={{method={method or 'average'!r}}}"]
     resolved = pipeline.load_recipe(recipe, [*chosen, *overrides(settings, seed)])
     version = pipeline.crossfit(
         resolved, data, out, folds=folds, resume=resume, keep_going=keep_going, progress=RichProgress()
