@@ -19,9 +19,8 @@ MISSING = 1 / 16  # of the height that may be missing at the end
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _END = b"\xff\xd9"  # of a JPEG
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
-_SCAN = (
-    0xDA  # JPEG marker after which the pixels come, in which no byte FF stands before another one but 00 and restarts
-)
+# JPEG marker after which the pixels come, in which no byte FF stands before another one but 00 and restarts.
+_SCAN = 0xDA
 _ALONE = (0x01, *range(0xD0, 0xD9))  # JPEG markers without a length
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG by its colour type
 

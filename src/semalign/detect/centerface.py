@@ -31,10 +31,8 @@ HINT, SMALL = 0.1, 28  # score and pixels of a face that may have smaller ones b
 LIKELY = 0.3  # score of a hint that is looked at in a finer search before the picture is turned once more
 UNSURE, SURE = 0.15, 0.75  # a face between them is looked at again
 UPRIGHT = np.radians(40.0)  # angle to which a face is taken as seen
-LOOKS, CROWD = (
-    4,
-    8,
-)  # faces that are looked at again in one search, the surest first; hints of so many are a group, not turned
+# Faces that are looked at again in one search, the surest first; hints of so many are a group, not turned.
+LOOKS, CROWD = 4, 8
 TURNED_AT = 2  # searches of a picture without a face in which it is turned
 PIECE, LAST_PIECE = 64, 96  # sides in pixels of what is cut out for a second look, and for the last
 AROUND = 2.0  # side of what is cut out, in sides of the face

@@ -36,9 +36,8 @@ FITTING, BETTER, BETTER_EYES = 0.06, 0.65, 0.5
 MOST_DOUBTFUL = 3000  # of more, only those that are far off are compared with each other
 # From the found face's parts to the annotations' (eyes, eyes, mouth, nose), in the found face's frame; medians on 300W.
 OFFSETS = np.array([[0.005, 0.001], [-0.005, 0.003], [0.006, 0.022], [0.007, -0.027]])
-ENOUGH = (
-    30  # faces from which their own median offsets are taken, as schemes differ a little in where a part's middle is
-)
+# Faces from which their own median offsets are taken, as schemes differ a little in where a part's middle is.
+ENOUGH = 30
 MOST_OFFSET = 0.06
 TURNED, LARGER, AWAY = np.radians(30.0), 1.5, 0.5  # from which a difference is called so: an angle, a factor, sides
 
