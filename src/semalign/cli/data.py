@@ -13,7 +13,6 @@ from semalign.cli.output import claim_file, say
 
 if TYPE_CHECKING:
     from semalign.data import CheckReport
-    from semalign.schemes import LandmarkScheme
 
 Seed = Annotated[int, option("--seed", "S", "Seed; the same seed gives the same bytes.", default=True)]
 
@@ -45,27 +44,23 @@ def check(
     from semalign.data import check_dataset
     from semalign.schemes import load_scheme
 
-    given = load_scheme(scheme) if scheme else None
     with stage_of("reading images and annotations") as progress:
-        report = check_dataset(path, scheme=given, progress=progress)
+        report = check_dataset(path, scheme=load_scheme(scheme) if scheme else None, progress=progress)
     if faces and report.usable:
         with stage_of("finding faces") as progress:
-            report = _with_faces(report, path, given, progress)
+            report = _with_faces(report, progress)
     tables.print_check(report, as_json)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _with_faces(
-    report: CheckReport, path: Path, scheme: LandmarkScheme | None, progress: Callable[[int, int], None]
-) -> CheckReport:
+def _with_faces(report: CheckReport, progress: Callable[[int, int], None]) -> CheckReport:
     """The report with what a comparison with found faces adds."""
     from dataclasses import replace
 
-    from semalign.data import open_dataset
     from semalign.detect.comparison import compare_with_found
 
-    found = compare_with_found(open_dataset(path, scheme, keep_going=True), progress)
+    found = compare_with_found(report.dataset, progress)
     note = f"{found.compared} annotations were compared with the faces that were found"
     if found.unseen:
         note += f"; in the pictures of {found.unseen} none was found"

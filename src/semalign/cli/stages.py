@@ -184,9 +184,8 @@ def crossfit(
         int, option("--folds", "K", "Parts that the faces are dealt into, and trainings.", default=True, min=3)
     ] = 5,
     method: Annotated[
-        str | None,
-        option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default="average"),
-    ] = None,
+        str, option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default=True)
+    ] = "average",
     resume: Resume = False,
     seed: Seed = None,
     keep_going: KeepGoing = False,
@@ -206,7 +205,7 @@ def crossfit(
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
-    chosen = [] if method == "recipe" else [f"search={{method={method or 'average'!r}}}"]
+    chosen = [] if method == "recipe" else [f"search={{method={method!r}}}"]
     resolved = pipeline.load_recipe(recipe, [*chosen, *overrides(settings, seed)])
     version = pipeline.crossfit(
         resolved, data, out, folds=folds, resume=resume, keep_going=keep_going, progress=RichProgress()

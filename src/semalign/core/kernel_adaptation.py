@@ -96,7 +96,7 @@ def fit_kernel_adaptation(
     values, vectors = np.linalg.eigh(_nearness(places, places))
     difference = (shapes - to_complex(annotated)) / frames
     absent = np.isnan(difference)
-    constant = np.where(absent.all(axis=0), 0.0, np.ma.array(difference, mask=absent).mean(axis=0).filled(0.0))
+    constant = np.ma.array(difference, mask=absent).mean(axis=0).filled(0.0)
     centred = np.where(absent, 0.0, difference - constant)
     rotated = vectors.T @ centred
     wanted = (shapes - to_complex(reference)) / frames - constant

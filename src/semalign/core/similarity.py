@@ -21,7 +21,8 @@ def completed(shapes: Complex[np.ndarray, "b n"], iterations: int = 10) -> Compl
         return shapes
     centres = np.nanmean(shapes, axis=1, keepdims=True)
     filled = np.where(absent, centres, shapes)
-    mean = filled[np.argmin(absent.sum(axis=1))] - centres[np.argmin(absent.sum(axis=1))]
+    most = int(np.argmin(absent.sum(axis=1)))
+    mean = filled[most] - centres[most]
     for _ in range(iterations):
         centres = filled.mean(axis=1, keepdims=True)
         frames = similarity(filled - centres, mean)

@@ -38,6 +38,7 @@ class CheckReport:
     counts: Mapping[str, int]  # usable faces by subset
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]  # what is missing or unusual, but no reason to stop
+    dataset: Dataset  # all samples whose annotations can be used, readable pictures or not
     suspicious: tuple[Problem, ...] = ()  # faces that can be used and are kept, but look wrong
 
     @property
@@ -84,6 +85,7 @@ def check_dataset(
         scheme=dataset.scheme.name,
         counts=Dataset(dataset.root, dataset.name, dataset.scheme, usable).subsets(),
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
+        dataset=dataset,
         suspicious=tuple(sorted(suspicious, key=lambda problem: problem.file)),
         notes=(*dataset.notes, *_visibility_note(usable), *_outside_note(list(beyond.values()))),
     )

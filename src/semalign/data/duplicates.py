@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from semalign.core.similarity import completed
+from semalign.core.similarity import completed, to_complex
 from semalign.data.images import image_size, read_image
 from semalign.data.samples import Dataset, Sample
 from semalign.errors import SemalignError
@@ -155,7 +155,7 @@ def _image_to_thumbnail(dataset: Dataset) -> np.ndarray:
     """Similarities (b, 2, 3) that bring the inner landmarks onto those of the mean face, which fill the thumbnail."""
     inner = sorted(set(range(dataset.scheme.count)) - set(dataset.scheme.regions.get("contour", ())))
     points = dataset.points()[:, inner if len(inner) > 1 else slice(None)]
-    shapes = completed(points[..., 0] + 1j * points[..., 1])
+    shapes = completed(to_complex(points))
     centres = shapes.mean(axis=1, keepdims=True)
     shapes = shapes - centres
     mean = shapes[0]

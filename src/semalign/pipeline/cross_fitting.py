@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from semalign.data.duplicates import independent_folds
 from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
 from semalign.pipeline.folder import claim, same_origin
-from semalign.pipeline.held_out import train_detector
+from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job, open_job, say_skipped, shown
 from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
@@ -60,9 +59,7 @@ def crossfit(
     job = open_job(recipe, data, out, keep_going, progress)
     say_skipped(job)
     same_origin(out, job.train.dataset)
-    fold = independent_folds(job.train.dataset, folds, recipe.seed)
-    if len(np.unique(fold)) < folds:
-        raise SemalignError(f"{len(fold)} training faces do not make {folds} independent folds; choose fewer.")
+    fold = deal(job, folds, "--folds")
     share = f"{1 - 2 / folds:.0%} of {len(fold)} faces"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
     models = [_without_two(job, out, fold, index, folds) for index in range(folds)]

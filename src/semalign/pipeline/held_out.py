@@ -23,19 +23,21 @@ def train_detector(job: Job, folder: Path, trained: Model | None = None) -> Mode
     network = job.new_network() if trained is None else job.copy_of(trained)
     unseen = None
     if recipe.label_adaptation.held_out:
-        unseen = partial(_held_out_predictions, job, folder, trained, _folds(job))
+        count = recipe.label_adaptation.held_out
+        folds = deal(job, count, "label_adaptation.held_out", "choose fewer, or 0")
+        unseen = partial(_held_out_predictions, job, folder, trained, folds)
     return train_on_annotations(job, folder, network, recipe.start, recipe.seed, "start", predictions=unseen)
 
 
-def _folds(job: Job) -> np.ndarray:
-    """The fold of each training face (b,); faces of one photograph or moment share one."""
-    count = job.recipe.label_adaptation.held_out
+def deal(job: Job, count: int, setting: str, advice: str = "choose fewer") -> np.ndarray:
+    """The fold of each training face (b,), from 0; faces of one photograph or moment share one.
+
+    Raises:
+        SemalignError: there are not enough faces for so many; names the setting and ends with the advice.
+    """
     folds = independent_folds(job.train.dataset, count, job.recipe.seed)
     if len(np.unique(folds)) < count:
-        raise SemalignError(
-            f"label_adaptation.held_out: {len(folds)} training faces do not make {count} independent folds; "
-            "choose fewer, or 0."
-        )
+        raise SemalignError(f"{setting}: {len(folds)} training faces do not make {count} independent folds; {advice}.")
     return folds
 
 

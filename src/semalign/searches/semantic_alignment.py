@@ -32,7 +32,6 @@ class SemanticAlignment:
         """As `semalign.searches.labels.LabelSearch`; the paper's procedure does not say how sure a label is."""
         scale = (REFERENCE / evidence.heatmap_size) ** 2
         parts: list[tuple[np.ndarray, ...]] = []
-        order: list[np.ndarray] = []
         for rows, heatmaps, to_image in evidence.heatmaps():
             o = transform_points(torch.from_numpy(observations.points[rows]), invert(to_image))
             found = search_labels(heatmaps, o.to(heatmaps), evidence.sigma, self.settings)
@@ -40,13 +39,12 @@ class SemanticAlignment:
             moved = found.moved.cpu().numpy()
             points = np.where(moved[..., None], points, observations.points[rows])
             costs = (found.prior.cpu().numpy() * scale, found.chi_square.cpu().numpy() * scale)
-            parts.append((points, *costs, value_at(heatmaps, found.points), moved))
-            order.append(rows)
+            parts.append((rows, points, *costs, value_at(heatmaps, found.points), moved))
             if advance is not None:
                 advance(len(rows))
-        back = np.argsort(np.concatenate(order))  # evidence may come fold by fold
-        columns = zip(*parts, strict=True)
-        points, prior, likelihood, confidence, moved = (np.concatenate(column)[back] for column in columns)
+        order, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        back = np.argsort(order)  # evidence may come fold by fold
+        points, prior, likelihood, confidence, moved = (column[back] for column in columns)
         absent = np.isnan(points).any(axis=-1)
         prior, likelihood, confidence = (
             np.where(absent, np.nan, part.astype(np.float64)) for part in (prior, likelihood, confidence)
