@@ -13,7 +13,7 @@ from semalign.data import open_dataset
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_model
-from semalign.pipeline import Recipe, crossfit, load_recipe
+from semalign.pipeline import Recipe, SilentProgress, crossfit, load_recipe
 from semalign.searches import make_search
 from semalign.searches.calibrated import LEAST_FACES
 
@@ -95,3 +95,40 @@ def test_what_cannot_work_is_refused_in_a_sentence(recipe, finished, tmp_path):
     assert result.exit_code == 2 or result.exit_code == 1
     assert "weighs two networks that have not seen the faces" in result.output
     assert LEAST_FACES > 10 and make_search(recipe.search) is not None
+
+
+class Said(SilentProgress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+MESH = (*TINY, "synthesis.count=80", "alternation.mesh=true", "search={method='average'}")
+
+
+def test_with_the_face_mesh_as_second_witness_each_network_leaves_out_one_fold(tmp_path):
+    version = crossfit(load_recipe("demo", MESH), None, tmp_path, folds=3)
+    seen = [
+        load_model(tmp_path / "networks" / f"{index + 1}" / "model.safetensors").about["without"] for index in range(3)
+    ]
+    assert seen == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
+    assert version.provenance["mesh"] == 1 and np.isfinite(version.points).all()
+
+
+def test_too_few_faces_for_the_mesh_are_said_and_the_networks_alone_are_heard(tmp_path):
+    said = Said()
+    recipe = load_recipe("demo", (*MESH, "synthesis.count=60"))
+    version = crossfit(recipe, None, tmp_path, folds=3, progress=said)
+    assert any("The face mesh is left out" in line and "50" in line for line in said.lines)
+    assert np.isfinite(version.points).all()
+
+
+def test_fewer_folds_than_networks_need_are_refused(tmp_path):
+    with pytest.raises(SemalignError, match="1 folds are too few, as each network leaves 1 out; choose 2 or more"):
+        crossfit(load_recipe("demo", MESH), None, tmp_path, folds=1)
+    with pytest.raises(SemalignError, match="2 folds are too few, as each network leaves 2 out; choose 3 or more"):
+        crossfit(load_recipe("demo", TINY), None, tmp_path, folds=2)

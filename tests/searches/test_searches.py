@@ -27,6 +27,7 @@ from semalign.searches import (
     NetworkEvidence,
     Observations,
     OutOfFold,
+    Translated,
     make_search,
 )
 from semalign.searches.adapted import Adapted
@@ -223,3 +224,33 @@ def test_the_calibrated_search_wants_two_networks_and_enough_faces(seen):
         search(Observations(points, points), few)
     with pytest.raises(ValueError, match="0 to below 1"):
         CalibratedSettings(correlation=1.0)
+
+
+def meshes_from(truth: np.ndarray) -> np.ndarray:
+    """Points that are linear in the dots: what a face mesh knows of a face."""
+    rng = np.random.default_rng(9)
+    mixing = rng.dirichlet(np.ones(truth.shape[1]), 478)
+    return np.concatenate([mixing @ truth, np.zeros((len(truth), 478, 1))], axis=-1)
+
+
+def test_the_mesh_says_in_the_annotators_terms_where_points_are_and_no_face_hears_its_own_annotation(seen):
+    folds, meshes = np.arange(COUNT) % 10, meshes_from(seen.truth)
+    habit = seen.observations.annotations + np.array([3.0, 0.0])  # these annotators mark to the right
+    evidence = Translated(seen.evidence, meshes, habit, folds)
+    assert isinstance(evidence, Evidence) and len(evidence) == COUNT
+    found = evidence.predictions.points - np.array([3.0, 0.0]) - seen.truth
+    assert np.linalg.norm(found, axis=-1).mean() < 0.5 * np.linalg.norm(habit - [3.0, 0.0] - seen.truth, axis=-1).mean()
+    other = habit.copy()
+    other[folds == 4] += 50.0
+    again = Translated(seen.evidence, meshes, other, folds).predictions.points
+    assert np.array_equal(again[folds == 4], evidence.predictions.points[folds == 4])
+
+
+def test_translated_evidence_has_two_members_and_the_network_s_heatmaps(seen):
+    evidence = Translated(seen.evidence, meshes_from(seen.truth), seen.observations.annotations, np.arange(COUNT) % 10)
+    network, mesh = evidence.members
+    assert network.points.shape == mesh.points.shape == seen.truth.shape
+    assert np.abs(network.points - mesh.points).max() > 0.01
+    for (_, own, _), (_, inner, _) in zip(evidence.heatmaps(), seen.evidence.heatmaps(), strict=True):
+        assert torch.equal(own, inner)
+    assert np.array_equal(evidence.reference_pixels, seen.evidence.reference_pixels)

@@ -1,8 +1,9 @@
 """Labels from networks that have not seen the faces (cross-fitting): what `semalign crossfit` does.
 
-The training faces are dealt into K folds. Network i is trained on all but folds i and i + 1, so that every face has two
-networks that have not seen it, at the price of K trainings on 1 - 2/K of the faces. So no annotation is judged by a network
-that has learned from it, and two networks are what an error model needs (`semalign.core.error_model`).
+The training faces are dealt into K folds and K networks are trained, each without some of them, so that no annotation is judged
+by a network that has learned from it. An error model needs two witnesses (`semalign.core.error_model`): with the face mesh as
+the other one, network i leaves out fold i alone. Without it network i leaves out folds i and i + 1, so that every face has two
+networks that have not seen it, at the price of fewer faces to learn from.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ import numpy as np
 from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
+from semalign.pipeline.evidence import with_mesh
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job, open_job, say_skipped, shown
 from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
-from semalign.searches import Joint, NetworkEvidence, Observations, OutOfFold, make_search
-
-LEAST_FOLDS = 3  # with fewer a network would be trained on nothing
+from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
 
 
 def crossfit(
@@ -44,7 +44,7 @@ def crossfit(
             `alternation.adaptation_components`.
         data: the data set's folder; None = the recipe makes a synthetic one in `out`.
         out: for the networks, one folder each, and the labels.
-        folds: how many, 3 at least; faces of one photograph or moment share one.
+        folds: how many, 2 at least with the face mesh and 3 without; faces of one photograph or moment share one.
         resume: continue what is there.
         keep_going: leave bad samples out and list them, instead of stopping at the first.
         progress: told what goes on.
@@ -53,29 +53,39 @@ def crossfit(
         SemalignError: bad input, too few faces for the folds, or a folder that holds something else.
     """
     out, progress = Path(out), shown(progress)
-    if folds < LEAST_FOLDS:
-        raise SemalignError(f"{folds} folds are too few, as each network leaves two out; choose {LEAST_FOLDS} or more.")
+    unseen = unseen_folds(recipe)
+    if folds <= unseen:
+        raise SemalignError(
+            f"{folds} folds are too few, as each network leaves {unseen} out; choose {unseen + 1} or more."
+        )
     claim(out, recipe, resume)
     job = open_job(recipe, data, out, keep_going, progress)
     say_skipped(job)
     same_origin(out, job.train.dataset)
     fold = deal(job, folds, "--folds")
-    share = f"{1 - 2 / folds:.0%} of {len(fold)} faces"
+    share = f"{1 - unseen / folds:.0%} of {len(fold)} faces"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
-    models = [_without_two(job, out, fold, index, folds) for index in range(folds)]
+    models = [_trained_without(job, out, fold, index) for index in range(folds)]
     return search_out_of_fold(job, out / "labels", models, fold)
 
 
-def _without_two(job: Job, out: Path, fold: np.ndarray, index: int, folds: int) -> Model:
-    """The network that has not seen a fold and the next one."""
-    unseen = (fold == index) | (fold == (index + 1) % folds)
-    others = job.without(unseen, f"folds {index + 1} and {(index + 1) % folds + 1} of {folds}")
+def unseen_folds(recipe: Recipe) -> int:
+    """How many folds each network leaves out, which is how many networks judge each face."""
+    return 1 if recipe.alternation.mesh else 2
+
+
+def _trained_without(job: Job, out: Path, fold: np.ndarray, index: int) -> Model:
+    """The network that has not seen a fold, or it and the next one."""
+    folds = int(fold.max()) + 1
+    left_out = [(index + step) % folds for step in range(unseen_folds(job.recipe))]
+    names = " and ".join(str(number + 1) for number in left_out)
+    others = job.without(np.isin(fold, left_out), f"fold{'s' if len(left_out) > 1 else ''} {names} of {folds}")
     others = replace(others, recipe=replace(others.recipe, seed=job.recipe.seed + index))
     return train_detector(others, out / "networks" / f"{index + 1}")
 
 
 def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np.ndarray) -> LabelVersion:
-    """Labels by the two models that have not seen each face: those of its fold and of the one before.
+    """Labels by the models that have not seen each face: that of its fold and, without the face mesh, the one before.
 
     Args:
         job: its recipe says how.
@@ -87,12 +97,15 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
     parts = []
     for index in range(len(models)):
         crops = job.train.crops.take(np.flatnonzero(fold == index))
-        unseen = (models[index].network, models[index - 1].network)
+        unseen = [models[index - step].network for step in range(unseen_folds(recipe))]
         parts.append(Joint([NetworkEvidence(n, crops, job.sigma, job.scheme, settings.tta) for n in unseen]))
+    evidence: Evidence = OutOfFold(parts, fold)
+    if settings.mesh:
+        evidence = with_mesh(job, evidence, fold)
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
     search = make_search(recipe.search, settings.adaptation_components)
     with job.progress.stage("search", len(fold)) as advance:
-        evidence, observations = OutOfFold(parts, fold), Observations(annotations, annotations)
+        observations = Observations(annotations, annotations)
         return versions.next(versions.up_to(0), lambda: search(observations, evidence, advance))

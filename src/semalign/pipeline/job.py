@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.metrics import mean_errors
 from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
+from semalign.inference.meshes import meshes_of
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.fitting import fitted_to_scheme
@@ -59,6 +61,12 @@ class Job:
     def sigma(self) -> float:
         """Of the Gaussians, heatmap pixels."""
         return self.recipe.heatmap.pixels(self.recipe.network.heatmap_size)
+
+    @cached_property
+    def meshes(self) -> np.ndarray:
+        """The face mesh of every training face (b, 478, 3), image frame."""
+        with self.progress.stage("face meshes", len(self.train.crops)) as advance:
+            return meshes_of(self.train.crops, advance=advance)
 
     def later_seed(self, repeat: int) -> int:
         """Seeds of the trainings after the start differ from the start's: their epochs are new draws."""

@@ -23,6 +23,7 @@ from semalign.models.checkpoint import Model
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.clock import Clock
 from semalign.pipeline.detectors import finished_detector
+from semalign.pipeline.evidence import network_evidence
 from semalign.pipeline.folder import SUMMARY, claim, nth, read_summary, same_origin
 from semalign.pipeline.job import Job, open_job, say_of_label_adaptation, shown
 from semalign.pipeline.outcome import figures_of_run
@@ -30,7 +31,7 @@ from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.report import write_report
-from semalign.searches import FoundLabels, NetworkEvidence, Observations, make_search
+from semalign.searches import FoundLabels, Observations, make_search
 from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import make_accelerator
 
@@ -127,11 +128,8 @@ def search_labels(
     advance: Callable[[int], None] | None = None,
 ) -> FoundLabels:
     """One search over all training faces with the network fixed, by the recipe's method."""
-    recipe, settings = job.recipe, job.recipe.alternation
-    search = make_search(recipe.search, settings.adaptation_components)
-    sigma = recipe.heatmap.pixels(network.heatmap_size)
-    evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, settings.tta, precision)
-    return search(observations, evidence, advance)
+    search = make_search(job.recipe.search, job.recipe.alternation.adaptation_components)
+    return search(observations, network_evidence(job, network, precision), advance)
 
 
 def train_baseline(job: Job, folder: Path, start: Model, repeat: int = 0) -> Model:

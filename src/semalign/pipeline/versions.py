@@ -89,4 +89,5 @@ def search_provenance(recipe: Recipe) -> dict[str, str | int | float]:
         "update": int(alternation.update),
         "tta": alternation.tta,
         "adaptation_components": alternation.adaptation_components,
+        "mesh": int(alternation.mesh),
     }

@@ -6,6 +6,7 @@ Shape legend: b faces, n landmarks, h w heatmap.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from semalign.core.search import REFERENCE
+from semalign.core.translation import translated
 from semalign.data.crops import CropCache
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.inference.landmarks import Landmarks
@@ -202,3 +204,60 @@ class Joint:
     def members(self) -> tuple[Landmarks, ...]:
         """Those of all parts."""
         return tuple(found for part in self.parts for found in part.members)
+
+
+class Translated:
+    """What networks and the face mesh found, in the annotators' terms: each face by what was learned from the other folds.
+
+    A network draws its points by its own habits, and the mesh has points of its own. What both know of a face is in all their
+    points together; from these a linear map learns what the annotators would have marked (`semalign.core.translation`).
+    Heatmaps stay as they are.
+
+    Args:
+        evidence: of networks that have not seen the faces.
+        meshes: of the same faces (`semalign.inference.meshes`).
+        annotations: what people marked (b, n, 2), NaN where absent.
+        folds: of the faces (b,); faces of one photograph share one.
+
+    Raises:
+        ValueError: there are fewer than 50 faces beside a fold.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        meshes: Float[np.ndarray, "b 478 3"],
+        annotations: Float[np.ndarray, "b n 2"],
+        folds: Int[np.ndarray, " b"],
+    ) -> None:
+        self.evidence, self.meshes, self.annotations, self.folds = evidence, meshes, annotations, folds
+        self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.evidence)
+
+    @property
+    def reference_pixels(self) -> Float[np.ndarray, " b"]:
+        """As `Evidence`."""
+        return self.evidence.reference_pixels
+
+    def heatmaps(self) -> Heatmaps:
+        """The networks' own."""
+        return self.evidence.heatmaps()
+
+    @cached_property
+    def predictions(self) -> Landmarks:
+        """From the points of the networks and of the mesh together."""
+        found = self.evidence.predictions
+        flat = np.concatenate([found.points, np.zeros((*found.points.shape[:2], 1))], axis=-1)
+        return replace(found, points=self._translated(np.concatenate([self.meshes, flat], axis=1)))
+
+    @cached_property
+    def members(self) -> tuple[Landmarks, ...]:
+        """The networks' mean and the mesh, each translated by itself."""
+        found = self.evidence.predictions
+        return tuple(replace(found, points=self._translated(points)) for points in (found.points, self.meshes))
+
+    def _translated(self, known: Float[np.ndarray, "b k d"]) -> Float[np.ndarray, "b n 2"]:
+        return translated(known, self.annotations, self.folds)

@@ -122,6 +122,7 @@ class AlternationSettings:
         60  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
     )
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
+    mesh: bool = False  # a search hears a network of other origin, too, which knows faces: MediaPipe's face mesh
 
     def __post_init__(self) -> None:
         _check_tta(self.tta)
