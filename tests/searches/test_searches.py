@@ -27,7 +27,7 @@ from semalign.searches import (
     NetworkEvidence,
     Observations,
     OutOfFold,
-    Translated,
+    WithMesh,
     make_search,
 )
 from semalign.searches.adapted import Adapted
@@ -226,31 +226,16 @@ def test_the_calibrated_search_wants_two_networks_and_enough_faces(seen):
         CalibratedSettings(correlation=1.0)
 
 
-def meshes_from(truth: np.ndarray) -> np.ndarray:
-    """Points that are linear in the dots: what a face mesh knows of a face."""
-    rng = np.random.default_rng(9)
-    mixing = rng.dirichlet(np.ones(truth.shape[1]), 478)
-    return np.concatenate([mixing @ truth, np.zeros((len(truth), 478, 1))], axis=-1)
-
-
-def test_the_mesh_says_in_the_annotators_terms_where_points_are_and_no_face_hears_its_own_annotation(seen):
-    folds, meshes = np.arange(COUNT) % 10, meshes_from(seen.truth)
-    habit = seen.observations.annotations + np.array([3.0, 0.0])  # these annotators mark to the right
-    evidence = Translated(seen.evidence, meshes, habit, folds)
+def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network_s(seen):
+    mesh = seen.truth + 1.0
+    evidence = WithMesh(seen.evidence, mesh)
     assert isinstance(evidence, Evidence) and len(evidence) == COUNT
-    found = evidence.predictions.points - np.array([3.0, 0.0]) - seen.truth
-    assert np.linalg.norm(found, axis=-1).mean() < 0.5 * np.linalg.norm(habit - [3.0, 0.0] - seen.truth, axis=-1).mean()
-    other = habit.copy()
-    other[folds == 4] += 50.0
-    again = Translated(seen.evidence, meshes, other, folds).predictions.points
-    assert np.array_equal(again[folds == 4], evidence.predictions.points[folds == 4])
-
-
-def test_translated_evidence_has_two_members_and_the_network_s_heatmaps(seen):
-    evidence = Translated(seen.evidence, meshes_from(seen.truth), seen.observations.annotations, np.arange(COUNT) % 10)
-    network, mesh = evidence.members
-    assert network.points.shape == mesh.points.shape == seen.truth.shape
-    assert np.abs(network.points - mesh.points).max() > 0.01
+    network = seen.evidence.predictions
+    assert np.allclose(evidence.predictions.points, (network.points + mesh) / 2)
+    assert [np.array_equal(member.points, want) for member, want in zip(evidence.members, (network.points, mesh), strict=False)] == [
+        True
+    ] * 2
+    assert np.array_equal(evidence.predictions.spread, network.spread)
     for (_, own, _), (_, inner, _) in zip(evidence.heatmaps(), seen.evidence.heatmaps(), strict=True):
         assert torch.equal(own, inner)
     assert np.array_equal(evidence.reference_pixels, seen.evidence.reference_pixels)

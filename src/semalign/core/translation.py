@@ -29,21 +29,21 @@ class Translation:
     Attributes:
         mean: shape of the known points that gives each face its frame.
         centre: mean features.
-        coefficients: of the features, complex; the last row is the mean landmarks.
-        ridge: what was added to the squared singular values.
+        coefficients: of the features; the last row is the mean landmarks.
+        ridge: what was added to the squared singular values, in squared sizes of the face.
     """
 
-    mean: Complex[np.ndarray, " k"]
+    mean: Float[np.ndarray, "k 2"]
     centre: Float[np.ndarray, " f"]
-    coefficients: Complex[np.ndarray, "g n"]
-    ridge: float
+    coefficients: Float[np.ndarray, "g n 2"]
+    ridge: Float[np.ndarray, ""]
 
     def __call__(self, known: Float[np.ndarray, "b k d"]) -> Float[np.ndarray, "b n 2"]:
         """The landmarks, in the frame of the known points."""
-        features, centres, frames = _own_frame(known, self.mean)
-        rows = features - self.centre
-        own = product(rows, self.coefficients[:-1].real) + 1j * product(rows, self.coefficients[:-1].imag)
-        return to_points((own + self.coefficients[-1]) * frames + centres)
+        features, centres, frames = _own_frame(known, to_complex(self.mean))
+        own = product(features - self.centre, self.coefficients[:-1].reshape(len(self.centre), -1))
+        turned = to_complex(own.reshape(len(known), -1, 2) + self.coefficients[-1]) * frames
+        return to_points(turned + centres)
 
 
 def fit_translation(known: Float[np.ndarray, "b k d"], wanted: Float[np.ndarray, "b n 2"]) -> Translation:
@@ -74,7 +74,8 @@ def fit_translation(known: Float[np.ndarray, "b k d"], wanted: Float[np.ndarray,
         scores = left[there[:, landmark]] * values
         square = scores.T @ scores + ridge * np.eye(len(values))
         inner[:, landmark] = np.linalg.solve(square, scores.T @ rest[there[:, landmark], landmark])
-    return Translation(mean, centre, np.concatenate([right.T @ inner, middle[None]]), ridge)
+    coefficients = to_points(np.concatenate([right.T @ inner, middle[None]]))
+    return Translation(to_points(mean), centre, coefficients, np.array(ridge))
 
 
 def translated(

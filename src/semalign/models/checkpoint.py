@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from semalign.core.adaptation import LinearAdaptation
 from semalign.core.kernel_adaptation import KernelAdaptation
+from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.files import atomic_path
@@ -29,6 +30,7 @@ FORMAT = 2  # 1, of version 0.1, calls label adaptation 'dialect' and test-time 
 KEY = "semalign"
 Built = TypeVar("Built")
 ADAPTATION, OLD_ADAPTATION = "adaptation.", "dialect."  # begin the names of its tensors; the second in format 1
+MESH = "mesh."  # begins the names of the translation's
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Model:
         adaptation: what its predictions differ from the annotations as a function of the shape; None = not known.
         tta: test-time augmentation: versions of a crop whose mean heatmap is decoded, 1 to 4 (`semalign.inference.tta`).
         about: where it comes from (recipe, data, seed, versions), JSON values only.
+        mesh: what the face mesh's points are in the landmarks' terms, learned from the same faces; None = not known.
     """
 
     network: HeatmapNetwork
@@ -49,6 +52,7 @@ class Model:
     about: Mapping[str, Any] = field(default_factory=dict)
     adaptation: LinearAdaptation | KernelAdaptation | None = None
     tta: int = 1
+    mesh: Translation | None = None
 
     @property
     def input_size(self) -> int:
@@ -85,6 +89,9 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
         tensors = {name: value.half() if value.ndim > 1 else value for name, value in tensors.items()}
     if model.adaptation is not None:
         tensors |= _adaptation_tensors(model.adaptation, half)
+    if model.mesh is not None:
+        kind = np.float32 if half else np.float64
+        tensors |= {MESH + key: torch.from_numpy(np.array(value, kind)) for key, value in vars(model.mesh).items()}
     save_tensors(path, tensors, description)
 
 
@@ -121,14 +128,14 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
             )
         own = LandmarkScheme.from_dict(description["scheme"])
         network = build_network(settings_from(description["network"], f" in {path}"), own.count, seed=0)
-        adaptation = _take_adaptation(tensors)
+        adaptation, mesh = _take_adaptation(tensors), _take_mesh(tensors)
         network.load_state_dict(tensors)
         crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
         tta = int(description.get("tta", description.get("views", 1)))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
     refuse_other_scheme(path, own, scheme)
-    return Model(network.eval(), own, crop, sigma, about, adaptation, tta)
+    return Model(network.eval(), own, crop, sigma, about, adaptation, tta, mesh)
 
 
 def _take_adaptation(tensors: dict[str, torch.Tensor]) -> LinearAdaptation | KernelAdaptation | None:
@@ -138,6 +145,16 @@ def _take_adaptation(tensors: dict[str, torch.Tensor]) -> LinearAdaptation | Ker
     if not parts:
         return None
     return KernelAdaptation(**parts) if "faces" in parts else LinearAdaptation(**parts)
+
+
+def _take_mesh(tensors: dict[str, torch.Tensor]) -> Translation | None:
+    """The translation of a file's face mesh; its tensors are taken out of the others."""
+    names = [name for name in tensors if name.startswith(MESH)]
+    return (
+        Translation(**{name.removeprefix(MESH): tensors.pop(name).double().numpy() for name in names})
+        if names
+        else None
+    )
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:

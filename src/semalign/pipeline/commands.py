@@ -113,4 +113,4 @@ def search(
     network = loaded.network.to(make_accelerator().device)
     observations = Observations(latest.points, versions.up_to(0).points)
     with job.progress.stage("search", len(latest.ids)) as advance:
-        return versions.next(latest, lambda: search_labels(job, network, observations, "fp32", advance))
+        return versions.next(latest, lambda: search_labels(job, network, observations, "fp32", advance, loaded.mesh))

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.core.translation import LEAST_FACES
 from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
-from semalign.pipeline.evidence import with_mesh
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job, open_job, say_skipped, shown
 from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
-from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
+from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, WithMesh, make_search
 
 
 def crossfit(
@@ -94,14 +94,13 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
         fold: of each training face (b,).
     """
     recipe, settings = job.recipe, job.recipe.alternation
-    parts = []
-    for index in range(len(models)):
-        crops = job.train.crops.take(np.flatnonzero(fold == index))
-        unseen = [models[index - step].network for step in range(unseen_folds(recipe))]
-        parts.append(Joint([NetworkEvidence(n, crops, job.sigma, job.scheme, settings.tta) for n in unseen]))
-    evidence: Evidence = OutOfFold(parts, fold)
-    if settings.mesh:
-        evidence = with_mesh(job, evidence, fold)
+    if settings.mesh and any(model.mesh is None for model in models):
+        job.progress.say(
+            f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, "
+            f"and of these {len(fold)} a network sees fewer."
+        )
+    parts = [_unheard(job, models, index, np.flatnonzero(fold == index)) for index in range(len(models))]
+    evidence = OutOfFold(parts, fold)
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
@@ -109,3 +108,12 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
     with job.progress.stage("search", len(fold)) as advance:
         observations = Observations(annotations, annotations)
         return versions.next(versions.up_to(0), lambda: search(observations, evidence, advance))
+
+
+def _unheard(job: Job, models: Sequence[Model], index: int, rows: np.ndarray) -> Evidence:
+    """What the models that have not seen a fold's faces say of them."""
+    crops, tta = job.train.crops.take(rows), job.recipe.alternation.tta
+    unseen = [models[index - step] for step in range(unseen_folds(job.recipe))]
+    evidence = Joint([NetworkEvidence(model.network, crops, job.sigma, job.scheme, tta) for model in unseen])
+    translation = unseen[0].mesh
+    return evidence if translation is None else WithMesh(evidence, translation(job.meshes[rows]))

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Int
-
-from semalign.core.translation import LEAST_FACES
+from semalign.core.translation import LEAST_FACES, Translation, translated
 from semalign.data.duplicates import independent_folds
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
-from semalign.searches import Evidence, NetworkEvidence, Translated
+from semalign.searches import Evidence, NetworkEvidence, WithMesh
 
-FOLDS = 10  # in which the translation is learned, where there are no others
+FOLDS = 10  # in which the mesh's translation is learned where the model brings none
 
 
-def network_evidence(job: Job, network: HeatmapNetwork, precision: str) -> Evidence:
-    """Of a network that judges all faces, with the face mesh where the recipe wants it."""
+def network_evidence(
+    job: Job, network: HeatmapNetwork, precision: str, translation: Translation | None = None
+) -> Evidence:
+    """Of a network that judges all faces, with the face mesh where the recipe wants it.
+
+    Args:
+        job: its training faces.
+        network: gives the heatmaps.
+        precision: of the network.
+        translation: of the mesh's points, from the faces that the network was trained on; without it, each face's is learned
+            from the annotations of the faces of other folds.
+    """
     sigma = job.recipe.heatmap.pixels(network.heatmap_size)
     evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, job.recipe.alternation.tta, precision)
     if not job.recipe.alternation.mesh:
         return evidence
-    return with_mesh(job, evidence, independent_folds(job.train.dataset, FOLDS, job.recipe.seed))
-
-
-def with_mesh(job: Job, evidence: Evidence, folds: Int[np.ndarray, " b"]) -> Evidence:
-    """The evidence and the face mesh, in the annotators' terms; the evidence alone where there are too few faces to learn them.
-
-    Args:
-        job: its training faces.
-        evidence: of the same faces.
-        folds: of the faces; the terms are learned from the other folds.
-    """
-    fewest = len(folds) - np.bincount(folds).max()
+    if translation is not None:
+        return WithMesh(evidence, translation(job.meshes))
+    folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
+    fewest = min((int((folds != fold).sum()) for fold in folds), default=0)
     if fewest < LEAST_FACES:
         job.progress.say(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} other faces, "
             f"and of these {len(folds)} only {fewest} are left."
         )
         return evidence
-    return Translated(evidence, job.meshes, job.train.dataset.points(), folds)
+    return WithMesh(evidence, translated(job.meshes, job.train.dataset.points(), folds))

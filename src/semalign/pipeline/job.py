@@ -14,6 +14,7 @@ import numpy as np
 from semalign.core.adaptation import LinearAdaptation
 from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.metrics import mean_errors
+from semalign.core.translation import LEAST_FACES, Translation, fit_translation
 from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
@@ -42,6 +43,7 @@ class Job:
         about: what the models' files say of their origin.
         teachers: models whose heatmaps are learned from, too.
         notes: on what of the data set is partial or was left out.
+        found_meshes: the face mesh of every training face, where it has been found already.
     """
 
     recipe: Recipe
@@ -51,6 +53,7 @@ class Job:
     about: dict[str, Any]
     teachers: tuple[Model, ...] = ()
     notes: tuple[str, ...] = ()
+    found_meshes: np.ndarray | None = None
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -65,8 +68,17 @@ class Job:
     @cached_property
     def meshes(self) -> np.ndarray:
         """The face mesh of every training face (b, 478, 3), image frame."""
+        if self.found_meshes is not None:
+            return self.found_meshes
         with self.progress.stage("face meshes", len(self.train.crops)) as advance:
             return meshes_of(self.train.crops, advance=advance)
+
+    @cached_property
+    def mesh_translation(self) -> Translation | None:
+        """What the mesh's points are in the annotators' terms; None without a mesh, or with too few faces to learn them."""
+        if not self.recipe.alternation.mesh or len(self.train.dataset) < LEAST_FACES:
+            return None
+        return fit_translation(self.meshes, self.train.dataset.points())
 
     def later_seed(self, repeat: int) -> int:
         """Seeds of the trainings after the start differ from the start's: their epochs are new draws."""
@@ -140,7 +152,7 @@ class Job:
     ) -> Model:
         """Leave a finished model in its folder."""
         accelerator, about, tta = make_accelerator(), self.about | {"stage": title}, self.recipe.decoding.tta
-        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, adaptation, tta)
+        model = Model(network, self.scheme, self.recipe.crop, self.sigma, about, adaptation, tta, self.mesh_translation)
         if accelerator.is_main_process:
             save_model(folder / MODEL, model)
         accelerator.wait_for_everyone()
@@ -161,6 +173,7 @@ class Job:
             test=self.test.take(np.arange(0)),
             progress=PrefixedProgress(self.progress, f"without {fold}: "),
             about=self.about | {"without": fold},
+            found_meshes=self.meshes[~held_out] if self.recipe.alternation.mesh else None,
         )
 
 

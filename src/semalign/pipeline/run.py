@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from semalign.core.translation import Translation
 from semalign.files import write_json
 from semalign.models.checkpoint import Model
 from semalign.models.network import HeatmapNetwork
@@ -126,10 +127,11 @@ def search_labels(
     observations: Observations,
     precision: str = "fp32",
     advance: Callable[[int], None] | None = None,
+    translation: Translation | None = None,
 ) -> FoundLabels:
     """One search over all training faces with the network fixed, by the recipe's method."""
     search = make_search(job.recipe.search, job.recipe.alternation.adaptation_components)
-    return search(observations, network_evidence(job, network, precision), advance)
+    return search(observations, network_evidence(job, network, precision, translation), advance)
 
 
 def train_baseline(job: Job, folder: Path, start: Model, repeat: int = 0) -> Model:

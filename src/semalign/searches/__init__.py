@@ -1,6 +1,6 @@
 """Label searches: from observations and what a network saw to better labels, each an object of the same signature."""
 
-from semalign.searches.evidence import Evidence, Joint, NetworkEvidence, OutOfFold, Translated
+from semalign.searches.evidence import Evidence, Joint, NetworkEvidence, OutOfFold, WithMesh
 from semalign.searches.labels import FoundLabels, LabelSearch, Observations
 from semalign.searches.methods import SEARCHES, Settings, make_search
 
@@ -14,6 +14,6 @@ __all__ = [
     "Observations",
     "OutOfFold",
     "Settings",
-    "Translated",
+    "WithMesh",
     "make_search",
 ]

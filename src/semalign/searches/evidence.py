@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from semalign.core.search import REFERENCE
-from semalign.core.translation import translated
 from semalign.data.crops import CropCache
 from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of, predict
 from semalign.inference.landmarks import Landmarks
@@ -206,31 +205,18 @@ class Joint:
         return tuple(found for part in self.parts for found in part.members)
 
 
-class Translated:
-    """What networks and the face mesh found, in the annotators' terms: each face by what was learned from the other folds.
+class WithMesh:
+    """What a network saw, and what the face mesh says in the annotators' terms: each has half a word.
 
-    A network draws its points by its own habits, and the mesh has points of its own. What both know of a face is in all their
-    points together; from these a linear map learns what the annotators would have marked (`semalign.core.translation`).
-    Heatmaps stay as they are.
+    Heatmaps, and how wide their peaks are, are the network's.
 
     Args:
-        evidence: of networks that have not seen the faces.
-        meshes: of the same faces (`semalign.inference.meshes`).
-        annotations: what people marked (b, n, 2), NaN where absent.
-        folds: of the faces (b,); faces of one photograph share one.
-
-    Raises:
-        ValueError: there are fewer than 50 faces beside a fold.
+        evidence: of one network, or of several as one.
+        mesh: the mesh's points of the same faces, translated to the landmarks (`semalign.core.translation`).
     """
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        meshes: Float[np.ndarray, "b 478 3"],
-        annotations: Float[np.ndarray, "b n 2"],
-        folds: Int[np.ndarray, " b"],
-    ) -> None:
-        self.evidence, self.meshes, self.annotations, self.folds = evidence, meshes, annotations, folds
+    def __init__(self, evidence: Evidence, mesh: Float[np.ndarray, "b n 2"]) -> None:
+        self.evidence, self.mesh = evidence, mesh
         self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
 
     def __len__(self) -> int:
@@ -243,21 +229,17 @@ class Translated:
         return self.evidence.reference_pixels
 
     def heatmaps(self) -> Heatmaps:
-        """The networks' own."""
+        """The network's."""
         return self.evidence.heatmaps()
 
     @cached_property
     def predictions(self) -> Landmarks:
-        """From the points of the networks and of the mesh together."""
-        found = self.evidence.predictions
-        flat = np.concatenate([found.points, np.zeros((*found.points.shape[:2], 1))], axis=-1)
-        return replace(found, points=self._translated(np.concatenate([self.meshes, flat], axis=1)))
+        """Half way between the network's points and the mesh's."""
+        network, mesh = self.members
+        return replace(network, points=(network.points + mesh.points) / 2)
 
-    @cached_property
-    def members(self) -> tuple[Landmarks, ...]:
-        """The networks' mean and the mesh, each translated by itself."""
+    @property
+    def members(self) -> tuple[Landmarks, Landmarks]:
+        """The network and the mesh."""
         found = self.evidence.predictions
-        return tuple(replace(found, points=self._translated(points)) for points in (found.points, self.meshes))
-
-    def _translated(self, known: Float[np.ndarray, "b k d"]) -> Float[np.ndarray, "b n 2"]:
-        return translated(known, self.annotations, self.folds)
+        return found, replace(found, points=self.mesh)
