@@ -14,6 +14,7 @@ from worlds import NETWORK
 
 from semalign.core.adaptation import fit_linear_adaptation
 from semalign.core.kernel_adaptation import KernelAdaptation, fit_kernel_adaptation
+from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model, save_model
@@ -185,3 +186,17 @@ def test_a_kernel_label_adaptation_comes_back_and_is_kept_in_half_the_room(model
     assert np.allclose(back.corrected(predicted), adaptation.corrected(predicted), rtol=0, atol=1e-9)
     assert np.abs(rough.corrected(predicted) - adaptation.corrected(predicted)).max() < 0.02
     assert half.stat().st_size < 0.6 * whole.stat().st_size
+
+
+def test_what_the_mesh_means_comes_back_and_is_kept_in_a_quarter_of_the_room(model, tmp_path):
+    rng = np.random.default_rng(0)
+    mesh = Translation(rng.normal(size=(478, 2)), rng.normal(size=1434), rng.normal(size=(1435, 3, 2)), np.array(0.1))
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_model(whole, replace(model, mesh=mesh))
+    save_model(half, replace(model, mesh=mesh), half=True)
+    again, shorter = load_model(whole).mesh, load_model(half).mesh
+    assert again is not None and shorter is not None and load_model(whole).adaptation is None
+    for key, value in vars(mesh).items():
+        assert np.array_equal(getattr(again, key), value)
+        assert np.allclose(getattr(shorter, key), value, rtol=1e-3, atol=1e-4)
+    assert half.stat().st_size < whole.stat().st_size - 0.7 * mesh.coefficients.nbytes

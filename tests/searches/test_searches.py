@@ -232,9 +232,8 @@ def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network
     assert isinstance(evidence, Evidence) and len(evidence) == COUNT
     network = seen.evidence.predictions
     assert np.allclose(evidence.predictions.points, (network.points + mesh) / 2)
-    assert [np.array_equal(member.points, want) for member, want in zip(evidence.members, (network.points, mesh), strict=False)] == [
-        True
-    ] * 2
+    for member, points in zip(evidence.members, (network.points, mesh), strict=True):
+        assert np.array_equal(member.points, points)
     assert np.array_equal(evidence.predictions.spread, network.spread)
     for (_, own, _), (_, inner, _) in zip(evidence.heatmaps(), seen.evidence.heatmaps(), strict=True):
         assert torch.equal(own, inner)

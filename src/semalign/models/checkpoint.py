@@ -90,8 +90,7 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
     if model.adaptation is not None:
         tensors |= _adaptation_tensors(model.adaptation, half)
     if model.mesh is not None:
-        kind = np.float32 if half else np.float64
-        tensors |= {MESH + key: torch.from_numpy(np.array(value, kind)) for key, value in vars(model.mesh).items()}
+        tensors |= _mesh_tensors(model.mesh, half)
     save_tensors(path, tensors, description)
 
 
@@ -103,6 +102,14 @@ def _adaptation_tensors(adaptation: LinearAdaptation | KernelAdaptation, half: b
     return {
         ADAPTATION + key: torch.from_numpy(np.ascontiguousarray(value, np.float32 if key in exact and half else kind))
         for key, value in vars(adaptation).items()
+    }
+
+
+def _mesh_tensors(mesh: Translation, half: bool) -> dict[str, torch.Tensor]:
+    kinds = {"coefficients": np.float16} if half else {}
+    usual = np.float32 if half else np.float64
+    return {
+        MESH + key: torch.from_numpy(np.array(value, kinds.get(key, usual))) for key, value in vars(mesh).items()
     }
 
 

@@ -34,6 +34,7 @@ class Adapted:
     ) -> FoundLabels:
         """As `semalign.searches.labels.LabelSearch`; costs are those of the search inside."""
         offsets = systematic_offsets(evidence.predictions.points, observations.annotations, self.components)
-        found = self.search(replace(observations, points=observations.points + offsets), evidence, advance)
+        moved = Observations(observations.points + offsets, observations.annotations + offsets)
+        found = self.search(moved, evidence, advance)
         points = np.where(found.moved[..., None], found.points - offsets, observations.points)
         return replace(found, points=points)

@@ -1,6 +1,7 @@
 """The plainest search: a weighted mean of the observation and the network's prediction.
 
-It is what every other search must beat. With `update` it has a fixed point: the prediction.
+It is what every other search must beat. It looks at what people marked, not at labels found before, which already hold the
+network's word: however often it is asked, it says the same.
 
 Shape legend: b faces, n landmarks.
 """
@@ -44,7 +45,7 @@ class Average:
         v = var(p - o), which is measured over the faces, landmark by landmark, is the sum of their variances, and w(1 - w)·v
         is that of the mean.
         """
-        weight, o, p = self.settings.prediction_weight, observations.points, evidence.predictions.points
+        weight, o, p = self.settings.prediction_weight, observations.annotations, evidence.predictions.points
         points = o + weight * (p - o)
         pixel = evidence.reference_pixels[:, None]
         prior, likelihood = (((witness - points) ** 2).sum(axis=-1) / pixel**2 for witness in (o, p))

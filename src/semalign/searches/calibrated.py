@@ -58,7 +58,7 @@ class Calibrated:
                 "search.method 'calibrated' weighs two networks that have not seen the faces; "
                 "search with 'semalign crossfit', or choose another method."
             )
-        o = observations.points
+        o = observations.annotations
         if len(o) < LEAST_FACES:
             raise SemalignError(
                 f"search.method 'calibrated' learns from {LEAST_FACES} faces at least how far each witness errs, and these are "
