@@ -214,16 +214,18 @@ def test_several_networks_speak_by_their_mean_and_are_heard_one_by_one(seen):
         assert np.array_equal(rows, own_rows) and torch.allclose(maps, own)
 
 
-def test_the_calibrated_search_wants_two_networks_and_enough_faces(seen):
-    search = make_search(CalibratedSettings())
-    with pytest.raises(SemalignError, match="weighs two networks that have not seen the faces"):
-        search(seen.observations, seen.evidence)
+def test_the_calibrated_search_wants_two_witnesses(seen):
+    with pytest.raises(SemalignError, match="weighs two witnesses that have not seen the faces, and there are 1"):
+        make_search(CalibratedSettings())(seen.observations, seen.evidence)
+    with pytest.raises(ValueError, match="0 to below 1"):
+        CalibratedSettings(least_correlation=0.5, most_correlation=1.0)
+
+
+def test_few_faces_get_labels_half_way_to_the_prediction(seen):
     few = Joint([replaced(seen.evidence, np.arange(20))] * 2)
     points = seen.observations.points[:20]
-    with pytest.raises(SemalignError, match="learns from 50 faces at least"):
-        search(Observations(points, points), few)
-    with pytest.raises(ValueError, match="0 to below 1"):
-        CalibratedSettings(correlation=1.0)
+    found = make_search(CalibratedSettings())(Observations(points, points), few)
+    assert np.allclose(found.points, (points + few.predictions.points) / 2)
 
 
 def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network_s(seen):

@@ -108,9 +108,7 @@ def _adaptation_tensors(adaptation: LinearAdaptation | KernelAdaptation, half: b
 def _mesh_tensors(mesh: Translation, half: bool) -> dict[str, torch.Tensor]:
     kinds = {"coefficients": np.float16} if half else {}
     usual = np.float32 if half else np.float64
-    return {
-        MESH + key: torch.from_numpy(np.array(value, kinds.get(key, usual))) for key, value in vars(mesh).items()
-    }
+    return {MESH + key: torch.from_numpy(np.array(value, kinds.get(key, usual))) for key, value in vars(mesh).items()}
 
 
 def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:

@@ -1,7 +1,7 @@
-"""A search that weighs annotation and networks by how far each errs: the mean of ŷ given both, with how sure it is.
+"""A search that weighs annotation and witnesses by how far each errs: the mean of ŷ given all, with how sure it is.
 
-The error model (`semalign.core.error_model`) is estimated from the faces themselves, without the truth. It takes at least two
-networks that have not seen the faces.
+The error model (`semalign.core.error_model`) is estimated from the faces themselves, without the truth. It takes two witnesses
+that have not seen the annotations: a network and the face mesh, or two networks.
 
 Shape legend: b faces, n landmarks.
 """
@@ -17,26 +17,34 @@ import numpy as np
 from semalign.core.error_model import fit_error_model
 from semalign.core.metrics import distances
 from semalign.errors import SemalignError
+from semalign.searches.average import Average, AverageSettings
 from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, Observations
 
 LEAST_FACES = 50  # from fewer nothing can be learned of errors
+STEPS = 6  # correlations that are tried
 
 
 @dataclass(frozen=True)
 class CalibratedSettings:
-    """What the faces do not tell."""
+    """What the faces do not tell: the correlation of two witnesses' errors, which is somewhere between these."""
 
     method: Literal["calibrated"] = "calibrated"
-    correlation: float = 0.5  # of the errors of two networks; measured on synthetic faces
+    least_correlation: float = 0.3
+    most_correlation: float = 0.8
 
     def __post_init__(self) -> None:
-        if not 0 <= self.correlation < 1:
-            raise ValueError("correlation must be 0 to below 1")
+        if not 0 <= self.least_correlation <= self.most_correlation < 1:
+            raise ValueError("correlations must be 0 to below 1, the least first")
+
+    @property
+    def correlations(self) -> tuple[float, ...]:
+        """Values from the least to the most."""
+        return tuple(np.linspace(self.least_correlation, self.most_correlation, STEPS))
 
 
 class Calibrated:
-    """ŷ = p + P (A + P)⁻¹ (o - p), with the error covariances A of the annotators and P of the networks.
+    """ŷ = o + A (A + P)⁻¹ (p - o), with the error covariances A of the annotators and P of what the witnesses say together.
 
     It looks at what people marked, not at labels found before: a label that has been found already holds the networks' word.
     """
@@ -49,28 +57,25 @@ class Calibrated:
     ) -> FoundLabels:
         """As `semalign.searches.labels.LabelSearch`; the likelihood's cost is ‖p - ŷ‖².
 
+        Fewer than 50 faces do not tell how far anybody errs; their labels are half way to the prediction.
+
         Raises:
-            SemalignError: fewer than two networks, one that does not say how sure it is, or too few faces.
+            SemalignError: there are not two witnesses.
         """
-        found, spread = evidence.predictions, evidence.predictions.spread
-        if len(evidence.members) < 2 or spread is None:
+        if len(evidence.members) != 2:
             raise SemalignError(
-                "search.method 'calibrated' weighs two networks that have not seen the faces; "
-                "search with 'semalign crossfit', or choose another method."
+                f"search.method 'calibrated' weighs two witnesses that have not seen the faces, and there are "
+                f"{len(evidence.members)}; set alternation.mesh = true, use 'semalign crossfit', or choose another method."
             )
         o = observations.annotations
         if len(o) < LEAST_FACES:
-            raise SemalignError(
-                f"search.method 'calibrated' learns from {LEAST_FACES} faces at least how far each witness errs, and these are "
-                f"{len(o)}; choose another method."
-            )
-        model = fit_error_model(o, [member.points for member in evidence.members], spread, self.settings.correlation)
-        labels = model.posterior(o, found.points, spread)
-        pixel = evidence.reference_pixels[:, None]
+            return Average(AverageSettings())(observations, evidence, advance)
+        first, second = (member.points for member in evidence.members)
+        labels = fit_error_model(o, first, second, self.settings.correlations).posterior(o, first, second)
+        found, pixel = evidence.predictions, evidence.reference_pixels[:, None]
         prior, likelihood = ((distances(witness, labels.points) / pixel) ** 2 for witness in (o, found.points))
         there = ~np.isnan(o).any(axis=-1)
         if advance is not None:
             advance(len(o))
-        return FoundLabels(
-            labels.points, prior, likelihood, np.where(there, found.confidence, np.nan), there, labels.spread
-        )
+        confidence = np.where(there, found.confidence, np.nan)
+        return FoundLabels(labels.points, prior, likelihood, confidence, there, labels.spread)
