@@ -62,8 +62,19 @@ def crossfit(
     fold = deal(job, folds, "--folds")
     share = f"{1 - 2 / folds:.0%} of {len(fold)} faces"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
-    models = [_without_two(job, out, fold, index, folds) for index in range(folds)]
-    return search_out_of_fold(job, out / "labels", models, fold)
+    return search_out_of_fold(job, out / "labels", train_without_folds(job, out, fold), fold)
+
+
+def train_without_folds(job: Job, out: Path, fold: np.ndarray) -> list[Model]:
+    """The networks of a job, one for each fold, of which every face has two that have not seen it.
+
+    Args:
+        job: its recipe's `start` is each network's training.
+        out: for the networks, one folder each; what is finished there is read.
+        fold: of each training face (b,), from 0.
+    """
+    folds = int(fold.max()) + 1
+    return [_without_two(job, out, fold, index, folds) for index in range(folds)]
 
 
 def _without_two(job: Job, out: Path, fold: np.ndarray, index: int, folds: int) -> Model:
@@ -84,15 +95,21 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
         fold: of each training face (b,).
     """
     recipe, settings = job.recipe, job.recipe.alternation
-    parts = []
-    for index in range(len(models)):
-        crops = job.train.crops.take(np.flatnonzero(fold == index))
-        unseen = (models[index].network, models[index - 1].network)
-        parts.append(Joint([NetworkEvidence(n, crops, job.sigma, job.scheme, settings.tta) for n in unseen]))
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
     search = make_search(recipe.search, settings.adaptation_components)
     with job.progress.stage("search", len(fold)) as advance:
-        evidence, observations = OutOfFold(parts, fold), Observations(annotations, annotations)
+        evidence, observations = evidence_out_of_fold(job, models, fold), Observations(annotations, annotations)
         return versions.next(versions.up_to(0), lambda: search(observations, evidence, advance))
+
+
+def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) -> OutOfFold:
+    """What the two models that have not seen each face say of it; the arguments are those of `search_out_of_fold`."""
+    parts = []
+    for index in range(len(models)):
+        crops = job.train.crops.take(np.flatnonzero(fold == index))
+        unseen = (models[index].network, models[index - 1].network)
+        tta = job.recipe.alternation.tta
+        parts.append(Joint([NetworkEvidence(n, crops, job.sigma, job.scheme, tta) for n in unseen]))
+    return OutOfFold(parts, fold)
