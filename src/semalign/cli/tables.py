@@ -186,6 +186,36 @@ def _show_comparison(against: Mapping[str, Any]) -> None:
     _show(table)
 
 
+def print_label_bench(results: Mapping[str, Any]) -> None:
+    """The bench of labels: a row for each method in each cell, what the labels drift to, notes."""
+    from semalign.label_bench.output import REGIONS, flat_rows
+
+    errors = ("error", *(f"error_{name}" for name in REGIONS), "along", "across")
+    shares = ("removed", "of_bound", "within_90")
+    titles = ("error, %", *REGIONS, "along", "across", "removed", "of bound", "within 90 %", "worth", "halves apart, %")
+    table = _table("cell", "method", *titles, words=("method",))
+    before = None
+    for row in flat_rows(results["cells"]):
+        if before not in (None, row["cell"]):
+            table.add_section()
+        percent = ("–" if row[name] is None else f"{100 * row[name]:.0f} %" for name in shares)
+        numbers = (_brief(row[name]) for name in (*errors, "worth", "agreement"))
+        first, rest = list(numbers), list(percent)
+        shown_cell = "" if row["cell"] == before else row["cell"]
+        table.add_row(shown_cell, row["method"], *first[: len(errors)], *rest, *first[len(errors) :])
+        before = row["cell"]
+    _show(table)
+    drifts = [f"{cell['cell']}: {cell['drift']['says']}" for cell in results["cells"] if cell.get("drift")]
+    notes = [note for cell in results["cells"] for note in cell["notes"]]
+    _lines(
+        ["", *drifts, *(f"note: {note}" for note in dict.fromkeys([*results["notes"], *notes])), results["hardware"]]
+    )
+
+
+def _brief(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return "–"

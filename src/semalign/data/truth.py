@@ -93,8 +93,6 @@ def read_visible(root: Path, count: int) -> dict[str, np.ndarray]:
     try:
         table = pq.read_table(root / TRUTH, columns=["image", "visible"])
     except (OSError, pa.ArrowException) as error:
-        raise SemalignError(
-            f"{root / TRUTH}: cannot be read ({error}); make the synthetic data set again."
-        ) from error
+        raise SemalignError(f"{root / TRUTH}: cannot be read ({error}); make the synthetic data set again.") from error
     visible = table["visible"].to_numpy().reshape(-1, count)
     return dict(zip(table["image"].to_numpy()[::count].tolist(), visible, strict=True))
