@@ -76,11 +76,12 @@ SIZES: Mapping[str, BenchSettings] = MappingProxyType(
             real_faces=12,
         ),
         "small": BenchSettings(
-            faces=(100, 300),
+            faces=(80, 240),
             folds=4,
             changes=(
                 "network={input_size=64, heatmap_size=32, stacks=1, width=32}",
-                "start.epochs=10",
+                "start.epochs=20",
+                "start.batch_size=8",
                 "start.ema=0.98",
                 "alternation.tta=1",
             ),
