@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from semalign.label_bench.bound import best_combination, face_frames
+from semalign.label_bench.methods import Found
 from semalign.label_bench.scores import Truth
 from semalign.schemes import load_scheme
 
@@ -68,8 +69,6 @@ def test_absent_points_stay_absent_and_unknown_truth_is_not_learned_from() -> No
 
 
 def test_rows_say_what_share_of_the_annotations_error_is_removed() -> None:
-    from semalign.label_bench.methods import Found
-
     truth, annotations, predictions = world()
     halfway = (annotations + truth) / 2  # half of the error: a quarter of the variance is left
     found = [Found("annotation", annotations), Found("prediction", predictions), Found("half", halfway)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,16 +17,19 @@ from commands import invoke
 from semalign.data import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.evaluation.annotators import SHARED
+from semalign.evaluation.annotators import SHARED, read_annotators
 from semalign.inference.landmarks import Landmarks
 from semalign.label_bench import SIZES, EvidenceBuilder, bench_labels
+from semalign.label_bench.cells import RealFaces, _boxed
 from semalign.label_bench.evidence import Remembered, unseen
 from semalign.label_bench.settings import NOISES, noise_of
+from semalign.schemes import load_scheme
 from semalign.searches import Evidence
-from semalign.synthetic import SynthesisSettings, write_dataset
+from semalign.synthetic import FaceSettings, SynthesisSettings, face_of, write_dataset
 from semalign.synthetic.annotators import marked_again, noise_size
 
 TINY = SIZES["tiny"]
+FACES = SynthesisSettings(count=24, test_count=8, seed=5, face=FaceSettings(size=64))
 METHODS = [
     "annotation", "prediction", "average", "calibrated", "paper, 1 pass", "paper, best of 3", "drift, 20 passes",
     "bound",
@@ -144,39 +148,36 @@ class Guessed:
         return len(self.predictions)
 
     def heatmaps(self) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-        for row in range(len(self)):
-            to_image = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 3.0, 0.0]]], dtype=torch.float64)
-            yield np.array([row]), torch.rand((1, 68, 32, 32), generator=torch.Generator().manual_seed(row)), to_image
+        draws = torch.Generator().manual_seed(0)
+        for rows in np.array_split(np.arange(len(self)), 2):
+            to_image = torch.tensor([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0]], dtype=torch.float64).expand(len(rows), 2, 3)
+            yield rows, torch.rand((len(rows), 68, 32, 32), generator=draws), to_image
 
 
 def test_other_evidence_can_be_put_in_for_real_faces(tmp_path: Path) -> None:
     assert isinstance(Guess(), EvidenceBuilder)
-    data = write_dataset(tmp_path / "faces", SynthesisSettings(count=45, test_count=9, seed=5))
-    faces = open_dataset(data)
+    faces = open_dataset(write_dataset(tmp_path / "faces", FACES))
     marks = tmp_path / "marks.csv"
     rng = np.random.default_rng(0)
     with marks.open("w") as stream:
         stream.write("file,annotator," + ",".join(f"x{p},y{p}" for p in range(29)) + "\n")
-        for sample in faces.samples[:30]:
+        for sample in faces.samples[:16]:
             for worker in range(3):
                 points = np.zeros((29, 2))
                 points[list(SHARED)] = sample.points[list(SHARED.values())] + rng.normal(0, 1, (19, 2))
                 stream.write(f"{sample.id},{worker}," + ",".join(f"{v:.3f}" for v in points.ravel()) + "\n")
-    boxed = replace(TINY, levels=(4.0,), faces=(54,), drift_passes=3, real_faces=None)
-    from semalign.label_bench.cells import RealFaces, _boxed
-    from semalign.evaluation.annotators import read_annotators
-
+    boxed = replace(TINY, levels=(4.0,), faces=(54,), passes=1, drift_passes=2, real_faces=None)
     real = RealFaces(_boxed(faces), Guess(), boxed)
     cells = {cell.name: cell for cell in real.cells(read_annotators(marks))}
     assert set(cells) == {"planted-isotropic-4", "planted-sliding-4", "annotators", "halves-real"}
     figures = {name: cell.measure(tmp_path / "work") for name, cell in cells.items()}
     json.dumps(figures, allow_nan=False)
     planted = {row["method"]: row for row in figures["planted-sliding-4"]["rows"]}
-    assert figures["planted-sliding-4"]["faces"] == 9  # the test faces
+    assert figures["planted-sliding-4"]["faces"] == 8  # the test faces
     assert planted["annotation"]["along"] > 3 * planted["annotation"]["across"]
     assert "calibrated" not in planted and "two networks" in " ".join(figures["planted-sliding-4"]["notes"])
     workers = {row["method"]: row for row in figures["annotators"]["rows"]}
-    assert figures["annotators"]["faces"] == 30 and workers["one worker"]["worth"] == 1
+    assert figures["annotators"]["faces"] == 16 and workers["one worker"]["worth"] == 1
     assert workers["annotation"]["worth"] > workers["prediction"]["worth"]
     halves = {row["method"]: row["agreement"] for row in figures["halves-real"]["rows"]}
     assert halves["annotation"] == 0 < halves["average"] < halves["prediction"]
@@ -184,7 +185,7 @@ def test_other_evidence_can_be_put_in_for_real_faces(tmp_path: Path) -> None:
 
 
 def test_no_face_is_judged_by_what_was_learned_from_it(tmp_path: Path) -> None:
-    faces = open_dataset(write_dataset(tmp_path / "faces", SynthesisSettings(count=8, test_count=0, seed=5)))
+    faces = open_dataset(write_dataset(tmp_path / "faces", FACES)).select(split="test")
 
     class Watched(Guess):
         def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
@@ -199,7 +200,7 @@ def test_no_face_is_judged_by_what_was_learned_from_it(tmp_path: Path) -> None:
 
 
 def test_heatmaps_are_remembered_as_far_as_they_fit() -> None:
-    source = Guessed(Landmarks(np.zeros((3, 68, 2)), np.ones((3, 68)), open_scheme()))
+    source = Guessed(Landmarks(np.zeros((3, 68, 2)), np.ones((3, 68)), load_scheme("ibug68")))
     one = 68 * 32 * 32 * 4
     for memory, same in ((3 * one, True), (2 * one, False)):
         kept = Remembered(source, memory)
@@ -208,15 +209,9 @@ def test_heatmaps_are_remembered_as_far_as_they_fit() -> None:
         assert (first[0][1] is second[0][1]) is same
 
 
-def open_scheme():
-    from semalign.schemes import load_scheme
-
-    return load_scheme("ibug68")
-
-
 @pytest.mark.parametrize("kind", NOISES)
 def test_noise_has_the_size_that_was_asked_for(kind: str) -> None:
-    points = np.tile(open_scheme_points(), (300, 1, 1))
+    points = np.tile(face_of(0, 0, SynthesisSettings(face=FaceSettings(max_yaw=0.0))).points, (150, 1, 1))
     settings = noise_of(kind, 4.0)
     assert noise_size(settings) == pytest.approx(4.0)
     unit = np.linalg.norm(points[:, 45] - points[:, 36], axis=1)[:, None]
@@ -224,18 +219,10 @@ def test_noise_has_the_size_that_was_asked_for(kind: str) -> None:
     assert np.sqrt((far**2).mean()) == pytest.approx(4.0, rel=0.12)
 
 
-def open_scheme_points() -> np.ndarray:
-    from semalign.synthetic import FaceSettings, face_of
-
-    return face_of(0, 0, SynthesisSettings(face=FaceSettings(max_yaw=0.0))).points
-
-
 def test_the_bench_needs_the_points_that_noise_is_planted_in(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "a.pts").write_text("version: 1\nn_points: 3\n{\n1 1\n5 9\n8 2\n}\n")
-    import cv2
-
     cv2.imwrite(str(folder / "a.png"), np.zeros((12, 12, 3), np.uint8))
-    with pytest.raises(SemalignError):
+    with pytest.raises(SemalignError, match="the bench plants noise in those of 'ibug68'"):
         bench_labels(TINY, tmp_path / "x", data=folder)

@@ -190,19 +190,18 @@ def print_label_bench(results: Mapping[str, Any]) -> None:
     """The bench of labels: a row for each method in each cell, what the labels drift to, notes."""
     from semalign.label_bench.output import REGIONS, flat_rows
 
-    errors = ("error", *(f"error_{name}" for name in REGIONS), "along", "across")
-    shares = ("removed", "of_bound", "within_90")
-    titles = ("error, %", *REGIONS, "along", "across", "removed", "of bound", "within 90 %", "worth", "halves apart, %")
-    table = _table("cell", "method", *titles, words=("method",))
+    titles = {"error": "error, %", **{f"error_{name}": name for name in REGIONS}, "along": "along", "across": "across"}
+    shares = {"removed": "removed", "of_bound": "of bound", "within_90": "within 90 %"}
+    titles |= {**shares, "worth": "worth", "agreement": "halves apart, %"}
+    rows = flat_rows(results["cells"])
+    measured = [name for name in titles if any(row[name] is not None for row in rows)]
+    table = _table("cell", "method", *(titles[name] for name in measured), words=("method",))
     before = None
-    for row in flat_rows(results["cells"]):
+    for row in rows:
         if before not in (None, row["cell"]):
             table.add_section()
-        percent = ("–" if row[name] is None else f"{100 * row[name]:.0f} %" for name in shares)
-        numbers = (_brief(row[name]) for name in (*errors, "worth", "agreement"))
-        first, rest = list(numbers), list(percent)
-        shown_cell = "" if row["cell"] == before else row["cell"]
-        table.add_row(shown_cell, row["method"], *first[: len(errors)], *rest, *first[len(errors) :])
+        numbers = (_brief(row[name], percent=name in shares) for name in measured)
+        table.add_row("" if row["cell"] == before else row["cell"], row["method"], *numbers)
         before = row["cell"]
     _show(table)
     drifts = [f"{cell['cell']}: {cell['drift']['says']}" for cell in results["cells"] if cell.get("drift")]
@@ -212,8 +211,10 @@ def print_label_bench(results: Mapping[str, Any]) -> None:
     )
 
 
-def _brief(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _brief(value: float | None, percent: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if percent else f"{value:.2f}"
 
 
 def _number(value: float | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from semalign.data.crops import face_boxes
+from semalign.data.duplicates import independent_folds
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import AnnotatorMarks
@@ -178,8 +179,6 @@ class RealFaces:
         }
 
     def _halves(self) -> Figures:
-        from semalign.data.duplicates import independent_folds
-
         fold = independent_folds(self.faces, 3, self.settings.seed)
         figures = figures_of_halves(self.builder, self.faces, fold, self.settings)
         return figures | {"notes": [*self.builder.notes(self.faces), *figures["notes"]]}
