@@ -15,6 +15,7 @@ import torch
 from commands import invoke
 
 from semalign.data import open_dataset
+from semalign.data.pts import write_pts
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import SHARED, read_annotators
@@ -220,9 +221,8 @@ def test_noise_has_the_size_that_was_asked_for(kind: str) -> None:
 
 
 def test_the_bench_needs_the_points_that_noise_is_planted_in(tmp_path: Path) -> None:
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "a.pts").write_text("version: 1\nn_points: 3\n{\n1 1\n5 9\n8 2\n}\n")
-    cv2.imwrite(str(folder / "a.png"), np.zeros((12, 12, 3), np.uint8))
+    for number in range(2):
+        write_pts(tmp_path / "own" / f"{number}.pts", np.random.default_rng(number).uniform(10, 80, (29, 2)))
+        cv2.imwrite(str(tmp_path / "own" / f"{number}.png"), np.zeros((90, 90, 3), np.uint8))
     with pytest.raises(SemalignError, match="the bench plants noise in those of 'ibug68'"):
-        bench_labels(TINY, tmp_path / "x", data=folder)
+        bench_labels(TINY, tmp_path / "x", data=tmp_path / "own")
