@@ -20,7 +20,7 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import AnnotatorMarks
 from semalign.evaluation.worth import workers_of
-from semalign.label_bench.evidence import EvidenceBuilder, unseen
+from semalign.label_bench.evidence import EvidenceBuilder, Remembered, unseen
 from semalign.label_bench.methods import Comparison, Found, compare
 from semalign.label_bench.scores import Truth, mean_distance
 from semalign.label_bench.settings import ANNOTATORS, PLANTED, BenchSettings, noise_of
@@ -80,7 +80,7 @@ def figures_of_halves(builder: EvidenceBuilder, faces: Dataset, fold: np.ndarray
 
     judged = part(0)
     annotations = judged.points()
-    one, other = (compare(annotations, builder(part(index), judged), settings) for index in (1, 2))
+    one, other = (compare(annotations, Remembered(builder(part(index), judged)), settings) for index in (1, 2))
     return {
         "faces": len(judged),
         "rows": agreement(one, other, annotations, judged),
@@ -159,7 +159,7 @@ class RealFaces:
 
     def _workers(self, marks: AnnotatorMarks) -> Figures:
         marked = frozenset(marks.ids)
-        faces = self.whole.select(exclude={name for name in self.whole.ids() if name not in marked})
+        faces = _boxed(self.whole.select(exclude={name for name in self.whole.ids() if name not in marked}))
         if not len(faces):
             raise SemalignError(
                 f"{self.whole.root}: the annotators marked none of its faces; give 300W's lfpw/trainset."

@@ -56,6 +56,8 @@ def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], methods: Sequence[str
         else:
             style["color"] = COLOURS[others.index(name) % len(COLOURS)]
         axes.plot(levels, errors, label=name, **style)
+    axes.set_xticks(sorted({cell["level"] for cell in cells}))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("noise, % of the outer-eye distance", fontsize=8)
     axes.set_ylabel("mean error, %", fontsize=8)

@@ -43,7 +43,8 @@ class EvidenceBuilder(Protocol):
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """Evidence of the faces of `judge`, in their order.
 
-        Of these, only the pictures and the boxes may be used; annotations are learned from those of `learn` alone.
+        Of these, only the pictures and the boxes may be used; annotations are learned from those of `learn` alone. All real
+        faces have a box, which planted noise does not change.
         """
 
 

@@ -26,6 +26,7 @@ from semalign.pipeline.summary import hardware, versions
 from semalign.synthetic.render import SCHEME
 
 BEGUN = "bench.json"  # what is measured; a folder with it is a bench of labels
+PARTS = ("truth", "planted", "annotators", "halves")  # of the table, in order
 REMEDY = "delete it and run again with --resume"
 
 
@@ -40,6 +41,8 @@ def bench_labels(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure every method in every cell and write labels.csv, labels.json and labels.png.
+
+    Once all is measured, the pictures and networks that it took are deleted.
 
     Args:
         settings: what is measured.
@@ -81,7 +84,7 @@ def bench_labels(
                 "of them to compare."
             )
     _claim(out, described, resume)
-    cells = [*real, *SyntheticFaces(out / "faces", settings, progress).cells()]
+    cells = sorted([*SyntheticFaces(out / "faces", settings, progress).cells(), *real], key=_place)
     with progress.stage("cells", len(cells)) as advance:
         measured = []
         for cell in cells:
@@ -96,7 +99,13 @@ def bench_labels(
         "cells": measured,
     }
     write_results(out, results)
+    for needed in ("crops", "faces", "work"):
+        clear(out / needed)
     return results
+
+
+def _place(cell: Cell) -> int:
+    return PARTS.index(cell.about["part"])
 
 
 def _measured(cell: Cell, out: Path) -> dict[str, Any]:

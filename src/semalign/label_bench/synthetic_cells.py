@@ -141,7 +141,7 @@ class _Trained:
             place = self.folder / "networks" / f"{names.index(learn.ids()[0])}-{index + 1}"
             network = train_detector(job, place).network
             parts.append(NetworkEvidence(network, crops, job.sigma, job.scheme, job.recipe.alternation.tta))
-        return Remembered(Joint(parts))
+        return Joint(parts)
 
 
 def clear(folder: Path) -> None:
