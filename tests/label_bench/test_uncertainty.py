@@ -20,8 +20,8 @@ def test_the_radius_holds_nine_tenths(ratio: float) -> None:
 
 
 def test_the_radius_of_a_round_spread_is_known() -> None:
-    assert radius(np.array([1.5, 1.5])) == pytest.approx(1.5 * math.sqrt(2 * math.log(10)), rel=1e-6)
-    assert radius(np.array([0.0, 1.0])) == pytest.approx(1.6449, rel=2e-3)
+    assert radius(np.array([[1.5, 1.5]]))[0] == pytest.approx(1.5 * math.sqrt(2 * math.log(10)), rel=1e-6)
+    assert radius(np.array([[0.0, 1.0]]))[0] == pytest.approx(1.6449, rel=2e-3)
 
 
 def test_an_honest_method_is_within_and_a_boaster_is_not() -> None:
