@@ -37,7 +37,7 @@ bench: $(READY) ## a short set of speed measurements that need no data, into run
 	@echo "1/4 one label search for 68 landmarks, by heatmap and template size"
 	@BENCHMARK_RESULTS=runs/bench $(RUN_FILE) benchmarks/search.py --repeats 3
 	@echo "2/4 from a crop to its landmarks: PyTorch, ONNX, ONNX in int8"
-	@$(RUN) semalign bench default --rounds 5 --json runs/bench/bench.json --overwrite
+	@$(RUN) semalign bench speed default --rounds 5 --json runs/bench/bench.json --overwrite
 	@echo "3/4 correcting a face by a shape model: projection and iterative fit"
 	@BENCHMARK_RESULTS=runs/bench $(RUN_FILE) benchmarks/shape_fit.py --train 200 --test 10
 	@echo "4/4 drawing synthetic faces, and how far two annotators differ"

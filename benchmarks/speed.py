@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [--photo photo.jpg]
 
-The table of `semalign bench` for every shipped model, two threads, one crop at a time; then `semalign predict` as a process
-of its own on one photo, a synthetic one where none is given, from its start to its end (median of ten, files warm).
+The table of `semalign bench speed` for every shipped model, two threads, one crop at a time; then `semalign predict` as a
+process of its own on one photo, a synthetic one where none is given, from its start to its end (median of ten, files warm).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 # The packages with shapes in their signatures. Before anything imports them: from here on each call checks its
 # arguments and its result, shapes included; an int is a float, as for mypy. Outside the tests this costs nothing. The
 # painter of synthetic faces is left out: it makes so many small calls that it would take twice as long.
-CHECKED = ("core", "data", "models", "inference", "training", "evaluation", "detect", "paper")
+CHECKED = ("core", "data", "models", "inference", "training", "evaluation", "detect", "label_bench", "paper")
 jaxtyping.install_import_hook(
     [f"semalign.{package}" for package in CHECKED],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",

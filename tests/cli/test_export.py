@@ -97,7 +97,7 @@ def test_without_onnx_it_says_what_to_install(model: Path, tmp_path: Path, monke
 def test_bench_prints_and_writes_medians(model: Path, tmp_path: Path) -> None:
     figures = tmp_path / "bench.json"
     words = ("--no-onnx", "--no-yardstick", "--rounds", "3", "--threads", "1", "--json", figures)
-    out = succeed("bench", model, *words)
+    out = succeed("bench", "speed", model, *words)
     written = json.loads(figures.read_text(encoding="utf-8"))
     (timing,) = written["timings"]
     assert (timing["model"], timing["runtime"], timing["input_size"]) == (str(model), "PyTorch", 64)

@@ -70,7 +70,7 @@ def test_an_evaluation_as_json_on_standard_output_or_in_a_file(faces: Path, tmp_
     ("name", "arguments"),
     [
         ("errors.json", ("evaluate", "default", "--data", "nowhere", "--json", "errors.json")),
-        ("bench.json", ("bench", "--json", "bench.json")),
+        ("bench.json", ("bench", "speed", "--json", "bench.json")),
         ("model.onnx", ("export", "default", "model")),
         ("sheet.png", ("data", "sheet", "sheet.png")),
         ("own.toml", ("scheme", "new", "nowhere", "--out", "own.toml")),

@@ -66,6 +66,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; options by their names of version 0.1 are taken, too, and --json without its file."""
+        ctx.meta["words"] = tuple(args)
         for place, word in enumerate(args):
             name, equals, value = word.partition("=")
             if name in RENAMED:
@@ -83,10 +84,16 @@ class Commands(TyperGroup):
             complain(f"error: {error}")
             raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            resumable = command is not None and any(option.name == "resume" for option in command.params)
+            resumable = any(option.name == "resume" for option in _asked(self, ctx.meta["words"]).params)
             complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
             raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+
+
+def _asked(group: Any, words: tuple[str, ...]) -> Any:
+    """The command that the words of a command line name, also one of a group within the group."""
+    for word in words:
+        group = getattr(group, "commands", {}).get(word, group)
+    return group
 
 
 def help_text(docstring: str | None) -> str:
@@ -146,11 +153,14 @@ def build() -> typer.Typer:
     application = _group(True, cls=Commands, name="semalign")
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
-    _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | bench.COMMANDS, "Use a model")
+    _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS, "Use a model")
     for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)
         application.add_typer(group, name=name, rich_help_panel="Data and labels")
+    measuring = _group(help=bench.__doc__)
+    _add(measuring, bench.COMMANDS)
+    application.add_typer(measuring, name="bench", rich_help_panel="Measure")
     _add(application, reproduce.COMMANDS, "The paper")
     _add(application, show.COMMANDS, "What ships with Semalign")
     return application

@@ -1,4 +1,4 @@
-"""The command that measures how long a crop takes on this machine."""
+"""Measure how long a crop takes on this machine, and which method finds the best labels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from semalign.cli.bench_labels import labels
 from semalign.cli.options import JsonFile, Overwrite, argument, flag, option
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from semalign.export.timing import Timing
 
 
-def bench(
+def speed(
     models: Annotated[
         list[str] | None,
         argument("[MODEL]...", "Model files or shipped models; without any, a compact one with random weights."),
@@ -36,8 +37,8 @@ def bench(
     yardstick is a four-stack hourglass of FAN-4's shape (crops of 256×256, heatmaps of 64×64) with random weights.
 
     Examples:
-        semalign bench default
-        semalign bench runs/300w/aligned/model.safetensors --threads 1 --json bench.json
+        semalign bench speed default
+        semalign bench speed runs/300w/aligned/model.safetensors --threads 1 --json bench.json
     """
     import os
     import tempfile
@@ -113,4 +114,4 @@ def _onnx_versions() -> dict[str, str]:
     return {name: version(name) for name in ("onnx", "onnxruntime")}
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"bench": bench}
+COMMANDS: dict[str, Callable[..., None]] = {"speed": speed, "labels": labels}

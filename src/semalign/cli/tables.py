@@ -186,6 +186,37 @@ def _show_comparison(against: Mapping[str, Any]) -> None:
     _show(table)
 
 
+def print_label_bench(results: Mapping[str, Any]) -> None:
+    """The bench of labels: a row for each method in each cell, what the labels drift to, notes."""
+    from semalign.label_bench.output import REGIONS, flat_rows
+
+    titles = {"error": "error, %", **{f"error_{name}": name for name in REGIONS}, "along": "along", "across": "across"}
+    shares = {"removed": "removed", "of_bound": "of bound", "within_90": "within 90 %"}
+    titles |= {**shares, "worth": "worth", "agreement": "halves apart, %"}
+    rows = flat_rows(results["cells"])
+    measured = [name for name in titles if any(row[name] is not None for row in rows)]
+    table = _table("cell", "method", *(titles[name] for name in measured), words=("method",))
+    before = None
+    for row in rows:
+        if before not in (None, row["cell"]):
+            table.add_section()
+        numbers = (_brief(row[name], percent=name in shares) for name in measured)
+        table.add_row("" if row["cell"] == before else row["cell"], row["method"], *numbers)
+        before = row["cell"]
+    _show(table)
+    drifts = [f"{cell['cell']}: {cell['drift']['says']}" for cell in results["cells"] if cell.get("drift")]
+    notes = [note for cell in results["cells"] for note in cell["notes"]]
+    _lines(
+        ["", *drifts, *(f"note: {note}" for note in dict.fromkeys([*results["notes"], *notes])), results["hardware"]]
+    )
+
+
+def _brief(value: float | None, percent: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if percent else f"{value:.2f}"
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return "–"

@@ -79,3 +79,20 @@ def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarr
                 f"{path}: knows nothing of {name}; remove that image or make the synthetic data set again."
             )
     return truth
+
+
+def read_visible(root: Path, count: int) -> dict[str, np.ndarray]:
+    """Which points (count,) bool of each image can be seen, by id, of a data set whose truth can be read.
+
+    Raises:
+        SemalignError: the file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(root / TRUTH, columns=["image", "visible"])
+    except (OSError, pa.ArrowException) as error:
+        raise SemalignError(f"{root / TRUTH}: cannot be read ({error}); make the synthetic data set again.") from error
+    visible = table["visible"].to_numpy().reshape(-1, count)
+    return dict(zip(table["image"].to_numpy()[::count].tolist(), visible, strict=True))

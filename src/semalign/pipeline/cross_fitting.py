@@ -65,8 +65,18 @@ def crossfit(
     fold = deal(job, folds, "--folds")
     share = f"{1 - unseen / folds:.0%} of {len(fold)} faces"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
-    models = [_trained_without(job, out, fold, index) for index in range(folds)]
-    return search_out_of_fold(job, out / "labels", models, fold)
+    return search_out_of_fold(job, out / "labels", train_without_folds(job, out, fold), fold)
+
+
+def train_without_folds(job: Job, out: Path, fold: np.ndarray) -> list[Model]:
+    """The networks of a job, one for each fold; every face has one or two that have not seen it (`unseen_folds`).
+
+    Args:
+        job: its recipe's `start` is each network's training.
+        out: for the networks, one folder each; what is finished there is read.
+        fold: of each training face (b,), from 0.
+    """
+    return [_trained_without(job, out, fold, index) for index in range(int(fold.max()) + 1)]
 
 
 def unseen_folds(recipe: Recipe) -> int:
@@ -94,20 +104,23 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
         fold: of each training face (b,).
     """
     recipe, settings = job.recipe, job.recipe.alternation
-    if settings.mesh and any(model.mesh is None for model in models):
-        job.progress.say(
-            f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, "
-            f"and of these {len(fold)} a network sees fewer."
-        )
-    parts = [_unheard(job, models, index, np.flatnonzero(fold == index)) for index in range(len(models))]
-    evidence = OutOfFold(parts, fold)
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
     search = make_search(recipe.search, settings.adaptation_components)
     with job.progress.stage("search", len(fold)) as advance:
-        observations = Observations(annotations, annotations)
+        evidence, observations = evidence_out_of_fold(job, models, fold), Observations(annotations, annotations)
         return versions.next(versions.up_to(0), lambda: search(observations, evidence, advance))
+
+
+def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) -> OutOfFold:
+    """What the models that have not seen each face say of it; the arguments are those of `search_out_of_fold`."""
+    if job.recipe.alternation.mesh and any(model.mesh is None for model in models):
+        job.progress.say(
+            f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, "
+            f"and of these {len(fold)} a network sees fewer."
+        )
+    return OutOfFold([_unheard(job, models, i, np.flatnonzero(fold == i)) for i in range(len(models))], fold)
 
 
 def _unheard(job: Job, models: Sequence[Model], index: int, rows: np.ndarray) -> Evidence:

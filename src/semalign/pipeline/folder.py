@@ -65,7 +65,7 @@ def same_origin(
         path = out / ORIGIN
         models = {} if trained is None else {"model to start from": trained}
         models |= {f"teacher {index}": teacher for index, teacher in enumerate(teachers, start=1)}
-        origin = {FACES: _digest_of_faces(faces)} | {what: _digest(given) for what, given in models.items()}
+        origin = {FACES: digest_of_faces(faces)} | {what: _digest(given) for what, given in models.items()}
         if not path.is_file():
             write_json(path, origin)
         else:
@@ -80,7 +80,8 @@ def same_origin(
     accelerator.wait_for_everyone()
 
 
-def _digest_of_faces(faces: Dataset) -> str:
+def digest_of_faces(faces: Dataset) -> str:
+    """A text that changes with the ids and the annotations of the faces, not with where they lie."""
     digest = hashlib.sha256(json.dumps(faces.ids()).encode())
     digest.update(faces.points().astype("<f8").tobytes())
     return digest.hexdigest()

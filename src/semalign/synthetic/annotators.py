@@ -80,27 +80,32 @@ def mark(
 
 
 def marked_again(
-    points: Float[np.ndarray, "b 68 2"], annotators: int, seed: int, settings: NoiseSettings | None = None
+    points: Float[np.ndarray, "b 68 2"],
+    annotators: int,
+    seed: int,
+    settings: NoiseSettings | None = None,
+    visible: Bool[np.ndarray, "b 68"] | None = None,
 ) -> Float[np.ndarray, "b 68 2"]:
     """Points of any faces, real ones too, as somebody would mark who takes these for the truth: one more draw of noise.
 
-    People slide along the smooth curves through the given points; all points count as visible. Of annotations it makes
-    annotations with twice the variance of noise.
+    People slide along the smooth curves through the given points. Of annotations it makes annotations with twice the
+    variance of noise.
 
     Args:
         points: in pixels of their images, in the order of iBUG's 68.
         annotators: how many people share the marking, drawn face by face.
         seed: of the people and of their noise; face i is a function of it and i.
         settings: of the noise; default: that of 300W's duplicates.
+        visible: which points can be seen; None = all.
     """
     settings = settings or NoiseSettings()
     people = make_annotators(annotators, seed, settings)
-    seen = np.ones(SCHEME.count, dtype=bool)
+    seen = np.ones(points.shape[:2], dtype=bool) if visible is None else visible
     result = np.empty(points.shape)
     for index, face in enumerate(points.astype(np.float64)):
         rng = np.random.default_rng([seed, index, 3])
         person = people[int(rng.integers(len(people)))]
-        result[index] = mark(face, curves_through(face), seen, person, rng, settings)
+        result[index] = mark(face, curves_through(face), seen[index], person, rng, settings)
     return result
 
 
@@ -135,6 +140,14 @@ def _factors(settings: NoiseSettings) -> tuple[np.ndarray, np.ndarray, np.ndarra
     part = np.ones(SCHEME.count)
     part[list(SCHEME.strong)] = settings.strong
     return settings.scale * part[:, None] * together, settings.scale * part * own, settings.scale * spread
+
+
+def noise_size(settings: NoiseSettings) -> float:
+    """Root mean square distance of a mark from the truth over all landmarks, were all visible and curves straight, in % of
+    the outer-eye distance.
+    """
+    together, own, spread = _factors(settings)
+    return float(np.sqrt(((together**2).sum(axis=1) + own**2 + 2 * spread**2).mean()))
 
 
 def correlation_root(count: int, closed: bool, reach: float) -> np.ndarray:

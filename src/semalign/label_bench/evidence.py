@@ -1,0 +1,149 @@
+"""Where the evidence of a cell comes from: a builder that may learn from some faces and judges others.
+
+Shape legend: b faces, n landmarks, h w heatmap.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from semalign.data.crops import build_crops
+from semalign.data.duplicates import independent_folds
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.models import pretrained
+from semalign.searches import Evidence, NetworkEvidence, OutOfFold
+from semalign.searches.evidence import Heatmaps
+
+MEMORY = 2**31  # bytes of heatmaps that are kept for the next pass
+
+
+@runtime_checkable
+class EvidenceBuilder(Protocol):
+    """Gives the evidence of some faces.
+
+    Attributes:
+        name: by which the tables call it.
+        learns: whether what it says depends on the faces that it is given to learn from.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def learns(self) -> bool: ...  # noqa: D102
+
+    def notes(self, judge: Dataset) -> list[str]:
+        """What is to be known of its evidence of these faces, in sentences."""
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
+        """Evidence of the faces of `judge`, in their order.
+
+        Of these, only the pictures and the boxes may be used; annotations are learned from those of `learn` alone. All real
+        faces have a box, which planted noise does not change.
+        """
+
+
+class ShippedModel:
+    """The evidence of a trained network, which learns nothing more.
+
+    Args:
+        name: of a shipped model, or a model file.
+        folder: for crops.
+    """
+
+    learns = False
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.model = pretrained.load(name)
+
+    def notes(self, judge: Dataset) -> list[str]:
+        """Says how many of the faces the network was trained on, by what its file says of the data."""
+        trained_on = self.model.about.get("train", {})
+        if judge.name != self.model.about.get("data"):
+            return []
+        seen = sum(sample.split == "train" and sample.subset in trained_on for sample in judge.samples)
+        return [
+            f"The evidence is that of the model {self.name}, which was trained on the training faces of {judge.name}, with "
+            f"their annotations; {seen} of these {len(judge)} faces are such."
+        ]
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> NetworkEvidence:
+        """As `EvidenceBuilder`.
+
+        Raises:
+            SemalignError: the faces have other landmarks.
+        """
+        model = self.model
+        if judge.scheme.count != model.scheme.count:
+            raise SemalignError(
+                f"the model {self.name} finds the landmarks of {model.scheme.name!r}, the data have those of "
+                f"{judge.scheme.name!r}; give data of the first."
+            )
+        crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
+        return NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
+
+
+def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:
+    """Evidence of all faces in which none is judged by what was learned from its own annotation.
+
+    Args:
+        builder: gives the evidence.
+        faces: annotated.
+        folds: as many parts the faces are dealt into where the builder learns.
+        seed: of the dealing.
+
+    Raises:
+        SemalignError: too few faces for the folds.
+    """
+    if not builder.learns:
+        return Remembered(builder(faces, faces))
+    fold = independent_folds(faces, folds, seed)
+    names = np.array(faces.ids())
+    parts = []
+    for index in range(folds):
+        own = frozenset(names[fold == index].tolist())
+        if not own:
+            raise SemalignError(f"{len(faces)} faces do not make {folds} independent parts; give more of them.")
+        others = faces.select(exclude=own)
+        parts.append(builder(others, faces.select(exclude=frozenset(others.ids()))))
+    return Remembered(OutOfFold(parts, fold))
+
+
+class Remembered:
+    """Another evidence whose heatmaps are kept for the next pass, as far as they fit into memory.
+
+    Args:
+        evidence: any.
+        memory: bytes that may be kept.
+    """
+
+    def __init__(self, evidence: Evidence, memory: int = MEMORY) -> None:
+        self._evidence, self._memory = evidence, memory
+        self._kept: list[tuple[np.ndarray, torch.Tensor, torch.Tensor]] = []
+        self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
+        self.reference_pixels, self.predictions = evidence.reference_pixels, evidence.predictions
+        self.members = evidence.members
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self._evidence)
+
+    def heatmaps(self) -> Heatmaps:
+        """As `Evidence`."""
+        if self._kept:
+            yield from self._kept
+            return
+        batches, size = [], 0
+        for batch in self._evidence.heatmaps():
+            size += batch[1].nelement() * batch[1].element_size()
+            if size <= self._memory:
+                batches.append(batch)
+            yield batch
+        if size <= self._memory:
+            self._kept = batches
