@@ -145,7 +145,7 @@ class Guessed:
 
     def __init__(self, predictions: Landmarks) -> None:
         self.predictions, self.members = predictions, (predictions,)
-        self.reference_pixels = np.ones(len(predictions))
+        self.reference_pixels, self.correlation = np.ones(len(predictions)), (0.3, 0.8)
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -178,7 +178,7 @@ def test_other_evidence_can_be_put_in_for_real_faces(tmp_path: Path) -> None:
     planted = {row["method"]: row for row in figures["planted-sliding-4"]["rows"]}
     assert figures["planted-sliding-4"]["faces"] == 8  # the test faces
     assert planted["annotation"]["along"] > 3 * planted["annotation"]["across"]
-    assert "calibrated" not in planted and "two networks" in " ".join(figures["planted-sliding-4"]["notes"])
+    assert "calibrated" not in planted and "two witnesses" in " ".join(figures["planted-sliding-4"]["notes"])
     workers = {row["method"]: row for row in figures["annotators"]["rows"]}
     assert figures["annotators"]["faces"] == 16 and workers["one worker"]["worth"] == 1
     assert workers["annotation"]["worth"] > workers["prediction"]["worth"]

@@ -93,7 +93,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(recipe, finished, tmp_path):
         "search", out / "networks" / "1" / "model.safetensors", "--data", out / "data", "--out", tmp_path / "y"
     )
     assert result.exit_code == 2 or result.exit_code == 1
-    assert "weighs two networks that have not seen the faces" in result.output
+    assert "weighs two witnesses that have not seen the faces" in result.output
     assert LEAST_FACES > 10 and make_search(recipe.search) is not None
 
 

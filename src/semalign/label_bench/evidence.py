@@ -15,8 +15,9 @@ from semalign.data.crops import build_crops
 from semalign.data.duplicates import independent_folds
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
-from semalign.searches import Evidence, NetworkEvidence, OutOfFold
+from semalign.searches import Evidence, NetworkEvidence, OutOfFold, WithMesh
 from semalign.searches.evidence import Heatmaps
 
 MEMORY = 2**31  # bytes of heatmaps that are kept for the next pass
@@ -49,7 +50,7 @@ class EvidenceBuilder(Protocol):
 
 
 class ShippedModel:
-    """The evidence of a trained network, which learns nothing more.
+    """The evidence of a trained network, with the face mesh where its file has it, which learns nothing more.
 
     Args:
         name: of a shipped model, or a model file.
@@ -73,7 +74,7 @@ class ShippedModel:
             f"their annotations; {seen} of these {len(judge)} faces are such."
         ]
 
-    def __call__(self, learn: Dataset, judge: Dataset) -> NetworkEvidence:
+    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`.
 
         Raises:
@@ -86,7 +87,8 @@ class ShippedModel:
                 f"{judge.scheme.name!r}; give data of the first."
             )
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
-        return NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
+        evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
+        return evidence if model.mesh is None else WithMesh(evidence, model.mesh(meshes_of(crops)))
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:
@@ -128,7 +130,7 @@ class Remembered:
         self._kept: list[tuple[np.ndarray, torch.Tensor, torch.Tensor]] = []
         self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
         self.reference_pixels, self.predictions = evidence.reference_pixels, evidence.predictions
-        self.members = evidence.members
+        self.members, self.correlation = evidence.members, evidence.correlation
 
     def __len__(self) -> int:
         """Number of faces."""

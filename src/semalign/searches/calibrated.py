@@ -27,20 +27,9 @@ STEPS = 6  # correlations that are tried
 
 @dataclass(frozen=True)
 class CalibratedSettings:
-    """What the faces do not tell: the correlation of two witnesses' errors, which is somewhere between these."""
+    """Nothing to set: the faces tell how far each errs, and the evidence how alike its witnesses are."""
 
     method: Literal["calibrated"] = "calibrated"
-    least_correlation: float = 0.3
-    most_correlation: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.least_correlation <= self.most_correlation < 1:
-            raise ValueError("correlations must be 0 to below 1, the least first")
-
-    @property
-    def correlations(self) -> tuple[float, ...]:
-        """Values from the least to the most."""
-        return tuple(np.linspace(self.least_correlation, self.most_correlation, STEPS))
 
 
 class Calibrated:
@@ -71,7 +60,8 @@ class Calibrated:
         if len(o) < LEAST_FACES:
             return Average(AverageSettings())(observations, evidence, advance)
         first, second = (member.points for member in evidence.members)
-        labels = fit_error_model(o, first, second, self.settings.correlations).posterior(o, first, second)
+        correlations = tuple(np.linspace(*evidence.correlation, STEPS))
+        labels = fit_error_model(o, first, second, correlations).posterior(o, first, second)
         found, pixel = evidence.predictions, evidence.reference_pixels[:, None]
         prior, likelihood = ((distances(witness, labels.points) / pixel) ** 2 for witness in (o, found.points))
         there = ~np.isnan(o).any(axis=-1)

@@ -21,6 +21,8 @@ from semalign.inference.landmarks import Landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
+ALIKE = (0.7, 0.95)  # of two networks of one kind that learned from much the same faces; 0.88 was measured, docs/log.md
+APART = (0.3, 0.8)  # of a network and the face mesh; about 0.5 to 0.6 was measured, docs/log.md
 Heatmaps = Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"], Float[Tensor, "b 2 3"]]]
 
 
@@ -33,7 +35,8 @@ class Evidence(Protocol):
         heatmap_size: side of a heatmap.
         reference_pixels: for each face the side of a pixel of a 256×256 heatmap, in pixels of its image (b,).
         predictions: the peaks of all heatmaps, in the image frames; of several networks the mean.
-        members: what each network said that has a voice.
+        members: what each witness said that has a voice.
+        correlation: of the errors of two members, from the least to the most that it may be.
     """
 
     @property
@@ -50,6 +53,9 @@ class Evidence(Protocol):
 
     @property
     def members(self) -> Sequence[Landmarks]: ...  # noqa: D102
+
+    @property
+    def correlation(self) -> tuple[float, float]: ...  # noqa: D102
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -81,7 +87,7 @@ class NetworkEvidence:
     ) -> None:
         self.network, self.crops, self.sigma, self.scheme = network, crops, sigma, scheme
         self.tta, self.precision = tta, precision
-        self.heatmap_size = network.heatmap_size
+        self.heatmap_size, self.correlation = network.heatmap_size, ALIKE
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -125,6 +131,7 @@ class OutOfFold:
         self.parts = parts
         self.rows = [np.flatnonzero(folds == fold) for fold in range(len(parts))]
         self.sigma, self.heatmap_size = parts[0].sigma, parts[0].heatmap_size
+        self.correlation = parts[0].correlation
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -169,7 +176,7 @@ class Joint:
 
     def __init__(self, parts: Sequence[Evidence]) -> None:
         self.parts = parts
-        self.sigma, self.heatmap_size = parts[0].sigma, parts[0].heatmap_size
+        self.sigma, self.heatmap_size, self.correlation = parts[0].sigma, parts[0].heatmap_size, ALIKE
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -217,7 +224,7 @@ class WithMesh:
 
     def __init__(self, evidence: Evidence, mesh: Float[np.ndarray, "b n 2"]) -> None:
         self.evidence, self.mesh = evidence, mesh
-        self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
+        self.sigma, self.heatmap_size, self.correlation = evidence.sigma, evidence.heatmap_size, APART
 
     def __len__(self) -> int:
         """Number of faces."""
