@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import Recipe, SilentProgress, crossfit, load_recipe
 from semalign.searches import make_search
-from semalign.searches.calibrated import LEAST_FACES
+from semalign.searches.calibrated import LEAST_FACES, CalibratedSettings
 
 TINY = (
     "synthesis={count=60, test_count=0}",
@@ -73,21 +74,23 @@ def test_a_crossfit_continues_where_it_was_stopped(finished, recipe, tmp_path, m
     assert (whole / "networks" / "3" / "model.safetensors").is_file()
 
 
-def test_the_command_takes_the_mean_of_annotation_and_prediction_unless_told_otherwise(finished, tmp_path):
+def test_the_command_weighs_with_the_face_mesh_unless_told_otherwise(finished, tmp_path):
     out, version = finished
     settings = [part for name in TINY[2:5] for part in ("--set", name)]
-    command = ("crossfit", "demo", "--data", out / "data", "--out", tmp_path / "x", "--folds", 3, *settings, "--json")
-    result = invoke(*command)
+    command = ("crossfit", "demo", "--data", out / "data", *settings, "--json")
+    result = invoke(*command, "--out", tmp_path / "x", "--folds", 8)
     assert result.exit_code == 0, result.output
     found = LabelStore(tmp_path / "x" / "labels").read()
-    assert found.provenance["method"] == "average" and np.isfinite(found.points).all()
-    assert json.loads(result.stdout)[0]["version"] == 1
-    assert not np.allclose(found.points, version.points)
+    assert found.provenance["method"] == "calibrated" and np.isfinite(found.points).all()
+    assert found.provenance["mesh"] == 1 and json.loads(result.stdout)[0]["version"] == 1
+    result = invoke(*command, "--out", tmp_path / "y", "--folds", 3, "--no-mesh", "--method", "average")
+    assert result.exit_code == 0, result.output
+    plain = LabelStore(tmp_path / "y" / "labels").read()
+    assert plain.provenance["method"] == "average" and plain.provenance["mesh"] == 0
+    assert not np.allclose(plain.points, version.points)
 
 
 def test_what_cannot_work_is_refused_in_a_sentence(recipe, finished, tmp_path):
-    with pytest.raises(SemalignError, match="2 folds are too few"):
-        crossfit(recipe, None, tmp_path / "x", folds=2)
     out, _ = finished
     result = invoke(
         "search", out / "networks" / "1" / "model.safetensors", "--data", out / "data", "--out", tmp_path / "y"
@@ -122,13 +125,17 @@ def test_with_the_face_mesh_as_second_witness_each_network_leaves_out_one_fold(t
 def test_too_few_faces_for_the_mesh_are_said_and_the_networks_alone_are_heard(tmp_path):
     said = Said()
     recipe = load_recipe("demo", (*MESH, "synthesis.count=60"))
+    recipe = replace(recipe, search=CalibratedSettings())
     version = crossfit(recipe, None, tmp_path, folds=3, progress=said)
+    assert load_model(tmp_path / "networks" / "1" / "model.safetensors").about["without"] == "folds 1 and 2 of 3"
     assert any("The face mesh is left out" in line and "50" in line for line in said.lines)
     assert np.isfinite(version.points).all()
 
 
-def test_fewer_folds_than_networks_need_are_refused(tmp_path):
-    with pytest.raises(SemalignError, match="1 folds are too few, as each network leaves 1 out; choose 2 or more"):
-        crossfit(load_recipe("demo", MESH), None, tmp_path, folds=1)
-    with pytest.raises(SemalignError, match="2 folds are too few, as each network leaves 2 out; choose 3 or more"):
-        crossfit(load_recipe("demo", TINY), None, tmp_path, folds=2)
+@pytest.mark.parametrize(
+    ("changes", "folds", "left_out"), [((), 2, "two"), (("synthesis.count=120", MESH[-2]), 1, "one")]
+)
+def test_fewer_folds_than_networks_leave_out_are_refused(tmp_path, changes, folds, left_out):
+    words = "leaves out one at least; choose 2 or more" if left_out == "one" else "leaves 2 out; choose 3 or more"
+    with pytest.raises(SemalignError, match=f"{folds} folds are too few, as each network {words}"):
+        crossfit(load_recipe("demo", (*TINY, *changes)), None, tmp_path, folds=folds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -181,11 +182,17 @@ def crossfit(
     out: Out,
     data: RecipeData = None,
     folds: Annotated[
-        int, option("--folds", "K", "Parts that the faces are dealt into, and trainings.", default=True, min=3)
+        int, option("--folds", "K", "Parts that the faces are dealt into, and trainings.", default=True, min=2)
     ] = 5,
     method: Annotated[
         str, option("--method", "NAME", "Label search, or 'recipe' for the recipe's own.", default=True)
-    ] = "average",
+    ] = "calibrated",
+    no_mesh: Annotated[
+        bool,
+        flag(
+            "--no-mesh", "Leave out the face mesh: two networks judge each face, and each network leaves out two parts."
+        ),
+    ] = False,
     resume: Resume = False,
     seed: Seed = None,
     keep_going: KeepGoing = False,
@@ -194,19 +201,25 @@ def crossfit(
 ) -> None:
     """Search labels with networks that have not seen the faces.
 
-    K networks are trained as the recipe's `start` says, each without two of K parts of the training faces: each annotation is
-    judged by two networks that have not learned from it. By default the label is the mean of the annotation and of what they
-    predict. DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
+    K networks are trained as the recipe's `start` says, each without one of K parts of the training faces, so that no
+    annotation is judged by a network that has learned from it. The face mesh, which has learned from none, is the second
+    witness where the landmark scheme has eyes. A label lies between annotation and witnesses by how far each of them errs.
+    DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
 
-    Example:
-        semalign crossfit 300w-compact --data ~/300w --out crossfit
+    Examples:
+        semalign crossfit 300w-crossfit --data ~/300w --folds 4 --out crossfit
+        semalign labels export crossfit/labels cleaned --data ~/300w
     """
     from semalign import pipeline
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
+    from semalign.schemes import load_scheme
 
     chosen = [] if method == "recipe" else [f"search={{method={method!r}}}"]
     resolved = pipeline.load_recipe(recipe, [*chosen, *overrides(settings, seed)])
+    scheme = load_scheme(resolved.data.scheme)
+    faces = scheme.outer_eyes is not None or all(scheme.pupils)
+    resolved = replace(resolved, alternation=replace(resolved.alternation, mesh=faces and not no_mesh))
     version = pipeline.crossfit(
         resolved, data, out, folds=folds, resume=resume, keep_going=keep_going, progress=RichProgress()
     )

@@ -53,16 +53,26 @@ def crossfit(
         SemalignError: bad input, too few faces for the folds, or a folder that holds something else.
     """
     out, progress = Path(out), shown(progress)
+    claim(out, recipe, resume)
+    job = open_job(recipe, data, out, keep_going, progress)
+    say_skipped(job)
+    same_origin(out, job.train.dataset)
+    if folds < 2:
+        raise SemalignError(f"{folds} folds are too few, as each network leaves out one at least; choose 2 or more.")
+    fold = deal(job, folds, "--folds")
+    fewest = len(fold) - int(np.bincount(fold).max())
+    if recipe.alternation.mesh and fewest < LEAST_FACES:
+        progress.say(
+            f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, and beside a fold "
+            f"of these {len(fold)} there are {fewest}. Two networks judge each face."
+        )
+        recipe = replace(recipe, alternation=replace(recipe.alternation, mesh=False))
+        job = replace(job, recipe=replace(job.recipe, alternation=replace(job.recipe.alternation, mesh=False)))
     unseen = unseen_folds(recipe)
     if folds <= unseen:
         raise SemalignError(
             f"{folds} folds are too few, as each network leaves {unseen} out; choose {unseen + 1} or more."
         )
-    claim(out, recipe, resume)
-    job = open_job(recipe, data, out, keep_going, progress)
-    say_skipped(job)
-    same_origin(out, job.train.dataset)
-    fold = deal(job, folds, "--folds")
     share = f"{1 - unseen / folds:.0%} of {len(fold)} faces"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
     return search_out_of_fold(job, out / "labels", train_without_folds(job, out, fold), fold)
@@ -115,11 +125,6 @@ def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np
 
 def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) -> OutOfFold:
     """What the models that have not seen each face say of it; the arguments are those of `search_out_of_fold`."""
-    if job.recipe.alternation.mesh and any(model.mesh is None for model in models):
-        job.progress.say(
-            f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, "
-            f"and of these {len(fold)} a network sees fewer."
-        )
     return OutOfFold([_unheard(job, models, i, np.flatnonzero(fold == i)) for i in range(len(models))], fold)
 
 
