@@ -184,7 +184,9 @@ def test_other_evidence_can_be_put_in_for_real_faces(tmp_path: Path) -> None:
     assert workers["annotation"]["worth"] > workers["prediction"]["worth"]
     halves = {row["method"]: row["agreement"] for row in figures["halves-real"]["rows"]}
     assert halves["annotation"] == 0 < halves["average"] < halves["prediction"]
-    assert halves["average"] == pytest.approx(halves["prediction"] / 2)
+    assert (
+        halves["average"] < 0.1 * halves["prediction"]
+    )  # label adaptation takes off what one half's mean shape does to all
 
 
 def test_no_face_is_judged_by_what_was_learned_from_it(tmp_path: Path) -> None:

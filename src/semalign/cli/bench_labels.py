@@ -23,6 +23,15 @@ def labels(
         Path | None,
         option("--annotators", "CSV", "File of LFPW's three annotators, who marked faces of 300W; with --data."),
     ] = None,
+    networks: Annotated[
+        Path | None,
+        option(
+            "--networks",
+            "DIR",
+            "Folder of a finished crossfit: real faces are judged by its networks that have not seen them.",
+            default="the shipped model",
+        ),
+    ] = None,
     size: Annotated[
         Size,
         option("--size", "SIZE", "How much: tiny (to try), small (about 20 minutes) or full (hours).", default=True),
@@ -41,7 +50,7 @@ def labels(
 
     Examples:
         semalign bench labels --out bench
-        semalign bench labels --out bench --data ~/300w --annotators lfpw_annotators.csv --size full
+        semalign bench labels --out bench --data ~/300w --annotators lfpw_annotators.csv --networks crossfit
         semalign bench labels --out bench --resume
     """
     from dataclasses import replace
@@ -50,10 +59,14 @@ def labels(
     from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import RichProgress
     from semalign.label_bench import SIZES, bench_labels
+    from semalign.label_bench.evidence import CrossFitted
 
     claim_file(json_file, overwrite)
     settings = replace(SIZES[size], seed=seed)
-    results = bench_labels(settings, out, data=data, annotators=annotators, resume=resume, progress=RichProgress())
+    builder = None if networks is None else CrossFitted(networks, out / "crops")
+    results = bench_labels(
+        settings, out, data=data, annotators=annotators, builder=builder, resume=resume, progress=RichProgress()
+    )
     if json_file is not None:
         write_or_print_json(json_file, results)
     if str(json_file) != "-":

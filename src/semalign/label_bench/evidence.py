@@ -15,8 +15,14 @@ from semalign.data.crops import build_crops
 from semalign.data.duplicates import independent_folds
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.files import read_json
 from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
+from semalign.models.checkpoint import load_model
+from semalign.pipeline.cross_fitting import FOLDS, NETWORKS, evidence_of
+from semalign.pipeline.folder import RECIPE
+from semalign.pipeline.job import MODEL
+from semalign.pipeline.recipe import load_recipe
 from semalign.searches import Evidence, NetworkEvidence, OutOfFold, WithMesh
 from semalign.searches.evidence import Heatmaps
 
@@ -89,6 +95,50 @@ class ShippedModel:
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
         evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
         return evidence if model.mesh is None else WithMesh(evidence, model.mesh(meshes_of(crops)))
+
+
+class CrossFitted:
+    """The evidence of a cross-fitting's networks: each face is judged by those that have not seen it.
+
+    Args:
+        crossfit: folder that `semalign crossfit` has filled.
+        folder: for crops.
+
+    Raises:
+        SemalignError: it holds no finished cross-fitting.
+    """
+
+    learns = False
+
+    def __init__(self, crossfit: Path, folder: Path) -> None:
+        self.name, self.folder = f"networks that have not seen the face ({crossfit.name})", folder
+        self.folds: dict[str, int] = read_json(crossfit / FOLDS, "give the folder of a finished 'semalign crossfit'")
+        self.recipe = load_recipe(crossfit / RECIPE)
+        count = max(self.folds.values()) + 1
+        self.models = [load_model(crossfit / NETWORKS / f"{index + 1}" / MODEL) for index in range(count)]
+
+    def notes(self, judge: Dataset) -> list[str]:
+        """Says how many of the faces no network has learned from."""
+        new = sum(name not in self.folds for name in judge.ids())
+        return [
+            f"{len(judge) - new} of these {len(judge)} faces are judged by networks that were trained on the other "
+            f"{len(self.models) - 1} of {len(self.models)} folds, {new} are in no fold and judged by the first network."
+        ]
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
+        """As `EvidenceBuilder`."""
+        fold = np.array([self.folds.get(name, 0) for name in judge.ids()])
+        first = self.models[0]
+        crops = build_crops(self.folder, judge.samples, first.crop, first.input_size)
+        meshes = meshes_of(crops) if first.mesh is not None else None
+        unseen_by = 1 if first.mesh is not None else 2
+        parts = []
+        for index in np.unique(fold):
+            rows = np.flatnonzero(fold == index)
+            models = [self.models[index - step] for step in range(unseen_by)]
+            tta, own = self.recipe.alternation.tta, None if meshes is None else meshes[rows]
+            parts.append(evidence_of(models, crops.take(rows), tta, own))
+        return OutOfFold(parts, np.unique(fold, return_inverse=True)[1])
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:

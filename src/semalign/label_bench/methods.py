@@ -60,7 +60,7 @@ def compare(
         error: by which the best pass of several is chosen, as nobody without the truth can; None = the last pass counts.
     """
     observations = Observations(annotations, annotations)
-    average = make_search(AverageSettings())(observations, evidence)
+    average = make_search(AverageSettings(), settings.adaptation_components)(observations, evidence)
     found = [
         Found("annotation", annotations),
         Found("prediction", np.where(np.isnan(annotations), np.nan, evidence.predictions.points)),
@@ -68,7 +68,7 @@ def compare(
     ]
     notes = []
     try:
-        calibrated = make_search(settings.calibrated)(observations, evidence)
+        calibrated = make_search(settings.calibrated, settings.adaptation_components)(observations, evidence)
         found.append(Found("calibrated", calibrated.points, calibrated.spread))
     except SemalignError as refusal:
         notes.append(f"calibrated is left out: {refusal}")

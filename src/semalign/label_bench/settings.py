@@ -51,6 +51,9 @@ class BenchSettings:
         default_factory=lambda: SearchSettings(likelihood_weight=4.0, region=17, template=9)
     )  # as recipes with Gaussians of this width have it
     calibrated: CalibratedSettings = field(default_factory=CalibratedSettings)
+    adaptation_components: int = (
+        20  # of the label adaptation around the mean and the calibrated search, as `crossfit` has it
+    )
 
     def __post_init__(self) -> None:
         if self.folds < 3:

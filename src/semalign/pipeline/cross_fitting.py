@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from semalign.core.translation import LEAST_FACES
+from semalign.data.crops import CropCache
 from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
+from semalign.files import write_json
 from semalign.models.checkpoint import Model
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
@@ -25,6 +27,8 @@ from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, WithMesh, make_search
+
+NETWORKS, FOLDS = "networks", "folds.json"  # a folder for each network; the fold of each face, from 0
 
 
 def crossfit(
@@ -60,6 +64,7 @@ def crossfit(
     if folds < 2:
         raise SemalignError(f"{folds} folds are too few, as each network leaves out one at least; choose 2 or more.")
     fold = deal(job, folds, "--folds")
+    write_json(out / FOLDS, dict(zip(job.train.dataset.ids(), fold.tolist(), strict=True)))
     fewest = len(fold) - int(np.bincount(fold).max())
     if recipe.alternation.mesh and fewest < LEAST_FACES:
         progress.say(
@@ -101,7 +106,7 @@ def _trained_without(job: Job, out: Path, fold: np.ndarray, index: int) -> Model
     names = " and ".join(str(number + 1) for number in left_out)
     others = job.without(np.isin(fold, left_out), f"fold{'s' if len(left_out) > 1 else ''} {names} of {folds}")
     others = replace(others, recipe=replace(others.recipe, seed=job.recipe.seed + index))
-    return train_detector(others, out / "networks" / f"{index + 1}")
+    return train_detector(others, out / NETWORKS / f"{index + 1}")
 
 
 def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np.ndarray) -> LabelVersion:
@@ -130,8 +135,20 @@ def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) ->
 
 def _unheard(job: Job, models: Sequence[Model], index: int, rows: np.ndarray) -> Evidence:
     """What the models that have not seen a fold's faces say of them."""
-    crops, tta = job.train.crops.take(rows), job.recipe.alternation.tta
+    meshes = job.meshes[rows] if job.recipe.alternation.mesh else None
     unseen = [models[index - step] for step in range(unseen_folds(job.recipe))]
-    evidence = Joint([NetworkEvidence(model.network, crops, job.sigma, job.scheme, tta) for model in unseen])
-    translation = unseen[0].mesh
-    return evidence if translation is None else WithMesh(evidence, translation(job.meshes[rows]))
+    return evidence_of(unseen, job.train.crops.take(rows), job.recipe.alternation.tta, meshes)
+
+
+def evidence_of(models: Sequence[Model], crops: CropCache, tta: int, meshes: np.ndarray | None = None) -> Evidence:
+    """What models that have not seen some faces say of them, with the face mesh where the models know what it means.
+
+    Args:
+        models: of one kind.
+        crops: of the faces.
+        tta: versions of a crop whose mean heatmap counts.
+        meshes: of the faces (b, 478, 3), image frame; None = not heard.
+    """
+    evidence = Joint([NetworkEvidence(model.network, crops, model.sigma, model.scheme, tta) for model in models])
+    translation = models[0].mesh
+    return evidence if translation is None or meshes is None else WithMesh(evidence, translation(meshes))
