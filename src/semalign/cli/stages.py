@@ -163,9 +163,11 @@ def search(
 ) -> None:
     """Search labels once with a given model, without training.
 
-    The labels are appended to those in DIR as a new version; `semalign labels export` writes them as .pts files.
+    The labels are appended to those in DIR as a new version; `semalign labels export` writes them as .pts files. With `default`
+    each label lies between annotation, detector and face mesh, by how far each of them errs on these faces.
 
-    Example:
+    Examples:
+        semalign search default --data ~/faces --out labels
         semalign search start/model.safetensors --data ~/300w --out labels
     """
     from semalign import pipeline
