@@ -4,8 +4,8 @@
     PYTHONPATH=FOLDER python benchmarks/face_mesh.py \
         FOLDER/mediapipe/modules/face_landmark/face_landmark_with_attention.tflite OUT.safetensors
 
-It follows the file's graph from the picture on, side by side with `semalign.models.face_mesh`, and gives each layer its weights;
-a layer that does not fit stops it. Which points change places in a mirrored picture is no weight, and is taken from the file
+It follows the file's graph from the picture on, side by side with `semalign.models.face_mesh`, and gives each layer its
+weights; a layer that does not fit stops it. Which points change places in a mirrored picture is no weight, and comes from the file
 that ships. MediaPipe's own answers for two pictures are kept in tests/models/face_mesh.npz, to which a test holds the network.
 """
 

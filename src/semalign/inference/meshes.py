@@ -41,7 +41,7 @@ def meshes_of(
         rows = np.arange(start, min(start + batch_size, len(crops)))
         to_image = invert(torch.from_numpy(crops.image_to_crop[rows]))
         with torch.inference_mode():
-            mesh = _mesh(network, crops.batch(rows), crops.input_size).double()
+            mesh = _mesh(network, crops.batch(rows).contiguous(), crops.input_size).double()
         depth = mesh[..., 2] * to_image[:, 0, :2].norm(dim=1)[:, None]
         found.append(torch.cat([transform_points(mesh[..., :2], to_image), depth[..., None]], dim=-1).numpy())
         if advance is not None:
@@ -63,7 +63,8 @@ def _looked(
     network: FaceMesh, pictures: Float[Tensor, "b 3 s s"], crop_to_picture: Float[Tensor, "b 2 3"]
 ) -> Float[Tensor, "b 478 3"]:
     """What the network finds in a square of each crop, in the crop's frame."""
-    mesh = network(warp(pictures, crop_to_picture, INPUT))
+    seen = warp(pictures, crop_to_picture, INPUT).contiguous(memory_format=torch.channels_last)
+    mesh = network(seen)
     back = invert(crop_to_picture).to(mesh)
     return torch.cat(
         [transform_points(mesh[..., :2], back), mesh[..., 2:] * back[:, :1, :2].norm(dim=-1)[..., None]], -1

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semalign.data.labels import LabelVersion
+from semalign.inference.backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
 from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
@@ -110,7 +111,7 @@ def search(
     provenance = {"source": "search", "model": name, **search_provenance(recipe)}
     versions = Versions(Path(out), job.train.dataset, provenance)
     latest = versions.store.read()
-    network = loaded.network.to(make_accelerator().device)
+    network, precision = loaded.network.to(make_accelerator().device), quick_precision(make_accelerator().device)
     observations = Observations(latest.points, versions.up_to(0).points)
     with job.progress.stage("search", len(latest.ids)) as advance:
-        return versions.next(latest, lambda: search_labels(job, network, observations, "fp32", advance, loaded.mesh))
+        return versions.next(latest, lambda: search_labels(job, network, observations, precision, advance, loaded.mesh))
