@@ -1,30 +1,29 @@
-"""The face mesh's weights, from MediaPipe's file to Semalign's; and how far the two networks are apart.
+"""The face mesh's weights, from MediaPipe's file to Semalign's, and whether they are those that ship.
 
-    pip install --no-deps --target FOLDER mediapipe==0.10.14 tflite
-    PYTHONPATH=FOLDER python benchmarks/face_mesh.py \
-        FOLDER/mediapipe/modules/face_landmark/face_landmark_with_attention.tflite OUT.safetensors
+    pip install --no-deps --target FOLDER mediapipe==0.10.14
+    pip install tflite
+    python benchmarks/face_mesh.py --file FOLDER/mediapipe/modules/face_landmark/face_landmark_with_attention.tflite --out OUT
 
 It follows the file's graph from the picture on, side by side with `semalign.models.face_mesh`, and gives each layer its
-weights; a layer that does not fit stops it. Which points change places in a mirrored picture is no weight, and comes from the file
+weights; a layer that does not fit stops it. Which points change places in a mirror is no weight, and comes from the file
 that ships. MediaPipe's own answers for two pictures are kept in tests/models/face_mesh.npz, to which a test holds the network.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-import tflite
 import torch
+import typer
+from harness import run
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semalign.models.face_mesh import FaceMesh, Residual, face_mesh
 
-KINDS = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
@@ -40,6 +39,9 @@ class Graph:
     """A .tflite file whose weights are half-precision numbers."""
 
     def __init__(self, path: Path) -> None:
+        import tflite  # the file's format, which nothing else needs
+
+        kinds = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
         self.model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
         self.graph = self.model.Subgraphs(0)
         self.half: dict[int, int] = {}
@@ -48,7 +50,7 @@ class Graph:
         for index in range(self.graph.OperatorsLength()):
             node = self.graph.Operators(index)
             code = self.model.OperatorCodes(node.OpcodeIndex())
-            kind = KINDS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            kind = kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
             kind = code.CustomCode().decode() if kind == "CUSTOM" else kind
             operation = Operation(kind, tuple(node.InputsAsNumpy()), node.Outputs(0))
             if kind == "DEQUANTIZE":
@@ -117,9 +119,11 @@ class Copy:
         return operation.output
 
 
-def main() -> None:
-    source, out = Path(sys.argv[1]), Path(sys.argv[2])
-    graph, network = Graph(source), FaceMesh()
+def main(
+    file: Annotated[Path, typer.Option(help="MediaPipe's .tflite file.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+) -> None:
+    graph, network = Graph(file), FaceMesh()
     copy = Copy(graph)
     fine = copy.chain("fine", copy.chain("stem", 0, network.stem), network.fine)
     copy.chain("output", copy.chain("coarse", fine, network.coarse), network.output)
@@ -139,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -97,3 +97,16 @@ def test_faces_that_are_not_marked_or_lack_a_point_are_left_out(world):
     assert workers_of(ids, more, marks).rows == [row for row in range(1, len(ids)) if row != 5]
     with pytest.raises(SemalignError, match="too few"):
         workers_of(IDS[:4], annotations[:4], marks)
+
+
+def test_labels_that_say_how_far_they_err_lie_within_their_radius() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.normal(0, 40, (68, 2)) + 100 + rng.normal(0, 2, (400, 68, 2))
+    ids = tuple(f"{row}.jpg" for row in range(400))
+    marked = truth[:, None, list(LANDMARKS)] + rng.normal(0, 1.5, (400, 3, 19, 2))
+    workers = workers_of(ids, truth, AnnotatorMarks(ids, marked))
+    for sd in (0.5, 3.0):
+        labels = truth + rng.normal(0, sd, truth.shape)
+        assert 0.87 < workers.within(labels, np.full(truth.shape, sd)) < 0.93
+        assert workers.within(labels, np.full(truth.shape, 3 * sd)) > workers.within(labels, np.full(truth.shape, sd))
+    assert workers.within(truth + rng.normal(0, 3.0, truth.shape), np.full(truth.shape, 0.5)) < 0.7

@@ -168,6 +168,9 @@ class RealFaces:
         workers = workers_of(faces.ids(), annotations, marks)
         found = compare(annotations, self._evidence(faces), self.settings, lambda p: workers.worth(p).error["all"])
         rows = [_worth_row(one, asdict(workers.worth(one.points))) for one in found.found]
+        for row, one in zip(rows, found.found, strict=True):
+            if one.spread is not None:
+                row["uncertainty"] = {"within_90": workers.within(one.points, one.spread)}
         own, floor = workers.own_error, workers.floor
         rows.append(_worth_row(Found(ONE_WORKER, annotations), {"error": own, "worth": dict.fromkeys(own, 1.0)}))
         return {

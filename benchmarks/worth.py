@@ -1,0 +1,79 @@
+"""How many independent people are labels from networks that have not seen the faces worth?
+
+    semalign crossfit 300w-crossfit --data 300w --folds 4 --out crossfit
+    python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit
+
+The faces are those that three workers marked; each is judged by the network that was trained without its photograph, and by the
+face mesh in the terms learned from the same other faces. `worth`: the mean of so many workers is as near to the truth
+(`semalign.evaluation.worth`). `within_90`: share of the 19 shared points that lie within the radius that is to hold 90 %
+of them (`Workers.within`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import typer
+from harness import DataFolder, Row, finish, run
+
+from semalign.data import open_dataset
+from semalign.evaluation.annotators import read_annotators
+from semalign.evaluation.worth import Workers, workers_of
+from semalign.label_bench.evidence import CrossFitted
+from semalign.searches import Evidence, Observations, make_search
+from semalign.searches.average import AverageSettings
+from semalign.searches.calibrated import CalibratedSettings
+
+COMPONENTS = 20  # of the label adaptation, as the recipe has it
+
+
+def main(
+    data: DataFolder,
+    annotators: Annotated[Path, typer.Option(help="CSV file of the three annotators.")],
+    crossfit: Annotated[Path, typer.Option(help="Folder of a finished crossfit.")],
+) -> None:
+    marks = read_annotators(annotators)
+    dataset = open_dataset(data, keep_going=True)
+    known = CrossFitted(crossfit, Path()).folds.keys() & set(marks.ids)
+    faces = dataset.select(exclude=set(dataset.ids()) - known)
+    with TemporaryDirectory() as folder:
+        evidence = CrossFitted(crossfit, Path(folder))(faces, faces)
+    points = faces.points()
+    workers = workers_of(faces.ids(), points, marks)
+    finish("worth", list(rows(points, evidence, workers)), digits=3)
+
+
+def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers) -> list[Row]:
+    observations = Observations(annotations, annotations)
+    network, mesh = (member.points for member in evidence.members)
+    sets = {"annotation": annotations, "network": network, "mesh": mesh, "both": evidence.predictions.points}
+    found = [_row(name, points, workers) for name, points in sets.items()]
+    for name, points in (("network", network), ("mesh", mesh)):
+        found.append(_row(f"annotation and {name}, half and half", (annotations + points) / 2, workers))
+    for name, settings in (("average", AverageSettings()), ("calibrated", CalibratedSettings())):
+        labels = make_search(settings, COMPONENTS)(observations, evidence)
+        assert labels.spread is not None
+        within = workers.within(labels.points, labels.spread)
+        found.append(_row(name, labels.points, workers) | {"within_90": within})
+    return found
+
+
+def _row(name: str, points: np.ndarray, workers: Workers) -> Row:
+    figures = workers.worth(points)
+    return {
+        "labels": name,
+        "faces": len(workers.rows),
+        "plain": figures.plain["all"],
+        "adapted": figures.adapted["all"],
+        "error": figures.error["all"],
+        "worth": figures.worth["all"],
+        **{f"error_{region}": value for region, value in figures.error.items() if region != "all"},
+        "within_90": None,
+    }
+
+
+if __name__ == "__main__":
+    run(main)
