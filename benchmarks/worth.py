@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from harness import DataFolder, Row, finish, run
 
-from semalign.data import open_dataset
+from semalign.data import LabelStore, open_dataset
 from semalign.evaluation.annotators import read_annotators
 from semalign.evaluation.worth import Workers, workers_of
 from semalign.label_bench.evidence import CrossFitted
@@ -43,7 +43,13 @@ def main(
         evidence = CrossFitted(crossfit, Path(folder))(faces, faces)
     points = faces.points()
     workers = workers_of(faces.ids(), points, marks)
-    finish("worth", list(rows(points, evidence, workers)), digits=3)
+    labels = LabelStore(crossfit / "labels").read()
+    place = [labels.ids.index(name) for name in faces.ids()]
+    own = f"crossfit's labels ({labels.provenance['method']}, learned on all {len(labels.ids)} faces)"
+    kept = _row(own, labels.points[place], workers)
+    if labels.spread is not None:
+        kept["within_90"] = workers.within(labels.points[place], labels.spread[place])
+    finish("worth", [*rows(points, evidence, workers), kept], digits=3)
 
 
 def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers) -> list[Row]:
