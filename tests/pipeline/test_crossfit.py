@@ -14,7 +14,7 @@ from semalign.data import open_dataset
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_model
-from semalign.pipeline import Recipe, SilentProgress, crossfit, load_recipe
+from semalign.pipeline import Recipe, SilentProgress, crossfit, load_recipe, search
 from semalign.searches import make_search
 from semalign.searches.calibrated import LEAST_FACES, CalibratedSettings
 
@@ -130,6 +130,23 @@ def test_too_few_faces_for_the_mesh_are_said_and_the_networks_alone_are_heard(tm
     assert load_model(tmp_path / "networks" / "1" / "model.safetensors").about["without"] == "folds 1 and 2 of 3"
     assert any("The face mesh is left out" in line and "50" in line for line in said.lines)
     assert np.isfinite(version.points).all()
+
+
+def test_a_model_that_does_not_know_the_mesh_learns_it_from_the_faces_that_are_searched(finished, tmp_path):
+    out, _ = finished
+    model, recipe = out / "networks" / "1" / "model.safetensors", load_recipe("demo", (*TINY, "alternation.mesh=true"))
+    assert load_model(model).mesh is None
+    said = Said()
+    version = search(model, out / "data", tmp_path / "all", recipe=recipe, progress=said)
+    assert said.lines == [] and version.provenance["mesh"] == 1 and (version.spread > 0).all()
+    again = search(model, out / "data", tmp_path / "all", recipe=recipe)
+    assert np.array_equal(again.points, version.points)  # it looks at annotations alone
+    (tmp_path / "few").mkdir()
+    for image in sorted((out / "data").rglob("*.jpg"))[:12]:
+        for file in (image, image.with_suffix(".pts")):
+            (tmp_path / "few" / file.name).write_bytes(file.read_bytes())
+    few = search(model, tmp_path / "few", tmp_path / "labels", recipe=recipe, progress=said)
+    assert "The face mesh is left out" in said.lines[0] and np.isfinite(few.points).all()
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def alternate(job: Job, folder: Path, labels: Path, start: Model, repeat: int = 
             if epoch < settings.searches and not settled:  # step 1: the network is fixed, search the labels
                 observations = Observations((found if settings.update else annotations).points, annotations.points)
                 precision = recipe.alignment.precision
-                found = versions.next(found, partial(search_labels, job, trainer.averaged, observations, precision))
+                search = partial(search_labels, job, trainer.averaged, observations, precision, translation=start.mesh)
+                found = versions.next(found, search)
             log = {"iteration": found.iteration, "movement": versions.movement(found)}
             trainer.train_epoch(crops.to_crop(found.points), log)  # step 2: the labels are fixed, train the network
     return finished_detector(job, trainer, found.points, "aligned")

@@ -21,7 +21,7 @@ from semalign.searches.average import Average, AverageSettings
 from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, Observations
 
-LEAST_FACES = 50  # from fewer nothing can be learned of errors
+LEAST_FACES = 60  # from fewer nothing can be learned of errors
 STEPS = 6  # correlations that are tried
 
 
@@ -46,19 +46,19 @@ class Calibrated:
     ) -> FoundLabels:
         """As `semalign.searches.labels.LabelSearch`; the likelihood's cost is ‖p - ŷ‖².
 
-        Fewer than 50 faces do not tell how far anybody errs; their labels are half way to the prediction.
+        Fewer than 60 faces do not tell how far anybody errs; their labels are half way to the prediction.
 
         Raises:
             SemalignError: there are not two witnesses.
         """
+        o = observations.annotations
+        if len(o) < LEAST_FACES:
+            return Average(AverageSettings())(observations, evidence, advance)
         if len(evidence.members) != 2:
             raise SemalignError(
                 f"search.method 'calibrated' weighs two witnesses that have not seen the faces, and there are "
                 f"{len(evidence.members)}; set alternation.mesh = true, use 'semalign crossfit', or choose another method."
             )
-        o = observations.annotations
-        if len(o) < LEAST_FACES:
-            return Average(AverageSettings())(observations, evidence, advance)
         first, second = (member.points for member in evidence.members)
         correlations = tuple(np.linspace(*evidence.correlation, STEPS))
         labels = fit_error_model(o, first, second, correlations).posterior(o, first, second)
