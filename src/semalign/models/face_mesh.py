@@ -197,4 +197,4 @@ def face_mesh() -> FaceMesh:
         raise SemalignError(
             f"{WEIGHTS.name} cannot be read ({error}); install semalign again, for it came with it."
         ) from error
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
