@@ -142,6 +142,16 @@ def test_absent_points_stay_absent_and_the_others_are_found(usual, fitted):
     assert np.isfinite(again.posterior(observed, usual.first, usual.second).points[1::2]).all()
 
 
+def test_a_landmark_that_no_face_has_and_a_face_that_has_none_are_in_nobody_s_way(usual, fitted):
+    observed = usual.observed.copy()
+    observed[:, 5], observed[7] = np.nan, np.nan
+    model = fit_error_model(observed, usual.first, usual.second, (CORRELATION,))
+    found = model.posterior(observed, usual.first, usual.second)
+    assert np.array_equal(np.isnan(found.points), np.isnan(observed))
+    others = [landmark for landmark in range(POINTS) if landmark != 5]
+    assert np.abs(found.points[8:, others] - labels(usual, fitted)[8:, others]).mean() < 0.05  # of some 45 pixels
+
+
 def test_labels_turn_and_scale_with_the_faces(usual, fitted):
     def moved(points: np.ndarray) -> np.ndarray:
         return 2.0 * points[..., ::-1] * [1.0, -1.0] + 30.0

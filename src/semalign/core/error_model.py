@@ -122,6 +122,8 @@ def fit_error_model(
     """
     if not correlations or not all(0 <= value < 1 for value in correlations):
         raise ValueError("correlations of two witnesses' errors must be 0 to below 1")
+    nowhere = np.isnan(observed).any(axis=-1).all(axis=0)  # such a landmark is to be in nobody's way
+    observed = np.where(nowhere[:, None], (first + second) / 2, observed)
     mean = aligned_shapes(to_complex((first + second) / 2))[2]
     frames = _frames(first, second, mean)
     o, p, q = (to_complex(points) / frames for points in (observed, first, second))
@@ -134,7 +136,7 @@ def fit_error_model(
     annotator = np.stack([_within(hat, whole) for hat in hats])
     usual = _trace(apart)
     level = _level(first, second, frames, usual)
-    there = ~np.isnan(difference)
+    there = ~np.isnan(difference) & ~nowhere
     squares = np.minimum(np.abs(difference - _middle(difference)) ** 2 / _trace(whole), LIMIT**2)
     order = np.argsort(level[there], kind="stable")
     measured = np.array([part.mean() for part in np.array_split(squares[there][order], LEVELS)]) / squares[there].mean()
