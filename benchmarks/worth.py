@@ -37,10 +37,10 @@ def main(
 ) -> None:
     marks = read_annotators(annotators)
     dataset = open_dataset(data, keep_going=True)
-    known = CrossFitted(crossfit, Path()).folds.keys() & set(marks.ids)
-    faces = dataset.select(exclude=set(dataset.ids()) - known)
     with TemporaryDirectory() as folder:
-        evidence = CrossFitted(crossfit, Path(folder))(faces, faces)
+        builder = CrossFitted(crossfit, Path(folder))
+        faces = dataset.select(exclude=set(dataset.ids()) - (builder.folds.keys() & set(marks.ids)))
+        evidence = builder(faces, faces)
     points = faces.points()
     workers = workers_of(faces.ids(), points, marks)
     labels = LabelStore(crossfit / "labels").read()

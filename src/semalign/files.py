@@ -59,6 +59,28 @@ def refuse_occupied(folder: Path, what: str) -> None:
         raise SemalignError(f"{folder}: is not empty and holds no {what}; choose a new or an empty folder.")
 
 
+def is_new(marker: Path, what: str, resume: bool, called: str = "") -> bool:
+    """Whether a folder is still to be begun, for which it must be empty; otherwise it holds what may be continued.
+
+    Args:
+        marker: file of the folder that says what it holds.
+        what: it holds, in words.
+        resume: continue what is there.
+        called: the same in short.
+
+    Raises:
+        SemalignError: it holds something else, or what it is for and `resume` was not asked for.
+    """
+    if not marker.is_file():
+        refuse_occupied(marker.parent, what)
+        return True
+    if not resume:
+        raise SemalignError(
+            f"{marker.parent}: holds a {called or what} already; add --resume to continue it, or choose another folder."
+        )
+    return False
+
+
 def refuse_existing(file: Path, overwrite: bool) -> None:
     """Raise if a file is there already, unless it may be replaced.
 

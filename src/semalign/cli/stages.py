@@ -219,8 +219,7 @@ def crossfit(
 
     chosen = [] if method == "recipe" else [f"search={{method={method!r}}}"]
     resolved = pipeline.load_recipe(recipe, [*chosen, *overrides(settings, seed)])
-    scheme = load_scheme(resolved.data.scheme)
-    faces = scheme.outer_eyes is not None or all(scheme.pupils)
+    faces = load_scheme(resolved.data.scheme).names_eyes
     resolved = replace(resolved, alternation=replace(resolved.alternation, mesh=faces and not no_mesh))
     version = pipeline.crossfit(
         resolved, data, out, folds=folds, resume=resume, keep_going=keep_going, progress=RichProgress()

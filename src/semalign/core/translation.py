@@ -93,6 +93,11 @@ def translated(
     return found
 
 
+def fewest_others(folds: Int[np.ndarray, " b"]) -> int:
+    """From how many faces of other folds `translated` learns at least."""
+    return len(folds) - int(np.bincount(folds).max(initial=0))
+
+
 def _own_frame(
     known: Float[np.ndarray, "b k d"], mean: Complex[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, "b f"], Complex[np.ndarray, "b 1"], Complex[np.ndarray, "b 1"]]:

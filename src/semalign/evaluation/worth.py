@@ -63,8 +63,7 @@ class Workers:
 
     def worth(self, points: Float[np.ndarray, "b 68 2"]) -> Worth:
         """What labels of the given faces are worth, NaN where one of them has an absent point."""
-        labels = points[self.rows][:, LANDMARKS]
-        difference = _centred(_own_frame(labels - self.marks.mean(axis=1), self.frame))
+        difference = self._from_mean(points)
         plain, adapted = (by_region(_lengths(d)) for d in (difference, _adapted(difference, self.components)))
         error = {name: float(np.sqrt(max(adapted[name] ** 2 - self.floor[name] ** 2, LEAST))) for name in adapted}
         worth = {name: float((self.own_error[name] / error[name]) ** 2) for name in error}
@@ -80,15 +79,18 @@ class Workers:
             points: labels of the given faces.
             spread: their stated standard deviations along x and y, likewise.
         """
-        labels, stated = points[self.rows][:, LANDMARKS], spread[self.rows][:, LANDMARKS]
-        rest = _adapted(_centred(_own_frame(labels - self.marks.mean(axis=1), self.frame)), self.components)
-        count = self.marks.shape[1]
-        against = [self.marks[:, k] - np.delete(self.marks, k, axis=1).mean(axis=1) for k in range(count)]
-        squares = np.mean([(_centred(_own_frame(one, self.frame)) ** 2).sum(axis=-1).mean() for one in against])
+        stated, count = spread[self.rows][:, LANDMARKS], self.marks.shape[1]
+        rest = _adapted(self._from_mean(points), self.components)
+        squares = np.mean([(one**2).sum(axis=-1).mean() for one in _against_others(self.marks, self.frame)])
         own = squares / (1 + 1 / (count - 1)) / count
         unit = np.linalg.norm(self.frame[:, OUTER_EYES[1]] - self.frame[:, OUTER_EYES[0]], axis=-1) / 100.0
         variance = ((stated / unit[:, None, None]) ** 2).sum(axis=-1) + own
         return float((_lengths(rest) <= np.sqrt(variance * np.log(10.0))).mean())
+
+    def _from_mean(self, points: Float[np.ndarray, "b 68 2"]) -> Float[np.ndarray, "f 19 2"]:
+        """Labels of the given faces against the workers' mean, each point's offset taken off."""
+        labels = points[self.rows][:, LANDMARKS]
+        return _centred(_own_frame(labels - self.marks.mean(axis=1), self.frame))
 
 
 def workers_of(ids: Sequence[str], annotations: Float[np.ndarray, "b 68 2"], marks: AnnotatorMarks) -> Workers:
@@ -110,10 +112,17 @@ def workers_of(ids: Sequence[str], annotations: Float[np.ndarray, "b 68 2"], mar
         )
     points, frame = marks.points[[row_of[ids[row]] for row in rows]], annotations[rows]
     count = points.shape[1]
-    against = [points[:, k] - np.delete(points, k, axis=1).mean(axis=1) for k in range(count)]
-    found = [by_region(_lengths(_centred(_own_frame(one, frame)))) for one in against]
+    found = [by_region(_lengths(one)) for one in _against_others(points, frame)]
     own = {name: float(np.mean([f[name] for f in found]) / np.sqrt(1 + 1 / (count - 1))) for name in found[0]}
     return Workers(rows, points, frame, _components(frame), own)
+
+
+def _against_others(
+    marks: Float[np.ndarray, "f a 19 2"], frame: Float[np.ndarray, "f 68 2"]
+) -> list[Float[np.ndarray, "f 19 2"]]:
+    """Each worker against the mean of the others, each point's offset taken off."""
+    rest = [marks[:, k] - np.delete(marks, k, axis=1).mean(axis=1) for k in range(marks.shape[1])]
+    return [_centred(_own_frame(one, frame)) for one in rest]
 
 
 def _components(frame: Float[np.ndarray, "f 68 2"]) -> Float[np.ndarray, "f s"]:

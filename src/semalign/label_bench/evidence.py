@@ -19,7 +19,7 @@ from semalign.files import read_json
 from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
 from semalign.models.checkpoint import load_model
-from semalign.pipeline.cross_fitting import FOLDS, NETWORKS, evidence_of
+from semalign.pipeline.cross_fitting import FOLDS, NETWORKS, evidence_of, unseen_models
 from semalign.pipeline.folder import RECIPE
 from semalign.pipeline.job import MODEL
 from semalign.pipeline.recipe import load_recipe
@@ -131,13 +131,11 @@ class CrossFitted:
         first = self.models[0]
         crops = build_crops(self.folder, judge.samples, first.crop, first.input_size)
         meshes = meshes_of(crops) if first.mesh is not None else None
-        unseen_by = 1 if first.mesh is not None else 2
         parts = []
         for index in np.unique(fold):
             rows = np.flatnonzero(fold == index)
-            models = [self.models[index - step] for step in range(unseen_by)]
             tta, own = self.recipe.alternation.tta, None if meshes is None else meshes[rows]
-            parts.append(evidence_of(models, crops.take(rows), tta, own))
+            parts.append(evidence_of(unseen_models(self.models, index), crops.take(rows), tta, own))
         return OutOfFold(parts, np.unique(fold, return_inverse=True)[1])
 
 

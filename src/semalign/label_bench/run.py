@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from semalign import __version__
 from semalign.data.opening import open_dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import read_annotators
-from semalign.files import read_json, refuse_occupied, remove_leftovers, write_json
+from semalign.files import is_new, read_json, remove_leftovers, write_json
 from semalign.label_bench.cells import Cell, RealFaces
 from semalign.label_bench.evidence import EvidenceBuilder, ShippedModel
 from semalign.label_bench.output import write_results
@@ -128,25 +129,15 @@ def _claim(out: Path, described: dict[str, Any], resume: bool) -> None:
         SemalignError: it holds another bench, or one and `resume` was not asked for, or something else.
     """
     path = out / BEGUN
-    if not path.is_file():
-        refuse_occupied(out, "bench of labels")
+    if is_new(path, "bench of labels", resume, "bench"):
         write_json(path, described)
         return
-    if not resume:
-        raise SemalignError(f"{out}: holds a bench already; add --resume to continue it, or choose another folder.")
     before = read_json(path, "choose another folder")
     before = before if isinstance(before, dict) else {}
-    wanted = _plain(described)
+    wanted = json.loads(json.dumps(described))  # as the file gives it back
     changed = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
     if changed:
         raise SemalignError(
             f"{out}: holds a bench of other settings or faces ({', '.join(changed)} in {BEGUN}); choose another folder."
         )
     remove_leftovers(out)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, write_json
+from semalign.files import is_new, read_json, write_json
 from semalign.paper.figures import FIGURES
 from semalign.paper.lab import Lab
 from semalign.paper.page import write_csv, write_page
@@ -136,14 +136,9 @@ def _claim(out: Path, description: dict[str, Any], resume: bool) -> None:
         SemalignError: it holds another one, or this one and `resume` was not asked for, or something else.
     """
     path = out / DESCRIPTION
-    if not path.is_file():
-        refuse_occupied(out, "reproduction")
+    if is_new(path, "reproduction", resume):
         write_json(path, description)
         return
-    if not resume:
-        raise SemalignError(
-            f"{out}: holds a reproduction already; add --resume to continue it, or choose another folder."
-        )
     if read_json(path, REMEDY) != description:
         raise SemalignError(
             f"{out}: holds a reproduction of another size, seed or data ({DESCRIPTION} differs); choose another folder."

@@ -111,7 +111,8 @@ def search(
     provenance = {"source": "search", "model": name, **search_provenance(recipe)}
     versions = Versions(Path(out), job.train.dataset, provenance)
     latest = versions.store.read()
-    network, precision = loaded.network.to(make_accelerator().device), quick_precision(make_accelerator().device)
+    device = make_accelerator().device
+    network, precision = loaded.network.to(device), quick_precision(device)
     observations = Observations(latest.points, versions.up_to(0).points)
     with job.progress.stage("search", len(latest.ids)) as advance:
         return versions.next(latest, lambda: search_labels(job, network, observations, precision, advance, loaded.mesh))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semalign.core.translation import LEAST_FACES
+from semalign.core.translation import LEAST_FACES, fewest_others
 from semalign.data.crops import CropCache
 from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
@@ -65,15 +65,14 @@ def crossfit(
         raise SemalignError(f"{folds} folds are too few, as each network leaves out one at least; choose 2 or more.")
     fold = deal(job, folds, "--folds")
     write_json(out / FOLDS, dict(zip(job.train.dataset.ids(), fold.tolist(), strict=True)))
-    fewest = len(fold) - int(np.bincount(fold).max())
+    fewest = fewest_others(fold)
     if recipe.alternation.mesh and fewest < LEAST_FACES:
         progress.say(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, and beside a fold "
             f"of these {len(fold)} there are {fewest}. Two networks judge each face."
         )
-        recipe = replace(recipe, alternation=replace(recipe.alternation, mesh=False))
         job = replace(job, recipe=replace(job.recipe, alternation=replace(job.recipe.alternation, mesh=False)))
-    unseen = unseen_folds(recipe)
+    unseen = unseen_folds(job.recipe)
     if folds <= unseen:
         raise SemalignError(
             f"{folds} folds are too few, as each network leaves {unseen} out; choose {unseen + 1} or more."
@@ -136,8 +135,12 @@ def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) ->
 def _unheard(job: Job, models: Sequence[Model], index: int, rows: np.ndarray) -> Evidence:
     """What the models that have not seen a fold's faces say of them."""
     meshes = job.meshes[rows] if job.recipe.alternation.mesh else None
-    unseen = [models[index - step] for step in range(unseen_folds(job.recipe))]
-    return evidence_of(unseen, job.train.crops.take(rows), job.recipe.alternation.tta, meshes)
+    return evidence_of(unseen_models(models, index), job.train.crops.take(rows), job.recipe.alternation.tta, meshes)
+
+
+def unseen_models(models: Sequence[Model], index: int) -> list[Model]:
+    """Those that have not seen a fold: its own and, where they do not know the face mesh, the one before."""
+    return [models[index - step] for step in range(1 if models[0].mesh is not None else 2)]
 
 
 def evidence_of(models: Sequence[Model], crops: CropCache, tta: int, meshes: np.ndarray | None = None) -> Evidence:

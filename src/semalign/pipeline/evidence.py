@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semalign.core.translation import LEAST_FACES, Translation, translated
+from semalign.core.translation import LEAST_FACES, Translation, fewest_others, translated
 from semalign.data.duplicates import independent_folds
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
@@ -30,7 +30,7 @@ def network_evidence(
     if translation is not None:
         return WithMesh(evidence, translation(job.meshes))
     folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
-    fewest = min((int((folds != fold).sum()) for fold in folds), default=0)
+    fewest = fewest_others(folds)
     if fewest < LEAST_FACES:
         job.progress.say(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} other faces, "

@@ -51,7 +51,7 @@ def fitted_to_scheme(recipe: Recipe, scheme: LandmarkScheme) -> tuple[Recipe, li
 
 def normaliser_note(scheme: LandmarkScheme) -> list[str]:
     """A sentence if errors are by the face box, for want of the eyes; none otherwise."""
-    if scheme.outer_eyes is not None or all(scheme.pupils):
+    if scheme.names_eyes:
         return []
     return [
         f"The scheme {scheme.name} names neither pupils nor outer eye corners: errors are in % of the face box (nme_box)."

@@ -10,7 +10,7 @@ from typing import Any
 
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, write_json, write_text
+from semalign.files import is_new, read_json, write_json, write_text
 from semalign.models import pretrained
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe
 from semalign.report import write_report
@@ -31,18 +31,10 @@ def claim(out: Path, recipe: Recipe, resume: bool) -> None:
     accelerator = make_accelerator()
     if accelerator.is_main_process:
         path = out / RECIPE
-        if path.is_file():
-            if not resume:
-                raise SemalignError(
-                    f"{out}: holds a run already; add --resume to continue it, or choose another folder."
-                )
-            if load_recipe(path) != recipe:
-                raise SemalignError(
-                    f"{out}: holds a run of other settings (its {RECIPE} differs); choose another folder."
-                )
-        else:
-            refuse_occupied(out, "run")
+        if is_new(path, "run", resume):
             write_text(path, dump_recipe(recipe))
+        elif load_recipe(path) != recipe:
+            raise SemalignError(f"{out}: holds a run of other settings (its {RECIPE} differs); choose another folder.")
     accelerator.wait_for_everyone()
 
 

@@ -50,6 +50,11 @@ class LandmarkScheme:
         _check(self)
 
     @property
+    def names_eyes(self) -> bool:
+        """Whether it says where both eyes are, by their outer corners or their pupils: it is one of faces."""
+        return self.outer_eyes is not None or all(self.pupils)
+
+    @property
     def count(self) -> int:
         """Number of landmarks."""
         return len(self.landmarks)
