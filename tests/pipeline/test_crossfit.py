@@ -122,6 +122,35 @@ def test_with_the_face_mesh_as_second_witness_each_network_leaves_out_one_fold(t
     assert version.provenance["mesh"] == 1 and np.isfinite(version.points).all()
 
 
+def test_a_network_of_another_kind_judges_beside_the_first(tmp_path):
+    other = ("network={kind='mobile', input_size=64, width=8, growth=1.5, scales=2, blocks=1, decoder=16}", "seed=7")
+    settings = (*TINY, "search={method='average'}", "alternation.adaptation_components=-1")
+    beside = load_recipe("demo", (*TINY[3:5], TINY[6], *other, "crop.scale=1.5"))
+    out = tmp_path / "x"
+    version = crossfit(load_recipe("demo", settings), None, out, folds=2, beside=beside)
+    for folder in (out, out / "beside"):
+        models = [load_model(folder / "networks" / f"{index + 1}" / "model.safetensors") for index in range(2)]
+        assert [model.about["without"] for model in models] == ["fold 1 of 2", "fold 2 of 2"]
+        assert [model.about["seed"] for model in models] == [0, 0] and models[0].mesh is None
+    assert models[0].crop.scale == 1.5 and models[0].network.settings == beside.network
+    assert version.provenance["mesh"] == 0 and version.provenance["beside"] == "demo"
+    again = crossfit(load_recipe("demo", settings), None, out, folds=2, beside=beside, resume=True)
+    assert np.array_equal(again.points, version.points)
+    with pytest.raises(SemalignError, match="holds a run of other settings"):
+        crossfit(load_recipe("demo", settings), None, out, folds=2, beside=load_recipe("demo"), resume=True)
+
+    # the two networks of a fold, asked again, say of its faces what the crossfit heard
+    fold = json.loads((out / "folds.json").read_text())
+    rows = [row for row, name in enumerate(version.ids) if fold[name] == 0]
+    first, second = (folder / "networks" / "1" / "model.safetensors" for folder in (out, out / "beside"))
+    recipe = load_recipe("demo", settings)
+    both = search(first, out / "data", tmp_path / "both", recipe=recipe, beside=second)
+    assert both.provenance["beside"] == "model.safetensors"
+    assert np.median(np.abs(both.points - version.points)[rows]) < 0.05  # a search may compute in bf16
+    alone = search(first, out / "data", tmp_path / "alone", recipe=recipe)
+    assert np.median(np.abs(alone.points - version.points)[rows]) > 0.5
+
+
 def test_too_few_faces_for_the_mesh_are_said_and_the_networks_alone_are_heard(tmp_path):
     said = Said()
     recipe = load_recipe("demo", (*MESH, "synthesis.count=60"))

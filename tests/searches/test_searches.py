@@ -20,6 +20,7 @@ from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
 from semalign.searches import (
     SEARCHES,
+    Beside,
     Evidence,
     FoundLabels,
     Joint,
@@ -27,7 +28,6 @@ from semalign.searches import (
     NetworkEvidence,
     Observations,
     OutOfFold,
-    WithMesh,
     make_search,
 )
 from semalign.searches.adapted import Adapted
@@ -228,7 +228,7 @@ def test_few_faces_get_labels_half_way_to_the_prediction(seen):
 
 def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network_s(seen):
     mesh = seen.truth + 1.0
-    evidence = WithMesh(seen.evidence, mesh)
+    evidence = Beside(seen.evidence, mesh)
     assert isinstance(evidence, Evidence) and len(evidence) == COUNT
     network = seen.evidence.predictions
     assert np.allclose(evidence.predictions.points, (network.points + mesh) / 2)

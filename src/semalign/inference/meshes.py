@@ -18,11 +18,9 @@ from torch import Tensor
 from semalign.core.affine import compose, invert, transform_points
 from semalign.core.warp import warp
 from semalign.data.crops import CropCache
-from semalign.models.face_mesh import INPUT, MESH, FaceMesh, face_mesh
+from semalign.models.face_mesh import INPUT, FaceMesh, face_mesh, upright
 
 FIRST = 1.28  # side of the square looked at first, in sides of the crop's input square
-AROUND = 1.5  # side of the square looked at then, in sides of the mesh's box
-EYES = (33, 263)  # outer corners
 
 
 def meshes_of(
@@ -54,7 +52,7 @@ def _mesh(network: FaceMesh, pictures: Float[Tensor, "b 3 s s"], input_size: int
     side = INPUT / (FIRST * input_size)
     middle = (INPUT - 1) / 2 - (pictures.shape[-1] - 1) / 2 * side
     first = torch.tensor([[side, 0.0, middle], [0.0, side, middle]], dtype=torch.float64).expand(len(pictures), 2, 3)
-    around = square_around(_looked(network, pictures, first)[..., :2].double())
+    around = upright(_looked(network, pictures, first)[..., :2].double())
     mirrored = compose(torch.tensor([[[-1.0, 0.0, INPUT - 1.0], [0.0, 1.0, 0.0]]], dtype=torch.float64), around)
     return (_looked(network, pictures, around) + _looked(network, pictures, mirrored)[:, network.mirror]) / 2
 
@@ -69,16 +67,3 @@ def _looked(
     return torch.cat(
         [transform_points(mesh[..., :2], back), mesh[..., 2:] * back[:, :1, :2].norm(dim=-1)[..., None]], -1
     )
-
-
-def square_around(points: Float[Tensor, "b 478 2"]) -> Float[Tensor, "b 2 3"]:
-    """From the crop to the network's picture, in which the face stands upright in the middle."""
-    axis = points[:, EYES[1]] - points[:, EYES[0]]
-    axis = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    turn = torch.stack([axis, torch.stack([-axis[:, 1], axis[:, 0]], dim=1)], dim=1)  # to the face's own axes
-    own = points[:, :MESH] @ turn.transpose(1, 2)
-    low, high = own.amin(1), own.amax(1)
-    scale = INPUT / (AROUND * (high - low).amax(1)).clamp_min(1e-9)
-    linear = turn * scale[:, None, None]
-    middle = (INPUT - 1) / 2 - (low + high) / 2 * scale[:, None]
-    return torch.cat([linear, middle[..., None]], dim=2)

@@ -18,12 +18,12 @@ from semalign.errors import SemalignError
 from semalign.files import read_json
 from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
-from semalign.models.checkpoint import load_model
-from semalign.pipeline.cross_fitting import FOLDS, NETWORKS, evidence_of, unseen_models
+from semalign.models.checkpoint import Model, load_model
+from semalign.pipeline.cross_fitting import BESIDE, FOLDS, NETWORKS, Judges, evidence_of
 from semalign.pipeline.folder import RECIPE
 from semalign.pipeline.job import MODEL
 from semalign.pipeline.recipe import load_recipe
-from semalign.searches import Evidence, NetworkEvidence, OutOfFold, WithMesh
+from semalign.searches import Beside, Evidence, NetworkEvidence, OutOfFold
 from semalign.searches.evidence import Heatmaps
 
 MEMORY = 2**31  # bytes of heatmaps that are kept for the next pass
@@ -94,7 +94,7 @@ class ShippedModel:
             )
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
         evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
-        return evidence if model.mesh is None else WithMesh(evidence, model.mesh(meshes_of(crops)))
+        return evidence if model.mesh is None else Beside(evidence, model.mesh(meshes_of(crops)))
 
 
 class CrossFitted:
@@ -113,30 +113,36 @@ class CrossFitted:
     def __init__(self, crossfit: Path, folder: Path) -> None:
         self.name, self.folder = f"networks that have not seen the face ({crossfit.name})", folder
         self.folds: dict[str, int] = read_json(crossfit / FOLDS, "give the folder of a finished 'semalign crossfit'")
-        self.recipe = load_recipe(crossfit / RECIPE)
+        self.kinds = [self._networks(crossfit)]
+        if (crossfit / BESIDE).is_dir():
+            self.kinds.append(self._networks(crossfit / BESIDE))
+
+    def _networks(self, folder: Path) -> tuple[list[Model], int]:
+        """The networks of one kind, and their test-time augmentation."""
         count = max(self.folds.values()) + 1
-        self.models = [load_model(crossfit / NETWORKS / f"{index + 1}" / MODEL) for index in range(count)]
+        models = [load_model(folder / NETWORKS / f"{index + 1}" / MODEL) for index in range(count)]
+        return models, load_recipe(folder / RECIPE).alternation.tta
 
     def notes(self, judge: Dataset) -> list[str]:
         """Says how many of the faces no network has learned from."""
         new = sum(name not in self.folds for name in judge.ids())
+        count = max(self.folds.values()) + 1
         return [
             f"{len(judge) - new} of these {len(judge)} faces are judged by networks that were trained on the other "
-            f"{len(self.models) - 1} of {len(self.models)} folds, {new} are in no fold and judged by the first network."
+            f"{count - 1} of {count} folds, {new} are in no fold and judged by the first network."
         ]
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`."""
         fold = np.array([self.folds.get(name, 0) for name in judge.ids()])
-        first = self.models[0]
-        crops = build_crops(self.folder, judge.samples, first.crop, first.input_size)
-        meshes = meshes_of(crops) if first.mesh is not None else None
-        parts = []
-        for index in np.unique(fold):
-            rows = np.flatnonzero(fold == index)
-            tta, own = self.recipe.alternation.tta, None if meshes is None else meshes[rows]
-            parts.append(evidence_of(unseen_models(self.models, index), crops.take(rows), tta, own))
-        return OutOfFold(parts, np.unique(fold, return_inverse=True)[1])
+        judges = []
+        for models, tta in self.kinds:
+            first = models[0]
+            judges.append(Judges(models, build_crops(self.folder, judge.samples, first.crop, first.input_size), tta))
+        own, *beside = judges
+        if beside:
+            return evidence_of(own, fold, beside=beside[0])
+        return evidence_of(own, fold, None if own.models[0].mesh is None else meshes_of(own.crops))
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:

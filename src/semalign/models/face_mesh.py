@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +27,8 @@ INPUT = 192  # side of the picture that the network sees
 POINTS = 478  # of the mesh, the last ten on the irises
 STRIDE = 4  # pixels of the picture for one of the finest features
 MESH = 468  # of the points, the face without irises
+EYES = (33, 263)  # outer corners
+AROUND = 1.5  # side of the picture, in sides of the mesh's box
 _IRIS, _CUT = 5, 16  # points of an iris; side of what a branch sees
 _MARGIN = 1.5  # what a branch sees, in sides of its part's box
 
@@ -47,6 +50,14 @@ _RIGHT_EYE = (
 )  # fmt: skip
 PARTS = (_LIPS, _LEFT_EYE, _RIGHT_EYE)
 _AXES = ((61, 291), (33, 133), (362, 263))  # corners of each part, left to right
+
+
+class Scales(NamedTuple):
+    """What the trunk knows of a picture, at three scales."""
+
+    fine: Float[Tensor, "b 32 48 48"]
+    middle: Float[Tensor, "b 64 24 24"]
+    coarse: Float[Tensor, "b 128 12 12"]
 
 
 class Residual(nn.Module):
@@ -110,11 +121,8 @@ class Branch(nn.Module):
         return torch.cat([output(shared).unflatten(1, (-1, 2)) for output in self.outputs], dim=1)
 
 
-class FaceMesh(nn.Module):
-    """From pictures of faces to their meshes."""
-
-    parts: Int[Tensor, " k"]
-    mirror: Int[Tensor, " 478"]  # the points' exchange in a mirrored picture
+class Trunk(nn.Module):
+    """From pictures of faces to their meshes, at one look."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,6 +133,23 @@ class FaceMesh(nn.Module):
             nn.Sequential(*blocks[3:]),
         )  # the branches see the fine ones
         self.output = _output(128, 3 * MESH, 3)
+
+    def mesh(self, pictures: Float[Tensor, "b 3 192 192"]) -> tuple[Float[Tensor, "b 468 3"], Scales]:
+        """Points in pixels from the picture's corner, and the features of which they are made."""
+        fine = self.fine(self.stem(as_tensorflow(pictures)))
+        middle = self.coarse[:5](fine)
+        coarse = self.coarse[5:8](middle)
+        return self.output(self.coarse[8:](coarse)).unflatten(1, (MESH, 3)), Scales(fine, middle, coarse)
+
+
+class FaceMesh(Trunk):
+    """From pictures of faces to their meshes, with a second look at lips and eyes."""
+
+    parts: Int[Tensor, " k"]
+    mirror: Int[Tensor, " 478"]  # the points' exchange in a mirrored picture
+
+    def __init__(self) -> None:
+        super().__init__()
         self.lips, self.left_eye, self.right_eye = (
             Branch(len(_LIPS)),
             *(Branch(len(_LEFT_EYE), _IRIS) for _ in range(2)),
@@ -140,18 +165,34 @@ class FaceMesh(nn.Module):
         Args:
             pictures: RGB from 0 to 1; a face upright, in the middle, as large as two thirds of the side.
         """
-        features = self.fine(self.stem(as_tensorflow(pictures)))
-        mesh = self.output(self.coarse(features)).unflatten(1, (MESH, 3))
+        return self.seen(pictures)[0]
+
+    def seen(self, pictures: Float[Tensor, "b 3 192 192"]) -> tuple[Float[Tensor, "b 478 3"], Scales]:
+        """The points, and the trunk's features."""
+        mesh, scales = self.mesh(pictures)
         found = []
         for branch, part, corners in zip((self.lips, self.left_eye, self.right_eye), PARTS, _AXES, strict=True):
             to_picture = square_around(mesh[:, part, :2], mesh[:, corners, :2])
-            seen = branch(_cut(features, to_picture))
+            seen = branch(_cut(scales.fine, to_picture))
             found.append(seen / (_CUT * STRIDE) @ to_picture[..., :2].transpose(1, 2) + to_picture[:, None, :, 2])
         whole = functional.pad(mesh, (0, 0, 0, POINTS - MESH))
         flat = torch.cat(found, dim=1)
         whole[:, self.parts, :2] = flat
         whole[..., :2] -= 0.5
-        return whole
+        return whole, scales
+
+
+def upright(mesh: Float[Tensor, "b k 2"]) -> Float[Tensor, "b 2 3"]:
+    """From the frame of a mesh to a picture for the network: the face upright in its middle, as large as it has learned it."""
+    axis = mesh[:, EYES[1]] - mesh[:, EYES[0]]
+    axis = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    turn = torch.stack([axis, torch.stack([-axis[:, 1], axis[:, 0]], dim=1)], dim=1)  # to the face's own axes
+    own = mesh[:, :MESH] @ turn.transpose(1, 2)
+    low, high = own.amin(1), own.amax(1)
+    scale = INPUT / (AROUND * (high - low).amax(1)).clamp_min(1e-9)
+    linear = turn * scale[:, None, None]
+    middle = (INPUT - 1) / 2 - (low + high) / 2 * scale[:, None]
+    return torch.cat([linear, middle[..., None]], dim=2)
 
 
 def square_around(points: Float[Tensor, "b k 2"], corners: Float[Tensor, "b 2 2"]) -> Float[Tensor, "b 2 3"]:

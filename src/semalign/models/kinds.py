@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from semalign.models.hourglass import HourglassSettings
+from semalign.models.mesh_network import MeshSettings
 from semalign.models.mobile import MobileSettings
 from semalign.models.network import NetworkSettings
 from semalign.schemes.scheme import refuse_unknown
 
-AnySettings = HourglassSettings | MobileSettings
+AnySettings = HourglassSettings | MeshSettings | MobileSettings
 DEFAULT = "hourglass"  # the kind where none is named, as in recipes and files of version 0.1
-KINDS: dict[str, type[HourglassSettings] | type[MobileSettings]] = {
+KINDS: dict[str, type[HourglassSettings] | type[MeshSettings] | type[MobileSettings]] = {
     "hourglass": HourglassSettings,
+    "mesh": MeshSettings,
     "mobile": MobileSettings,
 }
 

@@ -8,7 +8,7 @@ Shape legend: b images, n landmarks, h heatmap, s side of the input, c channels,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field
 from itertools import chain
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -75,6 +75,11 @@ class HeatmapNetwork(nn.Module, ABC):
     def name(self) -> str:
         """What it is called in messages and files."""
         return type(self).__name__
+
+    @property
+    def pretrained(self) -> Iterable[nn.Parameter]:
+        """Weights that an earlier training on other faces has left: they learn more slowly than the rest."""
+        return ()
 
     @property
     def device(self) -> torch.device:

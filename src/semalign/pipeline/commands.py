@@ -9,16 +9,17 @@ from pathlib import Path
 from semalign.data.labels import LabelVersion
 from semalign.inference.backend import quick_precision
 from semalign.models import pretrained
-from semalign.models.checkpoint import Model
+from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
-from semalign.pipeline.job import MODEL, open_job, say_of_label_adaptation, say_skipped, shown
+from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
+from semalign.pipeline.prepare import cache_crops
 from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.run import alternate, search_labels
 from semalign.pipeline.versions import Versions, search_provenance
-from semalign.searches import Observations
+from semalign.searches import FoundLabels, NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
 
 
@@ -91,13 +92,15 @@ def search(
     out: Path,
     *,
     recipe: Recipe | None = None,
+    beside: str | Path | None = None,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> LabelVersion:
     """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
 
     The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
-    network and a landmark scheme of your own; it needs no recipe.
+    network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard in place
+    of the face mesh.
     """
     if isinstance(model, Model):
         loaded, name = model, model.network.name
@@ -109,10 +112,26 @@ def search(
     job = open_job(recipe, data, Path(out), keep_going, shown(progress), loaded)
     say_skipped(job)
     provenance = {"source": "search", "model": name, **search_provenance(recipe)}
+    if beside is not None:
+        provenance |= {"mesh": 0, "beside": pretrained.resolve(beside).name}
     versions = Versions(Path(out), job.train.dataset, provenance)
     latest = versions.store.read()
     device = make_accelerator().device
     network, precision = loaded.network.to(device), quick_precision(device)
     observations = Observations(latest.points, versions.up_to(0).points)
+    second = None if beside is None else _evidence_beside(job, beside, Path(out) / "crops", keep_going, precision)
+
+    def found() -> FoundLabels:
+        return search_labels(job, network, observations, precision, advance, loaded.mesh, second)
+
     with job.progress.stage("search", len(latest.ids)) as advance:
-        return versions.next(latest, lambda: search_labels(job, network, observations, precision, advance, loaded.mesh))
+        return versions.next(latest, found)
+
+
+def _evidence_beside(job: Job, name: str | Path, crops: Path, keep_going: bool, precision: str) -> NetworkEvidence:
+    """Of a model of another kind, which sees crops of its own."""
+    model, title = pretrained.load(name), "crops for the network beside"
+    refuse_other_scheme(pretrained.resolve(name), model.scheme, job.scheme)
+    faces = cache_crops(job.train.dataset, model.crop, model.input_size, crops, keep_going, job.progress, title)
+    network = model.network.to(make_accelerator().device)
+    return NetworkEvidence(network, faces.crops, model.sigma, model.scheme, model.tta, precision)

@@ -2,8 +2,8 @@
 
 The training faces are dealt into K folds and K networks are trained, each without some of them, so that no annotation is judged
 by a network that has learned from it. An error model needs two witnesses (`semalign.core.error_model`): with the face mesh as
-the other one, network i leaves out fold i alone. Without it network i leaves out folds i and i + 1, so that every face has two
-networks that have not seen it, at the price of fewer faces to learn from.
+the other one, or with K networks of another kind beside them, network i leaves out fold i alone. With neither it leaves out
+folds i and i + 1, so that every face has two networks that have not seen it, at the price of fewer faces to learn from.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,12 +24,21 @@ from semalign.models.checkpoint import Model
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job, open_job, say_skipped, shown
-from semalign.pipeline.progress import Progress
+from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
-from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, WithMesh, make_search
+from semalign.searches import Beside, Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
 
 NETWORKS, FOLDS = "networks", "folds.json"  # a folder for each network; the fold of each face, from 0
+BESIDE = "beside"  # folder of the networks of the other kind
+
+
+class Judges(NamedTuple):
+    """The networks of one kind, one for each fold, and the faces that they judge."""
+
+    models: Sequence[Model]
+    crops: CropCache
+    tta: int  # versions of a crop whose mean heatmap counts
 
 
 def crossfit(
@@ -37,6 +47,7 @@ def crossfit(
     out: Path,
     *,
     folds: int = 5,
+    beside: Recipe | None = None,
     resume: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
@@ -48,7 +59,10 @@ def crossfit(
             `alternation.adaptation_components`.
         data: the data set's folder; None = the recipe makes a synthetic one in `out`.
         out: for the networks, one folder each, and the labels.
-        folds: how many, 2 at least with the face mesh and 3 without; faces of one photograph or moment share one.
+        folds: how many, 2 at least with the face mesh or a network of another kind, and 3 without; faces of one photograph or
+            moment share one.
+        beside: of a network of another kind, trained on the same folds in the same way: it is the other witness, in place of
+            the face mesh. Network, crops, heatmaps, augmentation, `start` and `alternation.tta` are this recipe's.
         resume: continue what is there.
         keep_going: leave bad samples out and list them, instead of stopping at the first.
         progress: told what goes on.
@@ -58,100 +72,146 @@ def crossfit(
     """
     out, progress = Path(out), shown(progress)
     claim(out, recipe, resume)
+    if folds < 2:
+        raise SemalignError(f"{folds} folds are too few, as each network leaves out one at least; choose 2 or more.")
     job = open_job(recipe, data, out, keep_going, progress)
     say_skipped(job)
     same_origin(out, job.train.dataset)
-    if folds < 2:
-        raise SemalignError(f"{folds} folds are too few, as each network leaves out one at least; choose 2 or more.")
     fold = deal(job, folds, "--folds")
     write_json(out / FOLDS, dict(zip(job.train.dataset.ids(), fold.tolist(), strict=True)))
     fewest = fewest_others(fold)
-    if recipe.alternation.mesh and fewest < LEAST_FACES:
+    if recipe.alternation.mesh and beside is None and fewest < LEAST_FACES:
         progress.say(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, and beside a fold "
             f"of these {len(fold)} there are {fewest}. Two networks judge each face."
         )
-        job = replace(job, recipe=replace(job.recipe, alternation=replace(job.recipe.alternation, mesh=False)))
-    unseen = unseen_folds(job.recipe)
+        job = _without_mesh(job)
+    other = None if beside is None else _job_beside(job, data, out, beside, resume, keep_going)
+    unseen = 1 if other is not None else unseen_folds(job.recipe)
     if folds <= unseen:
         raise SemalignError(
             f"{folds} folds are too few, as each network leaves {unseen} out; choose {unseen + 1} or more."
         )
     share = f"{1 - unseen / folds:.0%} of {len(fold)} faces"
-    progress.say(f"{folds} trainings of {recipe.start.epochs} epochs, each on about {share}, then a search.")
-    return search_out_of_fold(job, out / "labels", train_without_folds(job, out, fold), fold)
+    more = "" if other is None else f", and {folds} of {other.recipe.start.epochs} epochs of the network beside it"
+    progress.say(f"{folds} trainings of {recipe.start.epochs} epochs{more}, each on about {share}, then a search.")
+    models = train_without_folds(job, out, fold, unseen)
+    others = None if other is None else train_without_folds(other, out / BESIDE, fold, unseen)
+    judges = None if other is None or others is None else judges_of(other, others)
+    return search_out_of_fold(job, out / "labels", models, fold, judges)
 
 
-def train_without_folds(job: Job, out: Path, fold: np.ndarray) -> list[Model]:
-    """The networks of a job, one for each fold; every face has one or two that have not seen it (`unseen_folds`).
+def _without_mesh(job: Job) -> Job:
+    return replace(job, recipe=replace(job.recipe, alternation=replace(job.recipe.alternation, mesh=False)))
+
+
+def _job_beside(job: Job, data: Path | None, out: Path, recipe: Recipe, resume: bool, keep_going: bool) -> Job:
+    """The training of a network of another kind on the same faces."""
+    recipe = replace(recipe, seed=job.recipe.seed, data=job.recipe.data, synthesis=job.recipe.synthesis)
+    claim(out / BESIDE, recipe, resume and (out / BESIDE).is_dir())
+    progress = PrefixedProgress(job.progress, "beside it: ")
+    other = open_job(recipe, data, out, keep_going, progress)
+    if other.train.dataset.ids() != job.train.dataset.ids():
+        raise SemalignError(
+            f"recipe {recipe.name!r} leaves out other faces than {job.recipe.name!r}, which it is to be beside; mend the "
+            "pictures that cannot be read."
+        )
+    return _without_mesh(other if not other.knows_meshes else replace(other, found_meshes=job.meshes))
+
+
+def train_without_folds(job: Job, out: Path, fold: np.ndarray, unseen: int | None = None) -> list[Model]:
+    """The networks of a job, one for each fold; every face has `unseen` that have not seen it.
 
     Args:
         job: its recipe's `start` is each network's training.
         out: for the networks, one folder each; what is finished there is read.
         fold: of each training face (b,), from 0.
+        unseen: how many folds each leaves out, itself and those after it; None = as `unseen_folds` says.
     """
-    return [_trained_without(job, out, fold, index) for index in range(int(fold.max()) + 1)]
+    unseen = unseen_folds(job.recipe) if unseen is None else unseen
+    return [_trained_without(job, out, fold, index, unseen) for index in range(int(fold.max()) + 1)]
 
 
 def unseen_folds(recipe: Recipe) -> int:
-    """How many folds each network leaves out, which is how many networks judge each face."""
+    """How many folds each network leaves out, which is how many networks judge each face, where none is beside them."""
     return 1 if recipe.alternation.mesh else 2
 
 
-def _trained_without(job: Job, out: Path, fold: np.ndarray, index: int) -> Model:
-    """The network that has not seen a fold, or it and the next one."""
+def _trained_without(job: Job, out: Path, fold: np.ndarray, index: int, unseen: int) -> Model:
+    """The network that has not seen a fold, and those after it."""
     folds = int(fold.max()) + 1
-    left_out = [(index + step) % folds for step in range(unseen_folds(job.recipe))]
+    left_out = [(index + step) % folds for step in range(unseen)]
     names = " and ".join(str(number + 1) for number in left_out)
     others = job.without(np.isin(fold, left_out), f"fold{'s' if len(left_out) > 1 else ''} {names} of {folds}")
     others = replace(others, recipe=replace(others.recipe, seed=job.recipe.seed + index))
     return train_detector(others, out / NETWORKS / f"{index + 1}")
 
 
-def search_out_of_fold(job: Job, labels: Path, models: Sequence[Model], fold: np.ndarray) -> LabelVersion:
-    """Labels by the models that have not seen each face: that of its fold and, without the face mesh, the one before.
+def search_out_of_fold(
+    job: Job, labels: Path, models: Sequence[Model], fold: np.ndarray, beside: Judges | None = None
+) -> LabelVersion:
+    """Labels by the models that have not seen each face.
 
     Args:
         job: its recipe says how.
         labels: folder of the label store.
         models: one for each fold, as `crossfit` trains them.
         fold: of each training face (b,).
+        beside: of another kind.
     """
     recipe, settings = job.recipe, job.recipe.alternation
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
+    if beside is not None:
+        provenance |= {"mesh": 0, "beside": str(beside.models[0].about.get("recipe", ""))}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
     search = make_search(recipe.search, settings.adaptation_components)
     with job.progress.stage("search", len(fold)) as advance:
-        evidence, observations = evidence_out_of_fold(job, models, fold), Observations(annotations, annotations)
+        evidence, observations = evidence_out_of_fold(job, models, fold, beside), Observations(annotations, annotations)
         return versions.next(versions.up_to(0), lambda: search(observations, evidence, advance))
 
 
-def evidence_out_of_fold(job: Job, models: Sequence[Model], fold: np.ndarray) -> OutOfFold:
+def evidence_out_of_fold(
+    job: Job, models: Sequence[Model], fold: np.ndarray, beside: Judges | None = None
+) -> OutOfFold:
     """What the models that have not seen each face say of it; the arguments are those of `search_out_of_fold`."""
-    return OutOfFold([_unheard(job, models, i, np.flatnonzero(fold == i)) for i in range(len(models))], fold)
+    meshes = job.meshes if job.recipe.alternation.mesh and beside is None else None
+    return evidence_of(judges_of(job, models), fold, meshes, beside)
 
 
-def _unheard(job: Job, models: Sequence[Model], index: int, rows: np.ndarray) -> Evidence:
-    """What the models that have not seen a fold's faces say of them."""
-    meshes = job.meshes[rows] if job.recipe.alternation.mesh else None
-    return evidence_of(unseen_models(models, index), job.train.crops.take(rows), job.recipe.alternation.tta, meshes)
+def judges_of(job: Job, models: Sequence[Model]) -> Judges:
+    """The models of a job's training faces."""
+    return Judges(models, job.train.crops, job.recipe.alternation.tta)
 
 
-def unseen_models(models: Sequence[Model], index: int) -> list[Model]:
-    """Those that have not seen a fold: its own and, where they do not know the face mesh, the one before."""
-    return [models[index - step] for step in range(1 if models[0].mesh is not None else 2)]
-
-
-def evidence_of(models: Sequence[Model], crops: CropCache, tta: int, meshes: np.ndarray | None = None) -> Evidence:
-    """What models that have not seen some faces say of them, with the face mesh where the models know what it means.
+def evidence_of(
+    judges: Judges, fold: np.ndarray, meshes: np.ndarray | None = None, beside: Judges | None = None
+) -> OutOfFold:
+    """What networks say of faces that they have not seen.
 
     Args:
-        models: of one kind.
-        crops: of the faces.
-        tta: versions of a crop whose mean heatmap counts.
-        meshes: of the faces (b, 478, 3), image frame; None = not heard.
+        judges: of one kind.
+        fold: of each face (b,), one of those that the networks were trained without.
+        meshes: of the faces (b, 478, 3), image frame, heard where the networks' files say what they mean; None = not heard.
+        beside: networks of another kind for the same folds and faces; the mesh is not heard then.
     """
-    evidence = Joint([NetworkEvidence(model.network, crops, model.sigma, model.scheme, tta) for model in models])
-    translation = models[0].mesh
-    return evidence if translation is None or meshes is None else WithMesh(evidence, translation(meshes))
+    parts: list[Evidence] = []
+    present = np.unique(fold)
+    for index in present:
+        rows = np.flatnonzero(fold == index)
+        own = judges.models[index]
+        if beside is not None:
+            other = _heard(beside, [beside.models[index]], rows).predictions.points
+            parts.append(Beside(_heard(judges, [own], rows), other))
+        elif own.mesh is not None and meshes is not None:
+            parts.append(Beside(_heard(judges, [own], rows), own.mesh(meshes[rows])))
+        else:
+            unseen = [own] if own.mesh is not None else [own, judges.models[index - 1]]
+            parts.append(_heard(judges, unseen, rows))
+    return OutOfFold(parts, np.searchsorted(present, fold))
+
+
+def _heard(judges: Judges, models: Sequence[Model], rows: np.ndarray) -> Evidence:
+    """What some of the models say of some of the faces."""
+    crops = judges.crops.take(rows)
+    return Joint([NetworkEvidence(model.network, crops, model.sigma, model.scheme, judges.tta) for model in models])

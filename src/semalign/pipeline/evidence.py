@@ -6,15 +6,19 @@ from semalign.core.translation import LEAST_FACES, Translation, fewest_others, t
 from semalign.data.duplicates import independent_folds
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
-from semalign.searches import Evidence, NetworkEvidence, WithMesh
+from semalign.searches import Beside, Evidence, NetworkEvidence
 
 FOLDS = 10  # in which the mesh's translation is learned where the model brings none
 
 
 def network_evidence(
-    job: Job, network: HeatmapNetwork, precision: str, translation: Translation | None = None
+    job: Job,
+    network: HeatmapNetwork,
+    precision: str,
+    translation: Translation | None = None,
+    beside: Evidence | None = None,
 ) -> Evidence:
-    """Of a network that judges all faces, with the face mesh where the recipe wants it.
+    """Of a network that judges all faces, with one of another kind or, where the recipe wants it, with the face mesh.
 
     Args:
         job: its training faces.
@@ -22,13 +26,16 @@ def network_evidence(
         precision: of the network.
         translation: of the mesh's points, from the faces that the network was trained on; without it, each face's is learned
             from the annotations of the faces of other folds.
+        beside: of a network of another kind, in place of the mesh.
     """
     sigma = job.recipe.heatmap.pixels(network.heatmap_size)
     evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, job.recipe.alternation.tta, precision)
+    if beside is not None:
+        return Beside(evidence, beside.predictions.points)
     if not job.recipe.alternation.mesh:
         return evidence
     if translation is not None:
-        return WithMesh(evidence, translation(job.meshes))
+        return Beside(evidence, translation(job.meshes))
     folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
     fewest = fewest_others(folds)
     if fewest < LEAST_FACES:
@@ -37,4 +44,4 @@ def network_evidence(
             f"and of these {len(folds)} only {fewest} are left."
         )
         return evidence
-    return WithMesh(evidence, translated(job.meshes, job.train.dataset.points(), folds))
+    return Beside(evidence, translated(job.meshes, job.train.dataset.points(), folds))

@@ -19,6 +19,7 @@ from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
 from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.models.mesh_network import MeshNetwork, MeshSettings
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
@@ -73,6 +74,11 @@ class Job:
         with self.progress.stage("face meshes", len(self.train.crops)) as advance:
             return meshes_of(self.train.crops, advance=advance)
 
+    @property
+    def knows_meshes(self) -> bool:
+        """Whether the recipe has a use for the faces' meshes."""
+        return self.recipe.alternation.mesh or isinstance(self.recipe.network, MeshSettings)
+
     @cached_property
     def mesh_translation(self) -> Translation | None:
         """What the mesh's points are in the annotators' terms; None without a mesh, or with too few faces to learn them."""
@@ -85,12 +91,18 @@ class Job:
         return self.recipe.seed + 1 + repeat
 
     def new_network(self) -> HeatmapNetwork:
-        """A network that has learned nothing yet."""
+        """A network that has learned nothing of these faces yet, but for what the face mesh's points mean."""
+        network = self._bare_network()
+        if isinstance(network, MeshNetwork):
+            network.begin(self.meshes, self.train.dataset.points())
+        return network
+
+    def _bare_network(self) -> HeatmapNetwork:
         return build_network(self.recipe.network, self.scheme.count, self.recipe.seed)
 
     def copy_of(self, model: Model) -> HeatmapNetwork:
         """A model's network to train further, resampling as the recipe has it."""
-        network = self.new_network()
+        network = self._bare_network()
         network.load_state_dict(model.network.state_dict())
         return network
 
@@ -173,7 +185,7 @@ class Job:
             test=self.test.take(np.arange(0)),
             progress=PrefixedProgress(self.progress, f"without {fold}: "),
             about=self.about | {"without": fold},
-            found_meshes=self.meshes[~held_out] if self.recipe.alternation.mesh else None,
+            found_meshes=self.meshes[~held_out] if self.knows_meshes else None,
         )
 
 

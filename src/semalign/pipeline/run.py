@@ -32,7 +32,7 @@ from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.report import write_report
-from semalign.searches import FoundLabels, Observations, make_search
+from semalign.searches import Evidence, FoundLabels, Observations, make_search
 from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import make_accelerator
 
@@ -129,10 +129,11 @@ def search_labels(
     precision: str = "fp32",
     advance: Callable[[int], None] | None = None,
     translation: Translation | None = None,
+    beside: Evidence | None = None,
 ) -> FoundLabels:
-    """One search over all training faces with the network fixed, by the recipe's method."""
+    """One search over all training faces with the network fixed, by the recipe's method; see `network_evidence`."""
     search = make_search(job.recipe.search, job.recipe.alternation.adaptation_components)
-    return search(observations, network_evidence(job, network, precision, translation), advance)
+    return search(observations, network_evidence(job, network, precision, translation, beside), advance)
 
 
 def train_baseline(job: Job, folder: Path, start: Model, repeat: int = 0) -> Model:

@@ -1,11 +1,12 @@
 """Label searches: from observations and what a network saw to better labels, each an object of the same signature."""
 
-from semalign.searches.evidence import Evidence, Joint, NetworkEvidence, OutOfFold, WithMesh
+from semalign.searches.evidence import Beside, Evidence, Joint, NetworkEvidence, OutOfFold
 from semalign.searches.labels import FoundLabels, LabelSearch, Observations
 from semalign.searches.methods import SEARCHES, Settings, make_search
 
 __all__ = [
     "SEARCHES",
+    "Beside",
     "Evidence",
     "FoundLabels",
     "Joint",
@@ -14,6 +15,5 @@ __all__ = [
     "Observations",
     "OutOfFold",
     "Settings",
-    "WithMesh",
     "make_search",
 ]

@@ -22,7 +22,7 @@ from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
 ALIKE = (0.7, 0.95)  # of two networks of one kind that learned from much the same faces; 0.88 was measured, docs/log.md
-APART = (0.3, 0.8)  # of a network and the face mesh; about 0.5 to 0.6 was measured, docs/log.md
+APART = (0.3, 0.8)  # of a network and the face mesh, or one of another kind; about 0.5 to 0.6 was measured, docs/log.md
 Heatmaps = Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"], Float[Tensor, "b 2 3"]]]
 
 
@@ -212,18 +212,19 @@ class Joint:
         return tuple(found for part in self.parts for found in part.members)
 
 
-class WithMesh:
-    """What a network saw, and what the face mesh says in the annotators' terms: each has half a word.
+class Beside:
+    """What a network saw, and what a witness of another kind says of the same faces: each has half a word.
 
     Heatmaps, and how wide their peaks are, are the network's.
 
     Args:
         evidence: of one network, or of several as one.
-        mesh: the mesh's points of the same faces, translated to the landmarks (`semalign.core.translation`).
+        other: points of the other witness (b, n, 2), image frames: the face mesh, translated to the landmarks
+            (`semalign.core.translation`), or a network of another kind.
     """
 
-    def __init__(self, evidence: Evidence, mesh: Float[np.ndarray, "b n 2"]) -> None:
-        self.evidence, self.mesh = evidence, mesh
+    def __init__(self, evidence: Evidence, other: Float[np.ndarray, "b n 2"]) -> None:
+        self.evidence, self.other = evidence, other
         self.sigma, self.heatmap_size, self.correlation = evidence.sigma, evidence.heatmap_size, APART
 
     def __len__(self) -> int:
@@ -241,12 +242,12 @@ class WithMesh:
 
     @cached_property
     def predictions(self) -> Landmarks:
-        """Half way between the network's points and the mesh's."""
-        network, mesh = self.members
-        return replace(network, points=(network.points + mesh.points) / 2)
+        """Half way between the network's points and the other's."""
+        network, other = self.members
+        return replace(network, points=(network.points + other.points) / 2)
 
     @property
     def members(self) -> tuple[Landmarks, Landmarks]:
-        """The network and the mesh."""
+        """The network and the other."""
         found = self.evidence.predictions
-        return found, replace(found, points=self.mesh)
+        return found, replace(found, points=self.other)

@@ -34,6 +34,7 @@ class TrainingSettings:
     warmup: float = 1.0  # 'cosine': epochs in which the rate rises from 0
     milestones: tuple[int, ...] = ()  # 'steps': epochs at whose start the rate is divided
     divisors: tuple[float, ...] = ()  # 'steps': by how much
+    pretrained_rate: float = 0.3  # of weights that come from an earlier training, as a share of learning_rate
     weight_decay: float = 0.01
     gradient_clip: float = 1.0  # largest norm of the gradient, 0 = none
     ema: float = (

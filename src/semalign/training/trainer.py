@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel
 from semalign.errors import SemalignError
 from semalign.files import write_text
 from semalign.models.checkpoint import load_tensors, save_tensors
+from semalign.models.network import HeatmapNetwork
 from semalign.training.memory import keep_large_blocks
 from semalign.training.schedule import learning_rate
 from semalign.training.settings import TrainingSettings
@@ -159,7 +160,7 @@ class Trainer(Generic[Network]):
         start = self.accelerator.process_index * share
         inputs, targets = self.task.batch(rows, labels, generator, slice(start, start + share), device)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             outputs = self.wrapped(inputs)
         loss = self.task.loss(outputs, targets)
@@ -255,10 +256,14 @@ def make_accelerator() -> Accelerator:
 
 
 def _make_optimizer(network: torch.nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
-    """Weight decay on the weights of convolutions alone, not on biases and normalisation."""
-    heavy = [p for p in network.parameters() if p.ndim > 1]
-    light = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": heavy, "weight_decay": training.weight_decay}, {"params": light, "weight_decay": 0.0}]
+    """Weight decay on the weights of convolutions alone, not on biases and normalisation; what is pretrained learns slowly."""
+    learned = set(network.pretrained) if isinstance(network, HeatmapNetwork) else set()
+    groups = []
+    for share, own in ((1.0, False), (training.pretrained_rate, True)):
+        for decay, heavy in ((training.weight_decay, True), (0.0, False)):
+            parameters = [p for p in network.parameters() if (p in learned) == own and (p.ndim > 1) == heavy]
+            if parameters:
+                groups.append({"params": parameters, "weight_decay": decay, "share": share})
     if training.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=training.learning_rate)
     return torch.optim.AdamW(groups, lr=training.learning_rate)

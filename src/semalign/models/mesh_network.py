@@ -1,0 +1,210 @@
+"""A network for faces that has seen many before it sees the first of yours: MediaPipe's face mesh, trained on.
+
+It looks twice. A first look, by the mesh's trunk as it came, says where the face is and how it is turned; the second one sees
+it upright and as large as the mesh has learned faces. What the mesh's points mean in the annotators' terms is a linear map,
+learned by ridge regression before the training begins, and fixed from then on; by features around the points so found each
+landmark is then corrected. Mesh and correction are trained together.
+
+A heatmap is what is to be expected of the target where a landmark is known to a Gaussian: another Gaussian, wider and lower.
+Where it lies, how wide and how high it is are all that the network says.
+
+Shape legend: b images, n landmarks, h heatmap, s side of the input, c channels, k places around a point, d hidden values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from semalign.core.affine import compose, invert, rescaling, transform_points
+from semalign.core.warp import warp
+from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, Trunk, face_mesh, upright
+from semalign.models.network import HeatmapNetwork
+
+RIDGE = 0.03  # of the map's beginning, per squared half side of the picture
+TURN, GROW, SHIFT = 0.14, 0.07, 4.0  # how training varies the second look: radians, share, pixels; standard deviations
+PRIMES = (7919.0, 9973.0, 12553.0, 15313.0)  # what a picture's mean is multiplied by to draw from it
+NEAR = 5.0  # pixels between the places at which fine features are looked at; twice as much for the middle ones
+STEP = 4.0  # pixels of a correction of 1
+HIDDEN, SQUEEZED = 32, 8  # values of each landmark, and what the others hear of them
+
+
+@dataclass(frozen=True)
+class MeshSettings:
+    """Shape of the network. The face should take up two thirds of the input: `crop.scale = 1.6`."""
+
+    kind: Literal["mesh"] = field(default="mesh", kw_only=True)
+    input_size: int = 192
+    heatmap_size: int = 48
+
+    def network(self, landmarks: int) -> MeshNetwork:
+        """A network of this shape; `semalign.models.network.build_network` makes one for a seed."""
+        return MeshNetwork(self, landmarks)
+
+
+class MeshNetwork(HeatmapNetwork):
+    """RGB images in [0, 1] to two sets of heatmaps: of the mesh's points in the annotators' terms, and of these corrected.
+
+    Args:
+        settings: the network's shape.
+        landmarks: number of heatmaps n.
+    """
+
+    settings: MeshSettings
+
+    def __init__(self, settings: MeshSettings, landmarks: int) -> None:
+        super().__init__(settings.input_size, settings.heatmap_size, landmarks)
+        self.settings = settings
+        weights = face_mesh().state_dict()
+        self.first, self.second = Trunk().requires_grad_(False), FaceMesh()
+        self.first.load_state_dict({name: weights[name] for name in self.first.state_dict()})
+        self.second.load_state_dict(weights)
+        self.map = nn.Linear(3 * POINTS, 2 * landmarks).requires_grad_(False)
+        self.correction = Correction(landmarks)
+        self.width = nn.Parameter(torch.full((landmarks,), 1.2))  # of the first set, heatmap pixels
+
+    @property
+    def pretrained(self) -> Iterable[nn.Parameter]:
+        """The mesh's own."""
+        return self.second.parameters()
+
+    def begin(self, meshes: Float[np.ndarray, "b 478 3"], landmarks: Float[np.ndarray, "b n 2"]) -> None:
+        """Give the map its first values.
+
+        Args:
+            meshes: of faces, as the mesh that nobody has trained on finds them, in any frames.
+            landmarks: of the same frames; NaN, where absent, is no face's to learn from.
+        """
+        known, wanted = torch.from_numpy(meshes), torch.from_numpy(landmarks)
+        to_picture = upright(known[..., :2])
+        depth = known[..., 2:] * to_picture[:, 0, :2].norm(dim=-1)[:, None, None]
+        x = _centred(torch.cat([transform_points(known[..., :2], to_picture), depth], -1)).flatten(1)
+        y = _centred(transform_points(wanted, to_picture)).flatten(1)
+        weight, bias = torch.zeros(y.shape[1], x.shape[1]), torch.zeros(y.shape[1])
+        there = ~y.isnan()
+        for pattern in there.T.unique(dim=0):
+            columns = torch.eq(there.T, pattern).all(dim=1)
+            if int(pattern.sum()) > 1:
+                weight[columns], bias[columns] = _ridge(x[pattern], y[pattern][:, columns])
+        with torch.no_grad():
+            self.map.weight.copy_(weight)
+            self.map.bias.copy_(bias)
+
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
+        """Both sets of heatmaps."""
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            to_picture = self._second_look(images)
+            pictures = warp(images, to_picture, INPUT).contiguous(memory_format=torch.channels_last)
+            to_input = invert(to_picture)
+            to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input).float()
+        mesh, features = self.second.seen(pictures)
+        flat = torch.cat([_centred(mesh[..., :2]), mesh[..., 2:] / (INPUT / 2)], -1).flatten(1)
+        points = self.map(flat).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
+        step, width, height = self.correction(points.detach(), features)
+        corrected = points.detach() + step
+        return [
+            _gaussians(transform_points(points, to_heatmap), self.width[None], torch.ones(()), self.heatmap_size),
+            _gaussians(transform_points(corrected, to_heatmap), width, height, self.heatmap_size),
+        ]
+
+    def _second_look(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
+        """From the input to the picture that the second look sees, float64."""
+        to_first = rescaling(self.input_size, INPUT).to(images.device)
+        first = images if self.input_size == INPUT else warp(images, to_first, INPUT)
+        seen = transform_points(self.first.mesh(first)[0][..., :2].double() - 0.5, invert(to_first))
+        to_picture = upright(seen)
+        return compose(_varied(images), to_picture) if self.training else to_picture
+
+
+class Correction(nn.Module):
+    """From features around each landmark to a step, and how wide and how high its heatmap is."""
+
+    fine: Float[Tensor, "k 2"]
+    middle: Float[Tensor, "k 2"]
+
+    def __init__(self, landmarks: int) -> None:
+        super().__init__()
+        fine = [(x, y) for x in (-NEAR, 0.0, NEAR) for y in (-NEAR, 0.0, NEAR)]
+        middle = [(0.0, 0.0), (2 * NEAR, 0.0), (-2 * NEAR, 0.0), (0.0, 2 * NEAR), (0.0, -2 * NEAR)]
+        self.register_buffer("fine", torch.tensor(fine), persistent=False)
+        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+        inputs = 32 * len(fine) + 64 * len(middle) + 128
+        self.hidden = nn.Parameter(torch.randn(landmarks, inputs, HIDDEN) / inputs**0.5)
+        self.bias = nn.Parameter(torch.zeros(landmarks, HIDDEN))
+        self.own = nn.Parameter(torch.zeros(landmarks, HIDDEN, 4))
+        self.squeezed = nn.Parameter(torch.randn(landmarks, HIDDEN, SQUEEZED) / HIDDEN**0.5)
+        self.others = nn.Linear(landmarks * SQUEEZED, 2 * landmarks)
+        nn.init.zeros_(self.others.weight)
+        nn.init.zeros_(self.others.bias)
+
+    def forward(
+        self, points: Float[Tensor, "b n 2"], features: Scales
+    ) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """The step in pixels of the picture, the width in pixels of the heatmap, the height from 0 to 1."""
+        around = [
+            _sampled(features.fine, points, self.fine),
+            _sampled(features.middle, points, self.middle),
+            _sampled(features.coarse, points, self.middle[:1]),
+        ]
+        hidden = functional.gelu(torch.einsum("bnc,ncd->bnd", torch.cat(around, -1), self.hidden) + self.bias)
+        own = torch.einsum("bnd,ndk->bnk", hidden, self.own)
+        heard = torch.einsum("bnd,nde->bne", hidden, self.squeezed).flatten(1)
+        step = own[..., :2] + self.others(heard).unflatten(1, (-1, 2))
+        return STEP * step, 1.2 * torch.exp(own[..., 2].clamp(-1, 2)), torch.sigmoid(own[..., 3] + 2)
+
+
+def _centred(points: Tensor) -> Tensor:
+    """From pixels of the picture to half sides from its middle; depth has no middle."""
+    middle = torch.tensor([(INPUT - 1) / 2, (INPUT - 1) / 2, 0.0][: points.shape[-1]], dtype=points.dtype)
+    return (points - middle.to(points.device)) / (INPUT / 2)
+
+
+def _ridge(x: Float[Tensor, "b f"], y: Float[Tensor, "b g"]) -> tuple[Float[Tensor, "g f"], Float[Tensor, " g"]]:
+    """Weights and bias."""
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    rest = x - mean_x
+    matrix = rest.T @ rest + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(matrix, rest.T @ (y - mean_y)).T
+    return weight.float(), (mean_y - weight @ mean_x).float()
+
+
+def _varied(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
+    """Small changes of the second look in training.
+
+    They are drawn from the pictures themselves, which are augmented, so that a training that is resumed, or shared by several
+    processes, has the same.
+    """
+    number = images.double().mean((1, 2, 3)) + images.double().std((1, 2, 3))
+    uniform = torch.frac(number[:, None] * torch.tensor(PRIMES, device=images.device)).clamp(1e-3, 1 - 1e-3)
+    angle, growth, x, y = torch.special.ndtri(uniform).unbind(1)
+    angle, factor = angle * TURN, torch.exp(growth * GROW)
+    cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
+    linear = torch.stack([cosine, -sine, sine, cosine], dim=1).unflatten(1, (2, 2))
+    middle = (INPUT - 1) / 2
+    offset = middle - linear.sum(-1) * middle + torch.stack([x, y], 1) * SHIFT
+    return torch.cat([linear, offset[..., None]], dim=2)
+
+
+def _sampled(
+    features: Float[Tensor, "b c i i"], points: Float[Tensor, "b n 2"], places: Float[Tensor, "k 2"]
+) -> Float[Tensor, "b n f"]:
+    """The features at the places around each point, f = c·k; between pixels linear, 0 beyond the border."""
+    where = (points[:, :, None] + places + 0.5) * 2 / INPUT - 1
+    found = functional.grid_sample(features.float(), where, align_corners=False)  # (b, c, n, k)
+    return found.permute(0, 2, 1, 3).flatten(2)
+
+
+def _gaussians(
+    points: Float[Tensor, "b n 2"], width: Float[Tensor, "#b n"], height: Tensor, size: int
+) -> Float[Tensor, "b n h h"]:
+    """Gaussians at points of the heatmap's frame."""
+    pixels = torch.arange(size, device=points.device, dtype=points.dtype)
+    x, y = torch.exp(-((pixels - points[..., None]) ** 2) / (2 * width[..., None, None] ** 2)).unbind(2)
+    return (height * torch.ones_like(x[..., 0]))[..., None, None] * y[..., :, None] * x[..., None, :]
