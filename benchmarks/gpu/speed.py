@@ -107,7 +107,7 @@ def training(faces: Faces, device: torch.device, toy: bool) -> list[Row]:
             find(Observations(points, points), evidence)  # noqa: B023
 
         seconds = timed(search, device, 2)
-        looks = recipe.alternation.tta * (2 if recipe.alternation.adaptation_components >= 0 else 1)
+        looks = recipe.alternation.tta * (1 if recipe.alternation.adaptation_components == -1 else 2)
         rows.append(reached(f"{name}: a search pass", len(points) / seconds, looks * each, top, "fp32"))
     return [*rows, own_step(faces, device, toy, top)]
 

@@ -122,6 +122,20 @@ def fake(predicted: np.ndarray) -> Any:
     return SimpleNamespace(predictions=found, reference_pixels=np.full(len(predicted), 0.5))
 
 
+@pytest.mark.parametrize("habit", [0.0, 0.4])
+def test_cross_validation_tells_on_how_many_components_the_difference_depends(habit):
+    rng = np.random.default_rng(0)
+    bent = rng.normal(0, 1, (400, 1, 1))  # the only way in which shapes differ
+    shape = np.array([[0.0, 0.0], [60.0, 0.0], [30.0, 30.0], [10.0, 60.0], [50.0, 60.0]])
+    predicted = (
+        100 + shape + bent * np.array([[0, 0], [0, 0], [0, 6], [0, 2], [0, 2]]) + rng.normal(0, 0.05, (400, 5, 2))
+    )
+    o = predicted + 2.0 + habit * bent * [[3, 0], [-3, 0], [0, 0], [0, 0], [0, 0]] + rng.normal(0, 1.0, predicted.shape)
+    found = [Adapted(Average(AverageSettings()), k)(Observations(o, o), fake(predicted)).points for k in ("auto", 0, 5)]
+    assert np.array_equal(found[0], found[2 if habit else 1])
+    assert not np.array_equal(found[1], found[2])
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_an_average_lies_between_its_witnesses(weight, seed):

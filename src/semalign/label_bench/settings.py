@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from semalign.core.search import SearchSettings
+from semalign.searches.adapted import Components
 from semalign.searches.calibrated import CalibratedSettings
 from semalign.synthetic import GroupNoise, NoiseSettings
 from semalign.synthetic.annotators import noise_size
@@ -51,8 +52,8 @@ class BenchSettings:
         default_factory=lambda: SearchSettings(likelihood_weight=4.0, region=17, template=9)
     )  # as recipes with Gaussians of this width have it
     calibrated: CalibratedSettings = field(default_factory=CalibratedSettings)
-    adaptation_components: int = (
-        20  # of the label adaptation around the mean and the calibrated search, as `crossfit` has it
+    adaptation_components: Components = (
+        "auto"  # of the label adaptation around the mean and the calibrated search, as `crossfit` has it
     )
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semalign.core.search import SearchSettings
-from semalign.searches.adapted import Adapted
+from semalign.searches.adapted import Adapted, Components
 from semalign.searches.average import Average, AverageSettings
 from semalign.searches.calibrated import Calibrated, CalibratedSettings
 from semalign.searches.labels import LabelSearch
@@ -22,12 +22,13 @@ SEARCHES: Mapping[type, Callable[[Any], LabelSearch]] = {
 METHODS: Mapping[str, type] = {kind.method: kind for kind in SEARCHES}  # type: ignore[attr-defined]
 
 
-def make_search(settings: Settings, adaptation_components: int = -1) -> LabelSearch:
+def make_search(settings: Settings, adaptation_components: Components = -1) -> LabelSearch:
     """The search of these settings.
 
     Args:
         settings: of one of `SEARCHES`.
-        adaptation_components: principal components of the label adaptation around it; -1 = none, as in the paper.
+        adaptation_components: principal components of the label adaptation around it, 'auto' = chosen by cross-validation;
+            -1 = none, as in the paper.
     """
     search = SEARCHES[type(settings)](settings)
-    return search if adaptation_components < 0 else Adapted(search, adaptation_components)
+    return search if adaptation_components == -1 else Adapted(search, adaptation_components)

@@ -119,8 +119,8 @@ class AlternationSettings:
     searches: int = 10  # at most, one before each epoch; later epochs train on the last labels
     update: bool = True  # False: the observation stays the annotation ('SA w/o update')
     tta: int = 4  # versions of each crop whose mean heatmap is searched, 1 to 4; 1 is the paper's plain crop
-    adaptation_components: int = (
-        60  # shape components on which the network's systematic offset depends; -1 = not corrected, as in the paper
+    adaptation_components: int | Literal["auto"] = (
+        60  # shape components on which the network's systematic offset depends; "auto": chosen by cross-validation; -1: none
     )
     stop_movement: float = 0.0  # no more searches once labels move less than this on average, % of the face box's side
     mesh: bool = False  # a search hears a network of other origin, too, which knows faces: MediaPipe's face mesh
@@ -129,6 +129,8 @@ class AlternationSettings:
         _check_tta(self.tta)
         if self.searches < 0:
             raise ValueError("searches must be at least 0")
+        if self.adaptation_components != "auto" and self.adaptation_components < -1:
+            raise ValueError("adaptation_components must be 'auto', or -1 and more")
 
 
 def _check_tta(tta: int) -> None:
