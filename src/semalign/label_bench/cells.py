@@ -137,7 +137,7 @@ class RealFaces:
     def faces(self) -> Dataset:
         """Whole faces, the test faces where there are some, in boxes that planted noise does not change."""
         test = self.whole.select(split="test")
-        return _some(_boxed(_complete(test if len(test) else self.whole)), self.settings.real_faces, self.settings.seed)
+        return _some(boxed(complete(test if len(test) else self.whole)), self.settings.real_faces, self.settings.seed)
 
     @cached_property
     def _of_fixed_evidence(self) -> Evidence:
@@ -159,7 +159,7 @@ class RealFaces:
 
     def _workers(self, marks: AnnotatorMarks) -> Figures:
         marked = frozenset(marks.ids)
-        faces = _boxed(self.whole.select(exclude={name for name in self.whole.ids() if name not in marked}))
+        faces = boxed(self.whole.select(exclude={name for name in self.whole.ids() if name not in marked}))
         if not len(faces):
             raise SemalignError(
                 f"{self.whole.root}: the annotators marked none of its faces; give 300W's lfpw/trainset."
@@ -200,11 +200,13 @@ def _worth_row(one: Found, figures: Figures) -> Figures:
     }
 
 
-def _complete(faces: Dataset) -> Dataset:
+def complete(faces: Dataset) -> Dataset:
+    """Those with all points."""
     return faces.select(exclude={s.id for s in faces.samples if not np.isfinite(s.points).all()})
 
 
-def _boxed(faces: Dataset) -> Dataset:
+def boxed(faces: Dataset) -> Dataset:
+    """The faces with their boxes written down, which other annotations leave as they are."""
     boxes = face_boxes(faces.samples).tolist()
     samples = tuple(replace(s, box=tuple(box)) for s, box in zip(faces.samples, boxes, strict=True))
     return replace(faces, samples=samples)
