@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,10 @@ def test_what_cannot_work_is_refused_in_a_sentence(finished: tuple[Path, str], t
         (("--out", out / "cells", "--size", "tiny"), "is not empty and holds no bench of labels"),
         (("--out", tmp_path / "x", "--annotators", out / "labels.csv"), "give these with --data"),
         (("--out", tmp_path / "x", "--data", tmp_path / "none"), "there is no such folder"),
+        (
+            ("--out", tmp_path / "x", "--part", "planted"),
+            "no cell of 'planted': without more data the parts are truth, halves",
+        ),
     ):
         result = invoke("bench", "labels", *words)
         assert (result.exit_code, message in result.stderr.replace("\n", " ")) == (2, True), result.output
@@ -122,6 +127,18 @@ def test_what_cannot_work_is_refused_in_a_sentence(finished: tuple[Path, str], t
         replace(TINY, folds=2)
     with pytest.raises(ValueError, match="passes"):
         replace(TINY, passes=0)
+
+
+def test_a_part_of_the_table_is_measured_alone_and_the_rest_later(finished: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "part"
+    shutil.copytree(finished[0] / "cells", out / "cells")
+    shutil.copy(finished[0] / "bench.json", out)
+    result = invoke("bench", "labels", "--out", out, "--size", "tiny", "--part", "halves", "--resume")
+    assert result.exit_code == 0, result.output
+    measured = {cell["part"] for cell in json.loads((out / "labels.json").read_text())["cells"]}
+    assert measured == {"halves"}
+    assert invoke("bench", "labels", "--out", out, "--size", "tiny", "--resume").exit_code == 0
+    assert {cell["part"] for cell in json.loads((out / "labels.json").read_text())["cells"]} == {"truth", "halves"}
 
 
 class Guess:

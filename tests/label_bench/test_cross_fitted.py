@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from semalign.errors import SemalignError
 from semalign.label_bench.evidence import CrossFitted
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import crossfit, load_recipe
-from semalign.pipeline.cross_fitting import evidence_of
+from semalign.searches import NetworkEvidence
+from semalign.searches.evidence import APART
 
 TINY = (
     "synthesis={count=24, test_count=4}",
@@ -43,9 +45,25 @@ def test_each_face_is_judged_by_the_networks_that_have_not_seen_it(fitted, tmp_p
     first = next(row for row, name in enumerate(faces.ids()) if folds.get(name, 0) == 0)
     unseen = [load_model(fitted / "networks" / str(number) / "model.safetensors") for number in (1, 3)]
     assert [model.about["without"] for model in unseen] == ["folds 1 and 2 of 3", "folds 3 and 1 of 3"]
-    assert np.allclose(evidence_of(unseen, crops, 1).predictions.points[0], found.predictions.points[first], atol=1e-3)
+    said = np.mean([NetworkEvidence(m.network, crops, m.sigma, m.scheme).predictions.points[0] for m in unseen], axis=0)
+    assert np.allclose(said, found.predictions.points[first], atol=1e-3)
     (note,) = builder.notes(faces)
     assert "20 of these 24 faces" in note and "4 are in no fold" in note
+
+
+def test_networks_of_another_kind_are_heard_in_place_of_the_mesh(fitted, tmp_path):
+    copy = tmp_path / "both"
+    shutil.copytree(fitted, copy)
+    shutil.copytree(fitted / "networks", copy / "beside" / "networks")
+    for name, new in (("1", "2"), ("2", "3"), ("3", "1")):  # not the same networks again
+        shutil.copy(fitted / "networks" / name / "model.safetensors", copy / "beside" / "networks" / new)
+    shutil.copy(fitted / "recipe.toml", copy / "beside")
+    faces = open_dataset(fitted / "data")
+    found = CrossFitted(copy, tmp_path / "crops")(faces, faces)
+    own = found.members[0].points
+    other = found.members[1].points
+    assert np.allclose(found.predictions.points, (own + other) / 2) and np.abs(own - other).max() > 0.1
+    assert found.correlation == APART
 
 
 def test_a_folder_without_a_cross_fitting_is_refused(tmp_path):

@@ -36,6 +36,15 @@ def labels(
         Size,
         option("--size", "SIZE", "How much: tiny (to try), small (about 20 minutes) or full (hours).", default=True),
     ] = "small",
+    parts: Annotated[
+        list[str] | None,
+        option(
+            "--part",
+            "PART",
+            "Only these cells: truth, planted, annotators or halves; may be given several times.",
+            default="all",
+        ),
+    ] = None,
     seed: Annotated[int, option("--seed", "S", "Seed of everything random.", default=True, min=0)] = 0,
     resume: Resume = False,
     json_file: JsonFile = None,
@@ -51,6 +60,7 @@ def labels(
     Examples:
         semalign bench labels --out bench
         semalign bench labels --out bench --data ~/300w --annotators lfpw_annotators.csv --networks crossfit
+        semalign bench labels --out real --data ~/300w --networks crossfit --part planted
         semalign bench labels --out bench --resume
     """
     from dataclasses import replace
@@ -58,14 +68,21 @@ def labels(
     from semalign.cli import tables
     from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import RichProgress
-    from semalign.label_bench import SIZES, bench_labels
+    from semalign.label_bench import PARTS, SIZES, bench_labels
     from semalign.label_bench.evidence import CrossFitted
 
     claim_file(json_file, overwrite)
     settings = replace(SIZES[size], seed=seed)
     builder = None if networks is None else CrossFitted(networks, out / "crops")
     results = bench_labels(
-        settings, out, data=data, annotators=annotators, builder=builder, resume=resume, progress=RichProgress()
+        settings,
+        out,
+        data=data,
+        annotators=annotators,
+        builder=builder,
+        parts=parts or PARTS,
+        resume=resume,
+        progress=RichProgress(),
     )
     if json_file is not None:
         write_or_print_json(json_file, results)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semalign.files import atomic_path, write_json, write_text
-from semalign.label_bench.chart import draw
+from semalign.label_bench.chart import DRAWN, draw
 from semalign.schemes import load_scheme
 
 REGIONS = tuple(load_scheme("ibug68").regions)
@@ -23,15 +23,16 @@ COLUMNS = (
 
 
 def write_results(out: Path, results: Mapping[str, Any]) -> None:
-    """Write the three files into a folder."""
+    """Write the three files into a folder; no picture where nothing of the table can be drawn."""
     write_json(out / "labels.json", results)
     stream = io.StringIO()
     table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows({name: _text(value) for name, value in row.items()} for row in flat_rows(results["cells"]))
     write_text(out / "labels.csv", stream.getvalue())
-    with atomic_path(out / "labels.png") as temporary:
-        draw(results["cells"], temporary)
+    if any(cell["part"] in DRAWN for cell in results["cells"]):
+        with atomic_path(out / "labels.png") as temporary:
+            draw(results["cells"], temporary)
 
 
 def flat_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from semalign.models import pretrained
 from semalign.pipeline.folder import digest_of_faces
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
+from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.render import SCHEME
 
 BEGUN = "bench.json"  # what is measured; a folder with it is a bench of labels
@@ -38,6 +40,7 @@ def bench_labels(
     data: Path | None = None,
     annotators: Path | None = None,
     builder: EvidenceBuilder | None = None,
+    parts: Sequence[str] = PARTS,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -51,6 +54,7 @@ def bench_labels(
         data: real faces of iBUG's 68 points, for the cells of planted noise; None = synthetic faces alone.
         annotators: CSV file of LFPW's three workers, who marked faces of the data.
         builder: of the evidence of real faces; None = the shipped model.
+        parts: of the table that are measured, of `PARTS`; the table has those alone.
         resume: continue what is there.
         progress: told what goes on.
 
@@ -61,6 +65,7 @@ def bench_labels(
         SemalignError: bad input, or a folder that holds something else.
     """
     out, progress = Path(out), progress or SilentProgress()
+    refuse_unknown(parts, PARTS, "part of the bench")
     if annotators is not None and data is None:
         raise SemalignError("--annotators are held against labels of 300W's faces; give these with --data.")
     described: dict[str, Any] = {"version": __version__, **asdict(settings)}
@@ -84,8 +89,15 @@ def bench_labels(
                 f"The evidence of real faces ({builder.name}) learns nothing from their annotations: there are no two halves "
                 "of them to compare."
             )
+    every = sorted([*SyntheticFaces(out / "faces", settings, progress).cells(), *real], key=_place)
+    cells = [cell for cell in every if cell.about["part"] in parts]
+    if not cells:
+        there = ", ".join(dict.fromkeys(cell.about["part"] for cell in every))
+        raise SemalignError(
+            f"there is no cell of {' or '.join(map(repr, parts))}: without more data the parts are {there}; "
+            "'planted' needs --data, 'annotators' --annotators, too."
+        )
     _claim(out, described, resume)
-    cells = sorted([*SyntheticFaces(out / "faces", settings, progress).cells(), *real], key=_place)
     with progress.stage("cells", len(cells)) as advance:
         measured = []
         for cell in cells:
