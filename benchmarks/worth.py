@@ -4,16 +4,16 @@
     python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit
 
 The faces are those that three workers marked; each is judged by the network that was trained without its photograph, and by the
-face mesh in the terms learned from the same other faces. `worth`: the mean of so many workers is as near to the truth
-(`semalign.evaluation.worth`). `within_90`: share of the 19 shared points that lie within the radius that is to hold 90 %
-of them (`Workers.within`).
+face mesh in the terms learned from the same other faces, or, of a `crossfit --beside`, by the network of the other kind.
+`worth`: the mean of so many workers is as near to the truth (`semalign.evaluation.worth`). `within_90`: share of the 19 shared
+points that lie within the radius that is to hold 90 % of them (`Workers.within`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -27,7 +27,7 @@ from semalign.searches import Evidence, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.calibrated import CalibratedSettings
 
-COMPONENTS = 20  # of the label adaptation, as the recipe has it
+COMPONENTS: Literal["auto"] = "auto"  # of the label adaptation, as the recipe has it
 
 
 def main(
@@ -49,15 +49,16 @@ def main(
     kept = _row(own, labels.points[place], workers)
     if labels.spread is not None:
         kept["within_90"] = workers.within(labels.points[place], labels.spread[place])
-    finish("worth", [*rows(points, evidence, workers), kept], digits=3)
+    other = "mesh" if len(builder.kinds) == 1 else "network beside it"
+    finish("worth", [*rows(points, evidence, workers, other), kept], digits=3)
 
 
-def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers) -> list[Row]:
+def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers, other: str) -> list[Row]:
     observations = Observations(annotations, annotations)
-    network, mesh = (member.points for member in evidence.members)
-    sets = {"annotation": annotations, "network": network, "mesh": mesh, "both": evidence.predictions.points}
+    network, second = (member.points for member in evidence.members)
+    sets = {"annotation": annotations, "network": network, other: second, "both": evidence.predictions.points}
     found = [_row(name, points, workers) for name, points in sets.items()]
-    for name, points in (("network", network), ("mesh", mesh)):
+    for name, points in (("network", network), (other, second)):
         found.append(_row(f"annotation and {name}, half and half", (annotations + points) / 2, workers))
     for name, settings in (("average", AverageSettings()), ("calibrated", CalibratedSettings())):
         labels = make_search(settings, COMPONENTS)(observations, evidence)
