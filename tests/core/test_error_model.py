@@ -30,7 +30,9 @@ class World:
         return float(np.sqrt(np.nanmean(((points - self.truth) / self.size[:, None, None]) ** 2)))
 
 
-def world(seed: int = 0, annotator: float = ANNOTATOR, tails: float = 0.0, faces: int = FACES) -> World:
+def world(
+    seed: int = 0, annotator: float = ANNOTATOR, tails: float = 0.0, faces: int = FACES, second: float = SECOND
+) -> World:
     rng = np.random.default_rng(seed)
     mean = rng.normal(size=(POINTS, 2))
     mean = (mean - mean.mean(0)) / np.sqrt(((mean - mean.mean(0)) ** 2).sum(1).mean())
@@ -43,10 +45,11 @@ def world(seed: int = 0, annotator: float = ANNOTATOR, tails: float = 0.0, faces
     def drawn() -> np.ndarray:
         return rng.normal(size=shapes.shape)
 
-    common = drawn() * np.sqrt(CORRELATION)
+    shared = CORRELATION * min(FIRST, second) ** 2  # of the better witness's variance
+    common = drawn() * np.sqrt(shared)
     witness = [
-        shapes + scale * np.sqrt(factor)[..., None] * (common + drawn() * np.sqrt(1 - CORRELATION))
-        for scale in (FIRST, SECOND)
+        shapes + np.sqrt(factor)[..., None] * (common + drawn() * np.sqrt(scale**2 - shared))
+        for scale in (FIRST, second)
     ]
     observed = shapes + annotator * np.einsum("nij,bnj->bni", along, drawn())
     observed += (rng.random((faces, POINTS, 1)) < tails) * drawn() * 0.3
@@ -111,6 +114,17 @@ def test_who_errs_little_is_believed_whatever_the_correlation_may_be(annotator):
     assert w.error(labels(w, model)) < 0.75 * max(w.error(w.observed), w.error(together(model, w)))
 
 
+@pytest.mark.parametrize("second", [0.006, 0.06, 0.12])
+def test_a_witness_that_errs_far_more_than_the_other_does_no_harm(second):
+    w = world(3, second=second)
+    model = fit(w)
+    alone = [w.error((w.observed + p) / 2) for p in (w.first, w.second)]
+    assert w.error(labels(w, model)) < 1.02 * min(alone)
+    found = np.trace(model.annotator, axis1=2, axis2=3).mean() / 2
+    wanted = ANNOTATOR**2 * np.trace(w.along @ w.along.transpose(0, 2, 1), axis1=1, axis2=2).mean() / 2
+    assert found == pytest.approx(wanted, rel=0.25)
+
+
 def test_labels_say_how_sure_they_are(usual):
     found = fit(usual).posterior(usual.observed, usual.first, usual.second)
     within = np.abs(found.points - usual.truth) < 1.645 * found.spread
@@ -119,6 +133,19 @@ def test_labels_say_how_sure_they_are(usual):
     tenths = [(error[part] ** 2).mean() ** 0.5 for part in np.array_split(order, 10)]
     said = [(found.spread.ravel()[part] ** 2).mean() ** 0.5 for part in np.array_split(order, 10)]
     assert np.allclose(np.log(tenths), np.log(said), atol=0.45) and tenths[-1] > 1.5 * tenths[0]
+
+
+def test_few_faces_are_not_taken_at_their_word():
+    w = world(4, faces=60)
+    model = fit(w)
+    found = model.posterior(w.observed, w.first, w.second)
+    both = together(model, w)
+    bound = min(w.error(w.observed + weight * (both - w.observed)) for weight in np.linspace(0, 1, 101))
+    assert w.error(found.points) < 1.05 * bound
+    assert 0.8 < (np.abs(found.points - w.truth) < 1.645 * found.spread).mean() < 0.97
+    many = fit(world(4))
+    apart = [np.trace(m.annotator, axis1=2, axis2=3).mean(0).std() for m in (model, many)]
+    assert apart[0] < 2.5 * apart[1]  # of the landmarks, which have the same size in truth
 
 
 def test_a_few_slipped_points_change_no_weights():

@@ -5,11 +5,13 @@ differences can be seen. What the annotation differs from both witnesses in comm
 three-cornered hat of clock comparison: J. E. Gray and D. W. Allan, A method for estimating the frequency stability of an
 individual oscillator, 1974):
 
-    A = (V_op + V_oq) / 2 - V_pq / (2 (1 - ρ))
+    A = (V_op + V_oq) / 2 - (E + F) / 2,    V_pq = E + F - 2ρ min(E, F),    V_op - V_oq = E - F
 
-with V the covariance of a difference and ρ the correlation of the witnesses' errors, for both miss what only people see. Three
-witnesses do not tell ρ; the label is the mean over the values that it may have. It matters little: on ordinary annotations
-the weights come out at about a half, and where the annotator errs much more than the witnesses they go to one for every ρ.
+with V the covariance of a difference, E and F the witnesses' own, and ρ the share of the better witness's variance that the
+other has in common with it, for both miss what only people see. Three witnesses do not tell ρ; the label is the mean over the
+values that it may have. It matters little: on ordinary annotations the weights come out at about a half, and where the
+annotator errs much more than the witnesses they go to one for every ρ. Of few faces each landmark's share is uncertain, and is
+drawn towards that of all.
 
 Each landmark is taken by itself, along two axes in the face's own frame; all landmarks at once did worse (docs/log.md). Where
 the two witnesses are further apart than usual, they err more, by what their distance to the annotation says. What lies far out
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 
 from semalign.core.adaptation import aligned_shapes
 from semalign.core.similarity import similarity, to_complex, to_points
@@ -32,8 +34,8 @@ from semalign.core.similarity import similarity, to_complex, to_points
 CORRELATIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of two witnesses' errors, each as likely
 LEVELS = 6  # quantiles of the witnesses' disagreement at which errors are measured
 SURE = 0.05  # least share of a direction's variance that is the annotator's, or the witnesses'
-LEAST_WORD = 0.15  # of a witness, among two
 LEAST_SCALE = 0.15  # of the witnesses' variance where they agree
+FEWEST = 10  # faces of a half that have a landmark
 LIMIT = 3.0  # standard deviations beyond which a difference is drawn in
 
 
@@ -127,21 +129,25 @@ def fit_error_model(
     mean = aligned_shapes(to_complex((first + second) / 2))[2]
     frames = _frames(first, second, mean)
     o, p, q = (to_complex(points) / frames for points in (observed, first, second))
-    of_first, of_second, apart = (_covariance(difference) for difference in (o - p, o - q, p - q))
-    hats = [(of_first + of_second) / 2 - apart / (2 * (1 - rho)) for rho in correlations]
-    words = [_word(hat, of_first, of_second, rho) for hat, rho in zip(hats, correlations, strict=True)]
-    word = np.mean(words, axis=0)
-    difference = o - to_complex(_mixed(word, first, second)) / frames
-    whole = _covariance(difference)
-    annotator = np.stack([_within(hat, whole) for hat in hats])
-    usual = _trace(apart)
+    seen = _shared_out(o, p, q, correlations)
+    halves = np.array_split(np.random.default_rng(0).permutation(len(o)), 2)
+    known = np.all([(~np.isnan(o[half])).sum(axis=0) >= FEWEST for half in halves], axis=0) & ~nowhere
+    shares = seen.shares
+    if known.any():
+        one, other = (
+            _shared_out(o[half][:, known], p[half][:, known], q[half][:, known], correlations).shares for half in halves
+        )
+        shares = _drawn_together(shares, known, (one - other) / 2)
+    word, whole, usual = seen.word, seen.whole, seen.usual
+    annotator = _parts(whole, shares)
+    difference = o - word * p - (1 - word) * q
     level = _level(first, second, frames, usual)
     there = ~np.isnan(difference) & ~nowhere
     squares = np.minimum(np.abs(difference - _middle(difference)) ** 2 / _trace(whole), LIMIT**2)
     order = np.argsort(level[there], kind="stable")
     measured = np.array([part.mean() for part in np.array_split(squares[there][order], LEVELS)]) / squares[there].mean()
-    shares = [_trace(part).sum() / _trace(whole).sum() for part in annotator]
-    scale = [np.maximum((measured - share) / (1 - share), LEAST_SCALE) for share in shares]
+    parts = [_trace(part).sum() / _trace(whole).sum() for part in annotator]
+    scale = [np.maximum((measured - part) / (1 - part), LEAST_SCALE) for part in parts]
     return ErrorModel(
         to_points(mean),
         word,
@@ -202,6 +208,22 @@ def _trace(covariance: Float[np.ndarray, "*n 2 2"]) -> Float[np.ndarray, "*n"]:
     return trace
 
 
+def _hat(
+    of_first: Float[np.ndarray, "n 2 2"],
+    of_second: Float[np.ndarray, "n 2 2"],
+    apart: Float[np.ndarray, "n 2 2"],
+    correlation: float,
+) -> Float[np.ndarray, "n 2 2"]:
+    """The annotator's covariance: what annotation and witness differ by, without the mean (E + F)/2 of the witnesses' own.
+
+    Of the traces, V = E + F - 2c min(E, F) and E - F are seen; the witnesses' own covariance is taken to have the shape of V.
+    """
+    half, seen = np.abs(_trace(of_first) - _trace(of_second)) / 2, _trace(apart)
+    own = half + np.maximum(seen / 2 - half, 0.0) / (1 - correlation)
+    hat: np.ndarray = (of_first + of_second) / 2 - apart * (own / seen)[:, None, None]
+    return hat
+
+
 def _word(
     hat: Float[np.ndarray, "n 2 2"],
     of_first: Float[np.ndarray, "n 2 2"],
@@ -213,17 +235,68 @@ def _word(
     least = np.minimum(one, two)
     annotator = np.clip(_trace(hat), SURE * least, (1 - SURE) * least)
     one, two = one - annotator, two - annotator
-    common = correlation * np.sqrt(one * two)
-    weight: np.ndarray = np.clip((two - common) / (one + two - 2 * common), LEAST_WORD, 1 - LEAST_WORD)
+    common = correlation * np.minimum(one, two)
+    weight: np.ndarray = (two - common) / (one + two - 2 * common)
     return weight
 
 
-def _within(hat: Float[np.ndarray, "n 2 2"], whole: Float[np.ndarray, "n 2 2"]) -> Float[np.ndarray, "n 2 2"]:
-    """The annotator's covariance where it is a share of the whole in every direction."""
+class _SharedOut(NamedTuple):
+    """What annotation and witnesses differ by, and whose error it is.
+
+    Attributes:
+        word: of the first witness.
+        whole: covariance of annotation against what both witnesses say together.
+        shares: the annotator's part of it for each correlation, in coordinates in which the whole is 1; not yet from 0 to 1.
+        usual: mean square distance of the witnesses from each other.
+    """
+
+    word: Float[np.ndarray, " n"]
+    whole: Float[np.ndarray, "n 2 2"]
+    shares: Float[np.ndarray, "c n 2 2"]
+    usual: Float[np.ndarray, " n"]
+
+
+def _shared_out(
+    o: Complex[np.ndarray, "b n"],
+    p: Complex[np.ndarray, "b n"],
+    q: Complex[np.ndarray, "b n"],
+    correlations: tuple[float, ...],
+) -> _SharedOut:
+    """Of annotations and two witnesses' points in the faces' own frames."""
+    of_first, of_second, apart = (_covariance(difference) for difference in (o - p, o - q, p - q))
+    hats = [_hat(of_first, of_second, apart, rho) for rho in correlations]
+    words = [_word(hat, of_first, of_second, rho) for hat, rho in zip(hats, correlations, strict=True)]
+    word = np.mean(words, axis=0)
+    whole = _covariance(o - word * p - (1 - word) * q)
+    inverse = np.linalg.inv(np.linalg.cholesky(whole))
+    return _SharedOut(
+        word, whole, np.stack([inverse @ hat @ inverse.transpose(0, 2, 1) for hat in hats]), _trace(apart)
+    )
+
+
+def _drawn_together(
+    shares: Float[np.ndarray, "c n 2 2"], known: Bool[np.ndarray, " n"], noise: Float[np.ndarray, "c k 2 2"]
+) -> Float[np.ndarray, "c n 2 2"]:
+    """The landmarks' shares drawn towards their mean: what two halves of the faces do not agree on tells no landmarks apart.
+
+    What a landmark's few faces say of its annotator would else be taken at its word, and labels be surer than they are.
+
+    Args:
+        shares: of all faces.
+        known: the landmarks that both halves have.
+        noise: half the difference of their shares, which has the variance of the shares of all faces.
+    """
+    mean = _trace(shares[:, known]).mean(axis=1)[:, None, None, None] / 2 * np.eye(2)
+    spread = ((shares - mean)[:, known] ** 2).sum(axis=(2, 3)).mean(axis=1)
+    kept = np.clip(1 - (noise**2).sum(axis=(2, 3)).mean(axis=1) / np.maximum(spread, 1e-300), 0.0, 1.0)
+    return mean + kept[:, None, None, None] * (shares - mean)
+
+
+def _parts(whole: Float[np.ndarray, "n 2 2"], shares: Float[np.ndarray, "c n 2 2"]) -> Float[np.ndarray, "c n 2 2"]:
+    """The annotator's covariances from its shares, which are from 0 to 1 in every direction."""
     root = np.linalg.cholesky(whole)
-    inverse = np.linalg.inv(root)
-    values, vectors = np.linalg.eigh(inverse @ hat @ inverse.transpose(0, 2, 1))
-    kept = vectors * np.clip(values, SURE, 1 - SURE)[:, None] @ vectors.transpose(0, 2, 1)
+    values, vectors = np.linalg.eigh(shares)
+    kept = vectors * np.clip(values, SURE, 1 - SURE)[..., None, :] @ vectors.swapaxes(-1, -2)
     return root @ kept @ root.transpose(0, 2, 1)
 
 

@@ -87,10 +87,10 @@ SIZES: Mapping[str, BenchSettings] = MappingProxyType(
                 "start.epochs=20",
                 "start.batch_size=8",
                 "start.ema=0.98",
-                "alternation.tta=1",
+                "alternation={tta=1, mesh=true}",
             ),
             real_faces=200,
         ),
-        "full": BenchSettings(),
+        "full": BenchSettings(changes=("alternation.mesh=true",)),
     }
 )
