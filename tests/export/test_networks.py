@@ -12,15 +12,20 @@ import pytest
 import torch
 from worlds import NETWORK
 
-from semalign.data.crops import CropCache
+from semalign.data.crops import CropCache, CropSettings
 from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
 from semalign.inference import Landmarker, OnnxBackend
 from semalign.models.checkpoint import Model
-from semalign.models.network import HeatmapModule
+from semalign.models.face_mesh import face_mesh
+from semalign.models.mesh_network import MeshNetwork, MeshSettings
+from semalign.models.network import HeatmapModule, build_network
+from semalign.schemes import LandmarkScheme
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+
+SCHEME = LandmarkScheme("corners", ("left", "right", "chin"), pairs=((0, 1),))
 
 
 def in_pytorch(model: Model, images: np.ndarray) -> np.ndarray:
@@ -61,3 +66,23 @@ def test_of_a_network_from_outside_the_mean_of_both_heatmaps_is_decoded(exported
     entries = {entry.key: entry.value for entry in onnx.load(tmp_path / "two.onnx").metadata_props}
     network = json.loads(entries["semalign"])["network"]
     assert network == {"kind": "StackedHourglass", "input_size": 64, "heatmap_size": NETWORK.heatmap_size}
+
+
+def test_the_trained_mesh_is_exported_with_both_its_looks(tmp_path: Path) -> None:
+    with np.load(Path(__file__).parents[1] / "models" / "face_mesh.npz") as kept:
+        images = kept["pictures"].transpose(0, 3, 1, 2)
+    network = build_network(MeshSettings(), 3, seed=0)
+    assert isinstance(network, MeshNetwork)
+    with torch.no_grad():  # three of the mesh's points
+        for index, point in enumerate((33, 263, 152)):
+            for axis in (0, 1):
+                network.map.weight[2 * index + axis] = 0.0
+                network.map.weight[2 * index + axis, 3 * point + axis] = 1.0
+        network.map.bias.zero_()
+    model = Model(network.eval(), SCHEME, CropSettings(1.6, 1.25), 0.9, {}, tta=2)
+    export_onnx(tmp_path / "mesh.onnx", model)
+    found = OnnxBackend(tmp_path / "mesh.onnx", threads=1)(images).points
+    np.testing.assert_allclose(found, in_pytorch(model, images), atol=0.05)
+    with torch.inference_mode():
+        mesh = face_mesh()(torch.from_numpy(images).float() / 255)[:, [33, 263, 152], :2].numpy()
+    assert np.linalg.norm(found - mesh, axis=2).mean() < 4  # of 192 pixels

@@ -198,7 +198,7 @@ def upright(mesh: Float[Tensor, "b k 2"]) -> Float[Tensor, "b 2 3"]:
 def square_around(points: Float[Tensor, "b k 2"], corners: Float[Tensor, "b 2 2"]) -> Float[Tensor, "b 2 3"]:
     """From the unit square to where a part of the face lies: its box along the line of its corners, enlarged."""
     x, y = (corners[:, 1] - corners[:, 0]).unbind(1)
-    length = torch.hypot(x, y)
+    length = torch.sqrt(x * x + y * y)  # ONNX knows no hypot
     cosine, sine = x / length, y / length
     rotation = torch.stack([cosine, -sine, sine, cosine], dim=1).unflatten(
         1, (2, 2)

@@ -23,8 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semalign.core.affine import compose, invert, rescaling, transform_points
-from semalign.core.warp import warp
+from semalign.core.affine import compose, rescaling, transform_points
 from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, Trunk, face_mesh, upright
 from semalign.models.network import HeatmapNetwork
 
@@ -100,10 +99,9 @@ class MeshNetwork(HeatmapNetwork):
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
         """Both sets of heatmaps."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            to_picture = self._second_look(images)
-            pictures = warp(images, to_picture, INPUT).contiguous(memory_format=torch.channels_last)
-            to_input = invert(to_picture)
-            to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input).float()
+            to_input = _undone(self._second_look(images))
+            pictures = _cut(images, to_input).contiguous(memory_format=torch.channels_last)
+            to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input)
         mesh, features = self.second.seen(pictures)
         flat = torch.cat([_centred(mesh[..., :2]), mesh[..., 2:] / (INPUT / 2)], -1).flatten(1)
         points = self.map(flat).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
@@ -115,11 +113,10 @@ class MeshNetwork(HeatmapNetwork):
         ]
 
     def _second_look(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
-        """From the input to the picture that the second look sees, float64."""
-        to_first = rescaling(self.input_size, INPUT).to(images.device)
-        first = images if self.input_size == INPUT else warp(images, to_first, INPUT)
-        seen = transform_points(self.first.mesh(first)[0][..., :2].double() - 0.5, invert(to_first))
-        to_picture = upright(seen)
+        """From the input to the picture that the second look sees, a similarity."""
+        first = images if self.input_size == INPUT else functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
+        seen = self.first.mesh(first)[0][..., :2] - 0.5
+        to_picture = upright(transform_points(seen, rescaling(INPUT, self.input_size).to(seen)))
         return compose(_varied(images), to_picture) if self.training else to_picture
 
 
@@ -183,13 +180,29 @@ def _varied(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
     """
     number = images.double().mean((1, 2, 3)) + images.double().std((1, 2, 3))
     uniform = torch.frac(number[:, None] * torch.tensor(PRIMES, device=images.device)).clamp(1e-3, 1 - 1e-3)
-    angle, growth, x, y = torch.special.ndtri(uniform).unbind(1)
+    angle, growth, x, y = torch.special.ndtri(uniform).to(images).unbind(1)
     angle, factor = angle * TURN, torch.exp(growth * GROW)
     cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
     linear = torch.stack([cosine, -sine, sine, cosine], dim=1).unflatten(1, (2, 2))
     middle = (INPUT - 1) / 2
     offset = middle - linear.sum(-1) * middle + torch.stack([x, y], 1) * SHIFT
     return torch.cat([linear, offset[..., None]], dim=2)
+
+
+def _undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
+    """The map back, by what ONNX knows."""
+    linear, offset = similarity[..., :2], similarity[..., 2:]
+    back = linear.transpose(1, 2) / (linear[:, :1] ** 2).sum(2, keepdim=True).clamp_min(1e-12)
+    return torch.cat([back, -(back @ offset)], dim=2)
+
+
+def _cut(images: Float[Tensor, "b 3 s s"], to_input: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 3 192 192"]:
+    """The picture of the second look, between pixels linear, 0 beyond the border."""
+    steps = torch.arange(INPUT, device=images.device, dtype=images.dtype)
+    x, y = steps[:, None], steps[:, None, None]
+    maps = to_input[:, None, None]  # (b, 1, 1, 2, 3)
+    source = x * maps[..., 0] + y * maps[..., 1] + maps[..., 2]
+    return functional.grid_sample(images, (2 * source + 1) / images.shape[-1] - 1, align_corners=False)
 
 
 def _sampled(
