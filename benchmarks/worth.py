@@ -4,7 +4,7 @@
     python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit
 
 The faces are those that three workers marked; each is judged by the network that was trained without its photograph, and by the
-face mesh in the terms learned from the same other faces, or, of a `crossfit --beside`, by the network of the other kind.
+face mesh in the terms learned from the same other faces, and, of a `crossfit --beside`, by the network of the other kind.
 `worth`: the mean of so many workers is as near to the truth (`semalign.evaluation.worth`). `within_90`: share of the 19 shared
 points that lie within the radius that is to hold 90 % of them (`Workers.within`).
 """
@@ -49,7 +49,7 @@ def main(
     kept = _row(own, labels.points[place], workers)
     if labels.spread is not None:
         kept["within_90"] = workers.within(labels.points[place], labels.spread[place])
-    other = "mesh" if len(builder.kinds) == 1 else "network beside it"
+    other = "mesh" if len(builder.kinds) == 1 else "mesh and network beside"
     finish("worth", [*rows(points, evidence, workers, other), kept], digits=3)
 
 

@@ -159,7 +159,7 @@ def search(
     recipe: OtherRecipe = None,
     beside: Annotated[
         str | None,
-        option("--beside", "MODEL", "A model of another kind that is heard, too, in place of the face mesh."),
+        option("--beside", "MODEL", "A model of another kind that is heard, too."),
     ] = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
@@ -200,7 +200,7 @@ def crossfit(
         option(
             "--beside",
             "RECIPE",
-            "A network of another kind, trained on the same parts: it judges each face beside the first, in place of the mesh.",
+            "A network of another kind, trained on the same parts, which judges each face beside the first and the mesh.",
         ),
     ] = None,
     no_mesh: Annotated[
@@ -220,8 +220,8 @@ def crossfit(
     K networks are trained as the recipe's `start` says, each without one of K parts of the training faces, so that no
     annotation is judged by a network that has learned from it. The face mesh, which has learned from none, is the second
     witness where the landmark scheme has eyes. A label lies between annotation and witnesses by how far each of them errs.
-    With --beside, K networks of another kind take its place: twice the time, and labels nearer to the truth. DIR then holds the
-    networks and the labels, with how sure each is (`spread_x`, `spread_y`).
+    With --beside, K networks of another kind judge, too: twice the time, and labels a little nearer to the truth. DIR then
+    holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
 
     Examples:
         semalign crossfit 300w-crossfit --data ~/300w --folds 4 --out crossfit

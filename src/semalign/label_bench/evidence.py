@@ -139,10 +139,9 @@ class CrossFitted:
         for models, tta in self.kinds:
             first = models[0]
             judges.append(Judges(models, build_crops(self.folder, judge.samples, first.crop, first.input_size), tta))
-        own, *beside = judges
-        if beside:
-            return evidence_of(own, fold, beside=beside[0])
-        return evidence_of(own, fold, None if own.models[0].mesh is None else meshes_of(own.crops))
+        own = judges[0]
+        meshes = None if own.models[0].mesh is None else meshes_of(own.crops)
+        return evidence_of(own, fold, meshes, judges[1] if len(judges) > 1 else None)
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:

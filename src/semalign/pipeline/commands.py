@@ -99,8 +99,8 @@ def search(
     """One pass of label search over the training faces with a given model; appends a version to the labels in `out`.
 
     The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
-    network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard in place
-    of the face mesh.
+    network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard,
+    too.
     """
     if isinstance(model, Model):
         loaded, name = model, model.network.name
@@ -113,7 +113,7 @@ def search(
     say_skipped(job)
     provenance = {"source": "search", "model": name, **search_provenance(recipe)}
     if beside is not None:
-        provenance |= {"mesh": 0, "beside": pretrained.resolve(beside).name}
+        provenance |= {"beside": pretrained.resolve(beside).name}
     versions = Versions(Path(out), job.train.dataset, provenance)
     latest = versions.store.read()
     device = make_accelerator().device

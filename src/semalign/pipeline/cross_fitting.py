@@ -61,8 +61,8 @@ def crossfit(
         out: for the networks, one folder each, and the labels.
         folds: how many, 2 at least with the face mesh or a network of another kind, and 3 without; faces of one photograph or
             moment share one.
-        beside: of a network of another kind, trained on the same folds in the same way: it is the other witness, in place of
-            the face mesh. Network, crops, heatmaps, augmentation, `start` and `alternation.tta` are this recipe's.
+        beside: of a network of another kind, trained on the same folds in the same way: it is the other witness, or half of
+            it where the face mesh is heard. Network, crops, heatmaps, augmentation, `start` and `alternation.tta` are its own.
         resume: continue what is there.
         keep_going: leave bad samples out and list them, instead of stopping at the first.
         progress: told what goes on.
@@ -162,7 +162,7 @@ def search_out_of_fold(
     recipe, settings = job.recipe, job.recipe.alternation
     provenance = {"source": "crossfit", "recipe": recipe.name, "folds": len(models), **search_provenance(recipe)}
     if beside is not None:
-        provenance |= {"mesh": 0, "beside": str(beside.models[0].about.get("recipe", ""))}
+        provenance |= {"beside": str(beside.models[0].about.get("recipe", ""))}
     versions = Versions(labels, job.train.dataset, provenance)
     annotations = versions.up_to(0).points
     search = make_search(recipe.search, settings.adaptation_components)
@@ -175,7 +175,7 @@ def evidence_out_of_fold(
     job: Job, models: Sequence[Model], fold: np.ndarray, beside: Judges | None = None
 ) -> OutOfFold:
     """What the models that have not seen each face say of it; the arguments are those of `search_out_of_fold`."""
-    meshes = job.meshes if job.recipe.alternation.mesh and beside is None else None
+    meshes = job.meshes if job.recipe.alternation.mesh else None
     return evidence_of(judges_of(job, models), fold, meshes, beside)
 
 
@@ -193,18 +193,20 @@ def evidence_of(
         judges: of one kind.
         fold: of each face (b,), one of those that the networks were trained without.
         meshes: of the faces (b, 478, 3), image frame, heard where the networks' files say what they mean; None = not heard.
-        beside: networks of another kind for the same folds and faces; the mesh is not heard then.
+        beside: networks of another kind for the same folds and faces; with the mesh they are one witness, half and half.
     """
     parts: list[Evidence] = []
     present = np.unique(fold)
     for index in present:
         rows = np.flatnonzero(fold == index)
         own = judges.models[index]
+        others = []
         if beside is not None:
-            other = _heard(beside, [beside.models[index]], rows).predictions.points
-            parts.append(Beside(_heard(judges, [own], rows), other))
-        elif own.mesh is not None and meshes is not None:
-            parts.append(Beside(_heard(judges, [own], rows), own.mesh(meshes[rows])))
+            others.append(_heard(beside, [beside.models[index]], rows).predictions.points)
+        if own.mesh is not None and meshes is not None:
+            others.append(own.mesh(meshes[rows]))
+        if others:
+            parts.append(Beside(_heard(judges, [own], rows), np.mean(others, axis=0)))
         else:
             unseen = [own] if own.mesh is not None else [own, judges.models[index - 1]]
             parts.append(_heard(judges, unseen, rows))

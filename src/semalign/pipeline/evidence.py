@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from semalign.core.translation import LEAST_FACES, Translation, fewest_others, translated
 from semalign.data.duplicates import independent_folds
 from semalign.models.network import HeatmapNetwork
@@ -18,7 +20,7 @@ def network_evidence(
     translation: Translation | None = None,
     beside: Evidence | None = None,
 ) -> Evidence:
-    """Of a network that judges all faces, with one of another kind or, where the recipe wants it, with the face mesh.
+    """Of a network that judges all faces, with one of another kind and, where the recipe wants it, with the face mesh.
 
     Args:
         job: its training faces.
@@ -26,16 +28,19 @@ def network_evidence(
         precision: of the network.
         translation: of the mesh's points, from the faces that the network was trained on; without it, each face's is learned
             from the annotations of the faces of other folds.
-        beside: of a network of another kind, in place of the mesh.
+        beside: of a network of another kind; with the mesh it is one witness, half and half.
     """
     sigma = job.recipe.heatmap.pixels(network.heatmap_size)
     evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, job.recipe.alternation.tta, precision)
-    if beside is not None:
-        return Beside(evidence, beside.predictions.points)
-    if not job.recipe.alternation.mesh:
-        return evidence
+    mesh = _translated(job, translation) if job.recipe.alternation.mesh else None
+    others = [points for points in (None if beside is None else beside.predictions.points, mesh) if points is not None]
+    return Beside(evidence, np.mean(others, axis=0)) if others else evidence
+
+
+def _translated(job: Job, translation: Translation | None) -> np.ndarray | None:
+    """The mesh's points in the annotators' terms; None where there are too few faces to learn these, which is said."""
     if translation is not None:
-        return Beside(evidence, translation(job.meshes))
+        return translation(job.meshes)
     folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
     fewest = fewest_others(folds)
     if fewest < LEAST_FACES:
@@ -43,5 +48,5 @@ def network_evidence(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} other faces, "
             f"and of these {len(folds)} only {fewest} are left."
         )
-        return evidence
-    return Beside(evidence, translated(job.meshes, job.train.dataset.points(), folds))
+        return None
+    return translated(job.meshes, job.train.dataset.points(), folds)
