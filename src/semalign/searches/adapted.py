@@ -10,13 +10,31 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from semalign.core.adaptation import choose_components, systematic_offsets
 from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, LabelSearch, Observations
 
 Components = int | Literal["auto"]
-CANDIDATES = (0, 5, 10, 20, 40, 60)
+CANDIDATES = (0, 5, 10)  # more put the annotators' habits with single shapes into the labels (docs/log.md)
+
+
+def offsets(
+    predicted: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"], components: Components
+) -> Float[np.ndarray, "b n 2"]:
+    """What predictions differ from annotations systematically (`semalign.core.adaptation`).
+
+    Args:
+        predicted: points of the faces, which did not learn from their annotations.
+        annotated: of the same frames, NaN where absent.
+        components: principal components of the shapes on which the difference depends; 0 = its mean alone, -1 = none at all;
+            'auto' = as many of `CANDIDATES` as bring predictions nearest to the annotations of faces not learned from.
+    """
+    if components == -1:
+        return np.zeros_like(predicted)
+    count = choose_components(predicted, annotated, CANDIDATES) if components == "auto" else components
+    return systematic_offsets(predicted, annotated, count)
 
 
 class Adapted:
@@ -27,8 +45,7 @@ class Adapted:
 
     Args:
         search: any.
-        components: principal components of the shapes on which the difference depends; 0 = its mean alone; 'auto' = as many of
-            `CANDIDATES` as bring predictions nearest to the annotations of faces that they were not learned from.
+        components: as of `offsets`.
     """
 
     def __init__(self, search: LabelSearch, components: Components) -> None:
@@ -38,10 +55,8 @@ class Adapted:
         self, observations: Observations, evidence: Evidence, advance: Callable[[int], None] | None = None
     ) -> FoundLabels:
         """As `semalign.searches.labels.LabelSearch`; costs are those of the search inside."""
-        predicted, annotated = evidence.predictions.points, observations.annotations
-        count = choose_components(predicted, annotated, CANDIDATES) if self.components == "auto" else self.components
-        offsets = systematic_offsets(predicted, annotated, count)
-        moved = Observations(observations.points + offsets, observations.annotations + offsets)
+        off = offsets(evidence.predictions.points, observations.annotations, self.components)
+        moved = Observations(observations.points + off, observations.annotations + off)
         found = self.search(moved, evidence, advance)
-        points = np.where(found.moved[..., None], found.points - offsets, observations.points)
+        points = np.where(found.moved[..., None], found.points - off, observations.points)
         return replace(found, points=points)

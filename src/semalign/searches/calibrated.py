@@ -17,6 +17,7 @@ import numpy as np
 from semalign.core.error_model import fit_error_model
 from semalign.core.metrics import distances
 from semalign.errors import SemalignError
+from semalign.searches.adapted import Adapted, Components, offsets
 from semalign.searches.average import Average, AverageSettings
 from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, Observations
@@ -36,10 +37,16 @@ class Calibrated:
     """ŷ = o + A (A + P)⁻¹ (p - o), with the error covariances A of the annotators and P of what the witnesses say together.
 
     It looks at what people marked, not at labels found before: a label that has been found already holds the networks' word.
+    What each witness does systematically differently from the annotators is taken off it first, of each by itself, so that a
+    poor one does not spoil a good one.
+
+    Args:
+        settings: none.
+        components: of the label adaptation (`semalign.searches.adapted.offsets`).
     """
 
-    def __init__(self, settings: CalibratedSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: CalibratedSettings, components: Components = -1) -> None:
+        self.settings, self.components = settings, components
 
     def __call__(
         self, observations: Observations, evidence: Evidence, advance: Callable[[int], None] | None = None
@@ -53,17 +60,17 @@ class Calibrated:
         """
         o = observations.annotations
         if len(o) < LEAST_FACES:
-            return Average(AverageSettings())(observations, evidence, advance)
+            return Adapted(Average(AverageSettings()), self.components)(observations, evidence, advance)
         if len(evidence.members) != 2:
             raise SemalignError(
                 f"search.method 'calibrated' weighs two witnesses that have not seen the faces, and there are "
                 f"{len(evidence.members)}; set alternation.mesh = true, use 'semalign crossfit', or choose another method."
             )
-        first, second = (member.points for member in evidence.members)
+        first, second = (seen.points - offsets(seen.points, o, self.components) for seen in evidence.members)
         correlations = tuple(np.linspace(*evidence.correlation, STEPS))
         labels = fit_error_model(o, first, second, correlations).posterior(o, first, second)
         found, pixel = evidence.predictions, evidence.reference_pixels[:, None]
-        prior, likelihood = ((distances(witness, labels.points) / pixel) ** 2 for witness in (o, found.points))
+        prior, likelihood = ((distances(p, labels.points) / pixel) ** 2 for p in (o, (first + second) / 2))
         there = ~np.isnan(o).any(axis=-1)
         if advance is not None:
             advance(len(o))

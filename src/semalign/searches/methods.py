@@ -30,5 +30,7 @@ def make_search(settings: Settings, adaptation_components: Components = -1) -> L
         adaptation_components: principal components of the label adaptation around it, 'auto' = chosen by cross-validation;
             -1 = none, as in the paper.
     """
+    if isinstance(settings, CalibratedSettings):
+        return Calibrated(settings, adaptation_components)
     search = SEARCHES[type(settings)](settings)
     return search if adaptation_components == -1 else Adapted(search, adaptation_components)
