@@ -233,6 +233,24 @@ def test_the_calibrated_search_wants_two_witnesses(seen):
         make_search(CalibratedSettings())(seen.observations, seen.evidence)
 
 
+def test_each_witness_is_brought_into_the_annotators_terms_by_itself():
+    rng = np.random.default_rng(5)
+    shape = np.array([[0.0, 0.0], [60.0, 0.0], [30.0, 30.0], [10.0, 60.0], [50.0, 60.0]])
+    truth = 100 + shape + rng.normal(0, 2, (200, 5, 2))
+    o, p, q = (truth + rng.normal(0, noise, truth.shape) for noise in (1.5, 1.0, 4.0))
+
+    def found(first: np.ndarray, second: np.ndarray, components: int) -> np.ndarray:
+        members = tuple(Landmarks(points, np.ones(points.shape[:2]), Dots.scheme) for points in (first, second))
+        evidence = fake((first + second) / 2)
+        evidence.members, evidence.correlation = members, (0.3, 0.8)
+        return make_search(CalibratedSettings(), components)(Observations(o, o), evidence).points
+
+    habits = np.array([[3.0, 0.0], [0.0, -4.0]])
+    plain, moved = found(p, q, 0), found(p + habits[0], q + habits[1], 0)
+    assert np.abs(plain - moved).max() < 0.2 and np.abs(found(p, q, -1) - plain).max() < 0.5
+    assert np.abs(found(p + habits[0], q + habits[1], -1) - plain).mean() > 0.3
+
+
 def test_few_faces_get_labels_half_way_to_the_prediction(seen):
     few = Joint([replaced(seen.evidence, np.arange(20))] * 2)
     points = seen.observations.points[:20]
