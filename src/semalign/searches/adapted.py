@@ -17,7 +17,7 @@ from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, LabelSearch, Observations
 
 Components = int | Literal["auto"]
-CANDIDATES = (0, 5, 10)  # more put the annotators' habits with single shapes into the labels (docs/log.md)
+CANDIDATES = (0, 5)  # more put the annotators' habits with single shapes into the labels (docs/log.md)
 
 
 def offsets(
