@@ -1,7 +1,8 @@
 """How many independent people are labels from networks that have not seen the faces worth?
 
     semalign crossfit 300w-crossfit --data 300w --folds 4 --out crossfit
-    python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit
+    semalign crossfit 300w-crossfit --beside 300w-crossfit-mesh --data 300w --folds 4 --out crossfit-beside
+    python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit --crossfit crossfit-beside
 
 The faces are those that three workers marked; each is judged by the network that was trained without its photograph, and by the
 face mesh in the terms learned from the same other faces, and, of a `crossfit --beside`, by the network of the other kind.
@@ -19,8 +20,8 @@ import numpy as np
 import typer
 from harness import DataFolder, Row, finish, run
 
-from semalign.data import LabelStore, open_dataset
-from semalign.evaluation.annotators import read_annotators
+from semalign.data import Dataset, LabelStore, open_dataset
+from semalign.evaluation.annotators import AnnotatorMarks, read_annotators
 from semalign.evaluation.worth import Workers, workers_of
 from semalign.label_bench.evidence import CrossFitted
 from semalign.searches import Evidence, Observations, make_search
@@ -33,10 +34,15 @@ COMPONENTS: Literal["auto"] = "auto"  # of the label adaptation, as the recipe h
 def main(
     data: DataFolder,
     annotators: Annotated[Path, typer.Option(help="CSV file of the three annotators.")],
-    crossfit: Annotated[Path, typer.Option(help="Folder of a finished crossfit.")],
+    crossfit: Annotated[list[Path], typer.Option(help="Folder of a finished crossfit; may be given several times.")],
 ) -> None:
     marks = read_annotators(annotators)
     dataset = open_dataset(data, keep_going=True)
+    finish("worth", [row for folder in crossfit for row in _of(folder, dataset, marks)], digits=3)
+
+
+def _of(crossfit: Path, dataset: Dataset, marks: AnnotatorMarks) -> list[Row]:
+    """What the labels of a crossfit, and those that follow from its networks, are worth."""
     with TemporaryDirectory() as folder:
         builder = CrossFitted(crossfit, Path(folder))
         faces = dataset.select(exclude=set(dataset.ids()) - (builder.folds.keys() & set(marks.ids)))
@@ -50,7 +56,7 @@ def main(
     if labels.spread is not None:
         kept["within_90"] = workers.within(labels.points[place], labels.spread[place])
     other = "mesh" if len(builder.kinds) == 1 else "mesh and network beside"
-    finish("worth", [*rows(points, evidence, workers, other), kept], digits=3)
+    return [{"crossfit": crossfit.name, **row} for row in [*rows(points, evidence, workers, other), kept]]
 
 
 def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers, other: str) -> list[Row]:

@@ -30,6 +30,7 @@ from semalign.models.network import HeatmapNetwork
 RIDGE = 0.03  # of the map's beginning, per squared half side of the picture
 TURN, GROW, SHIFT = 0.14, 0.07, 4.0  # how training varies the second look: radians, share, pixels; standard deviations
 PRIMES = (7919.0, 9973.0, 12553.0, 15313.0)  # what a picture's mean is multiplied by to draw from it
+WIDTH = 1 / 40  # of a heatmap's Gaussian before any training, sides of the heatmap
 NEAR = 5.0  # pixels between the places at which fine features are looked at; twice as much for the middle ones
 STEP = 4.0  # pixels of a correction of 1
 HIDDEN, SQUEEZED = 32, 8  # values of each landmark, and what the others hear of them
@@ -66,8 +67,9 @@ class MeshNetwork(HeatmapNetwork):
         self.first.load_state_dict({name: weights[name] for name in self.first.state_dict()})
         self.second.load_state_dict(weights)
         self.map = nn.Linear(3 * POINTS, 2 * landmarks).requires_grad_(False)
-        self.correction = Correction(landmarks)
-        self.width = nn.Parameter(torch.full((landmarks,), 1.2))  # of the first set, heatmap pixels
+        usual = WIDTH * self.heatmap_size
+        self.correction = Correction(landmarks, usual)
+        self.width = nn.Parameter(torch.full((landmarks,), usual))  # of the first set, heatmap pixels
 
     @property
     def pretrained(self) -> Iterable[nn.Parameter]:
@@ -121,13 +123,19 @@ class MeshNetwork(HeatmapNetwork):
 
 
 class Correction(nn.Module):
-    """From features around each landmark to a step, and how wide and how high its heatmap is."""
+    """From features around each landmark to a step, and how wide and how high its heatmap is.
+
+    Args:
+        landmarks: n.
+        width: of a heatmap before any training, its pixels.
+    """
 
     fine: Float[Tensor, "k 2"]
     middle: Float[Tensor, "k 2"]
 
-    def __init__(self, landmarks: int) -> None:
+    def __init__(self, landmarks: int, width: float) -> None:
         super().__init__()
+        self.width = width
         fine = [(x, y) for x in (-NEAR, 0.0, NEAR) for y in (-NEAR, 0.0, NEAR)]
         middle = [(0.0, 0.0), (2 * NEAR, 0.0), (-2 * NEAR, 0.0), (0.0, 2 * NEAR), (0.0, -2 * NEAR)]
         self.register_buffer("fine", torch.tensor(fine), persistent=False)
@@ -154,7 +162,7 @@ class Correction(nn.Module):
         own = torch.einsum("bnd,ndk->bnk", hidden, self.own)
         heard = torch.einsum("bnd,nde->bne", hidden, self.squeezed).flatten(1)
         step = own[..., :2] + self.others(heard).unflatten(1, (-1, 2))
-        return STEP * step, 1.2 * torch.exp(own[..., 2].clamp(-1, 2)), torch.sigmoid(own[..., 3] + 2)
+        return STEP * step, self.width * torch.exp(own[..., 2].clamp(-1, 2)), torch.sigmoid(own[..., 3] + 2)
 
 
 def _centred(points: Tensor) -> Tensor:
