@@ -34,16 +34,27 @@ def squares(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def test_it_is_never_worse_than_a_witness_or_their_mean() -> None:
     truth, annotations, predictions = world()
-    best = squares(best_combination(annotations, predictions, truth, face_frames(truth, EYES)), truth)
+    best = squares(best_combination(annotations, [predictions], truth, face_frames(truth, EYES)), truth)
     for other in (annotations, predictions, (annotations + predictions) / 2):
         assert (best <= squares(other, truth) + 1e-12).all()
+
+
+def test_two_witnesses_allow_more_than_their_mean() -> None:
+    truth, annotations, first = world()
+    second = truth + np.random.default_rng(2).normal(0, 1.0, truth.shape)
+    frames = face_frames(truth, EYES)
+    both, one, mean = (
+        squares(best_combination(annotations, witnesses, truth, frames), truth)
+        for witnesses in ([first, second], [first], [(first + second) / 2])
+    )
+    assert (both <= np.minimum(one, mean) + 1e-12).all() and both.mean() < 0.9 * one.mean()
 
 
 def test_it_is_what_a_grid_of_weights_finds() -> None:
     truth, annotations, predictions = world()
     frames = face_frames(truth, EYES)
     landmark = 30
-    found = squares(best_combination(annotations, predictions, truth, frames), truth)[landmark]
+    found = squares(best_combination(annotations, [predictions], truth, frames), truth)[landmark]
 
     def complex_of(points: np.ndarray) -> np.ndarray:
         return (points[:, landmark, 0] + 1j * points[:, landmark, 1]) / frames
@@ -64,7 +75,7 @@ def test_absent_points_stay_absent_and_unknown_truth_is_not_learned_from() -> No
     frames = face_frames(truth, EYES)
     annotations[3, 7] = np.nan
     truth[5, 7] = np.nan
-    found = best_combination(annotations, predictions, truth, frames)
+    found = best_combination(annotations, [predictions], truth, frames)
     assert np.isnan(found[3, 7]).all() and np.isfinite(found[5, 7]).all()
 
 
@@ -72,7 +83,7 @@ def test_rows_say_what_share_of_the_annotations_error_is_removed() -> None:
     truth, annotations, predictions = world()
     halfway = (annotations + truth) / 2  # half of the error: a quarter of the variance is left
     found = [Found("annotation", annotations), Found("prediction", predictions), Found("half", halfway)]
-    rows = {row["method"]: row for row in Truth(truth, annotations, SCHEME).rows(found)}
+    rows = {row["method"]: row for row in Truth(truth, annotations, SCHEME).rows(found, [predictions])}
     assert rows["annotation"]["removed"] == pytest.approx(0.0)
     assert rows["half"]["removed"] == pytest.approx(0.75)
     assert rows["bound"]["of_bound"] == pytest.approx(1.0)

@@ -65,7 +65,7 @@ def figures_against_truth(truth: Truth, evidence: Evidence, settings: BenchSetti
     found = compare(truth.annotations, evidence, settings, truth.error)
     return {
         "faces": len(truth.points),
-        "rows": truth.rows(found.found),
+        "rows": truth.rows(found.found, [member.points for member in evidence.members]),
         "drift": found.drift,
         "notes": found.notes,
     }

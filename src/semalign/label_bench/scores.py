@@ -32,15 +32,14 @@ class Truth:
         """The mean distance of labels, in % of the truth's outer-eye distance."""
         return float(mean_distance(points, self.points, self.points, self.scheme))
 
-    def rows(self, found: Sequence[Found]) -> list[dict[str, Any]]:
-        """A row of figures for each method and one for the bound; the first of them is that of the annotations.
+    def rows(self, found: Sequence[Found], witnesses: Sequence[Float[np.ndarray, "b n 2"]]) -> list[dict[str, Any]]:
+        """A row of figures for each method and one for the bound that the witnesses allow; the first is the annotations'.
 
         `removed` is the share of the annotations' mean squared distance that a method takes away, `of_bound` what part that
         is of the bound's.
         """
-        predictions = next(one.points for one in found if one.method == "prediction")
         frames = face_frames(self.points, self._eyes())
-        bound = Found(BOUND, best_combination(self.annotations, predictions, self.points, frames))
+        bound = Found(BOUND, best_combination(self.annotations, witnesses, self.points, frames))
         best = self._removed(bound.points)["all"]
         rows = []
         for one in (*found, bound):
