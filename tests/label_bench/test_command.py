@@ -34,7 +34,7 @@ TINY = SIZES["tiny"]
 FACES = SynthesisSettings(count=24, test_count=8, seed=5, face=FaceSettings(size=64))
 METHODS = [
     "annotation", "prediction", "average", "calibrated", "paper, 1 pass", "paper, best of 3", "drift, 20 passes",
-    "bound",
+    "bound, witnesses' mean", "bound",
 ]  # fmt: skip
 
 

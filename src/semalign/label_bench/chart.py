@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from semalign.label_bench.methods import BOUND
+from semalign.label_bench.methods import BOUND, BOUND_OF_MEAN
 from semalign.report.theme import LIGHT, drawing
 
 COLOURS = (LIGHT.start, LIGHT.found, LIGHT.contrast, "#2e8b57", "#c2185b", "#8d6e00", "#00838f")
@@ -64,7 +64,7 @@ def _worth(axes: Axes, cell: Mapping[str, Any]) -> None:
 
 
 def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> None:
-    others = [name for name in methods if name not in ("annotation", BOUND)]
+    others = [name for name in methods if name not in ("annotation", BOUND, BOUND_OF_MEAN)]
     for name in methods:
         line = [(cell["level"], row["error"]) for cell in cells for row in cell["rows"] if row["method"] == name]
         if not line:
@@ -73,6 +73,8 @@ def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], methods: Sequence[str
         style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.4}
         if name == BOUND:
             style |= {"color": LIGHT.ink, "linestyle": "--"}
+        elif name == BOUND_OF_MEAN:
+            style |= {"color": LIGHT.ink, "linestyle": ":"}
         elif name == "annotation":
             style |= {"color": LIGHT.annotation, "linewidth": 2.2}
         else:

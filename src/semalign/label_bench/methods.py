@@ -19,7 +19,7 @@ from semalign.searches import Evidence, LabelSearch, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.methods import DEFAULT, METHODS
 
-BOUND = "bound"
+BOUND, BOUND_OF_MEAN = "bound", "bound, witnesses' mean"
 Error = Callable[[np.ndarray], float]  # of labels (b, n, 2)
 
 

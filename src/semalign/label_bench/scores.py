@@ -15,7 +15,7 @@ from jaxtyping import Float
 from semalign.core.metrics import interocular, nme
 from semalign.evaluation.labels import label_error, mean_or_none
 from semalign.label_bench.bound import best_combination, face_frames
-from semalign.label_bench.methods import BOUND, Found
+from semalign.label_bench.methods import BOUND, BOUND_OF_MEAN, Found
 from semalign.label_bench.uncertainty import honesty
 from semalign.schemes import LandmarkScheme
 
@@ -33,16 +33,21 @@ class Truth:
         return float(mean_distance(points, self.points, self.points, self.scheme))
 
     def rows(self, found: Sequence[Found], witnesses: Sequence[Float[np.ndarray, "b n 2"]]) -> list[dict[str, Any]]:
-        """A row of figures for each method and one for the bound that the witnesses allow; the first is the annotations'.
+        """A row of figures for each method, and for the bounds that the witnesses' mean and the witnesses themselves allow; the
+        first is the annotations'.
 
         `removed` is the share of the annotations' mean squared distance that a method takes away, `of_bound` what part that
-        is of the bound's.
+        is of the last bound's.
         """
         frames = face_frames(self.points, self._eyes())
-        bound = Found(BOUND, best_combination(self.annotations, witnesses, self.points, frames))
-        best = self._removed(bound.points)["all"]
+        together = [np.mean(witnesses, axis=0)]
+        bounds = [
+            Found(name, best_combination(self.annotations, heard, self.points, frames))
+            for name, heard in ((BOUND_OF_MEAN, together), (BOUND, witnesses))
+        ]
+        best = self._removed(bounds[-1].points)["all"]
         rows = []
-        for one in (*found, bound):
+        for one in (*found, *bounds):
             error, removed = label_error(one.points, self.points, self.scheme), self._removed(one.points)
             share = removed["all"]
             rows.append(
