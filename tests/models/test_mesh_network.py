@@ -120,6 +120,12 @@ def test_the_mesh_learns_slowly_the_correction_fast_and_the_rest_not_at_all(mesh
     assert {"width", "second.stem.0.weight", "second.lips.shared.0.depthwise.weight", "correction.own"} <= learned
 
 
+def test_the_same_seed_gives_the_same_network_whether_or_not_the_mesh_was_asked_before():
+    face_mesh.cache_clear()
+    one, other = (build_network(MeshSettings(), 3, seed=5).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_model_file_holds_it(network, pictures, tmp_path):
     scheme = load_scheme("ibug68")
     whole = build_network(MeshSettings(), scheme.count, 0)
