@@ -19,7 +19,7 @@ from semalign.models.mesh_network import MeshNetwork, MeshSettings
 from semalign.models.network import build_network
 from semalign.schemes import load_scheme
 from semalign.training.settings import TrainingSettings
-from semalign.training.trainer import _make_optimizer
+from semalign.training.trainer import make_optimizer
 
 CHOSEN = (33, 263, 1, 61, 291, 152)  # points of the mesh: corners of eyes and mouth, nose, chin
 
@@ -110,7 +110,7 @@ def test_the_mesh_learns_slowly_the_correction_fast_and_the_rest_not_at_all(mesh
     settings = TrainingSettings(learning_rate=1e-3, pretrained_rate=0.1, weight_decay=0.5)
     groups = {
         (group["share"], group["weight_decay"]): set(group["params"])
-        for group in _make_optimizer(network, settings).param_groups
+        for group in make_optimizer(network, settings).param_groups
     }
     assert set(groups) == {(1.0, 0.5), (1.0, 0.0), (0.1, 0.5), (0.1, 0.0)}
     assert groups[0.1, 0.5] | groups[0.1, 0.0] == set(network.second.parameters())

@@ -80,7 +80,7 @@ class Trainer(Generic[Network]):
         self.network = network.to(accelerator.device)
         self._average = AveragedModel(self.network, multi_avg_fn=self._mix, use_buffers=True)
         self._average.n_averaged.fill_(1)  # the weights at the beginning count
-        self.optimizer = _make_optimizer(network, training)
+        self.optimizer = make_optimizer(network, training)
         self.wrapped, self.prepared = accelerator.prepare(network, self.optimizer)
         self.epoch = 0
         self.records: list[Record] = []
@@ -255,7 +255,7 @@ def make_accelerator() -> Accelerator:
     return Accelerator(cpu=not accelerated, mixed_precision="no")
 
 
-def _make_optimizer(network: torch.nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: torch.nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
     """Weight decay on the weights of convolutions alone, not on biases and normalisation; what is pretrained learns slowly."""
     learned = set(network.pretrained) if isinstance(network, HeatmapNetwork) else set()
     groups = []
