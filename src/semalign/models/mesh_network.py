@@ -5,8 +5,8 @@ it upright and as large as the mesh has learned faces. What the mesh's points me
 learned by ridge regression before the training begins, and fixed from then on; by features around the points so found each
 landmark is then corrected. Mesh and correction are trained together.
 
-A heatmap is what is to be expected of the target where a landmark is known to a Gaussian: another Gaussian, wider and lower.
-Where it lies, how wide and how high it is are all that the network says.
+Of each landmark it says where it lies and how sure that is, and draws a Gaussian of that width and height: the mean of the
+target's Gaussian under a Gaussian doubt. So whatever reads heatmaps reads these.
 
 Shape legend: b images, n landmarks, h heatmap, s side of the input, c channels, k places around a point, d hidden values.
 """
