@@ -21,6 +21,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ def main(
     cells: Annotated[int | None, typer.Option(help="Only the first so many cells.")] = None,
 ) -> None:
     place, wanted = Place(data, annotators, out), spots()[:cells]
-    _Faces(place)  # the crops are made once
+    _faces(place)  # what all need is made once
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with ProcessPoolExecutor(threads, get_context("spawn")) as pool:
         found = list(track(pool.map(_measured, [place] * len(wanted), wanted), "cells", len(wanted)))
@@ -89,9 +90,15 @@ def _measured(place: Place, spot: Spot) -> list[Row]:
     path = place.out / "cells" / f"{spot.name}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, list(_Faces(place).rows(spot)))
+        write_json(path, list(_faces(place).rows(spot)))
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
     return rows
+
+
+@lru_cache(maxsize=1)
+def _faces(place: Place) -> _Faces:
+    """For all cells of a process."""
+    return _Faces(place)
 
 
 class _Faces:

@@ -220,8 +220,8 @@ def crossfit(
     K networks are trained as the recipe's `start` says, each without one of K parts of the training faces, so that no
     annotation is judged by a network that has learned from it. The face mesh, which has learned from none, is the second
     witness where the landmark scheme has eyes. A label lies between annotation and witnesses by how far each of them errs.
-    With --beside, K networks of another kind judge, too: twice the time, and labels a little nearer to the truth. DIR then
-    holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
+    With --beside, K networks of another kind judge, too, which takes up to twice the time and made no difference to 300W's
+    labels. DIR then holds the networks and the labels, with how sure each is (`spread_x`, `spread_y`).
 
     Examples:
         semalign crossfit 300w-crossfit --data ~/300w --folds 4 --out crossfit

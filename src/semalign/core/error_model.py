@@ -214,10 +214,7 @@ def _hat(
     apart: Float[np.ndarray, "n 2 2"],
     correlation: float,
 ) -> Float[np.ndarray, "n 2 2"]:
-    """The annotator's covariance: what annotation and witness differ by, without the mean (E + F)/2 of the witnesses' own.
-
-    Of the traces, V = E + F - 2c min(E, F) and E - F are seen; the witnesses' own covariance is taken to have the shape of V.
-    """
+    """The annotator's covariance, by the module's equations for traces; (E + F)/2 is taken to have the shape of V_pq."""
     half, seen = np.abs(_trace(of_first) - _trace(of_second)) / 2, _trace(apart)
     own = half + np.maximum(seen / 2 - half, 0.0) / (1 - correlation)
     hat: np.ndarray = (of_first + of_second) / 2 - apart * (own / seen)[:, None, None]

@@ -21,8 +21,12 @@ class Decoded(NamedTuple):
     confidence: Float[Tensor, "b n"]
 
 
-def render_gaussians(points: Float[Tensor, "b n 2"], size: int, sigma: float) -> Float[Tensor, "b n {size} {size}"]:
-    """Gaussians of peak 1 centred on the sub-pixel points; a point outside leaves only its tail, NaN an empty map."""
+def render_gaussians(
+    points: Float[Tensor, "b n 2"], size: int, sigma: float | Float[Tensor, "#b n 1"]
+) -> Float[Tensor, "b n {size} {size}"]:
+    """Gaussians of peak 1 centred on the sub-pixel points, of one σ or one each; a point outside leaves only its tail, NaN an
+    empty map.
+    """
     steps = torch.arange(size, dtype=points.dtype, device=points.device)
     columns = torch.exp(-((steps - points[..., :1]) ** 2) / (2 * sigma**2))
     rows = torch.exp(-((steps - points[..., 1:]) ** 2) / (2 * sigma**2))

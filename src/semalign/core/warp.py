@@ -29,8 +29,18 @@ def warp(
         torch.linalg.LinAlgError: a map is singular.
     """
     images = images.to(torch.promote_types(images.dtype, torch.float32))
+    return resampled(images, invert(source_to_target.double()).to(images), size, displacement)
+
+
+def resampled(
+    images: Float[Tensor, "b c hs ws"],
+    target_to_source: Float[Tensor, "#b 2 3"],
+    size: int,
+    displacement: Float[Tensor, "b {size} {size} 2"] | None = None,
+) -> Float[Tensor, "b c {size} {size}"]:
+    """As `warp`, by the map back, which is of the images' type."""
     height, width = images.shape[-2:]
-    maps = invert(source_to_target.double()).to(images)[:, None, None]  # (b, 1, 1, 2, 3), target to source
+    maps = target_to_source[:, None, None]  # (b, 1, 1, 2, 3)
     steps = torch.arange(size, dtype=images.dtype, device=images.device)
     x, y = steps[:, None], steps[:, None, None]
     if displacement is not None:

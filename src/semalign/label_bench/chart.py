@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from semalign.label_bench.cells import ONE_WORKER
 from semalign.label_bench.methods import BOUND, BOUND_OF_MEAN
 from semalign.report.theme import LIGHT, drawing
 
@@ -16,7 +17,6 @@ COLOURS = (LIGHT.start, LIGHT.found, LIGHT.contrast, "#2e8b57", "#c2185b", "#8d6
 PANEL = (3.6, 3.2)  # inches
 ACROSS = 3  # panels in a row
 DRAWN = ("truth", "planted", "annotators")
-WITHOUT = ("one worker",)  # is 1 by definition: a line
 
 
 def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -50,7 +50,7 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _worth(axes: Axes, cell: Mapping[str, Any]) -> None:
-    rows = [row for row in cell["rows"] if row["method"] not in WITHOUT]
+    rows = [row for row in cell["rows"] if row["method"] != ONE_WORKER]  # that is 1: a line
     names, values = [row["method"] for row in rows], [row["worth"] for row in rows]
     colours = [LIGHT.annotation if name == "annotation" else LIGHT.found for name in names]
     bars = axes.barh(names, values, color=colours, height=0.6)

@@ -125,8 +125,7 @@ class CrossFitted:
 
     def notes(self, judge: Dataset) -> list[str]:
         """Says how many of the faces no network has learned from."""
-        new = sum(name not in self.folds for name in judge.ids())
-        count = max(self.folds.values()) + 1
+        new, count = sum(name not in self.folds for name in judge.ids()), len(self.kinds[0][0])
         return [
             f"{len(judge) - new} of these {len(judge)} faces are judged by networks that were trained on the other "
             f"{count - 1} of {count} folds, {new} are in no fold and judged by the first network."

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semalign.core.affine import compose, rescaling, transform_points
+from semalign.core.heatmaps import render_gaussians
+from semalign.core.warp import resampled
 from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, Trunk, face_mesh, upright
 from semalign.models.network import HeatmapNetwork
 
@@ -102,16 +104,15 @@ class MeshNetwork(HeatmapNetwork):
         """Both sets of heatmaps."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             to_input = _undone(self._second_look(images))
-            pictures = _cut(images, to_input).contiguous(memory_format=torch.channels_last)
+            pictures = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
             to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input)
         mesh, features = self.second.seen(pictures)
-        flat = torch.cat([_centred(mesh[..., :2]), mesh[..., 2:] / (INPUT / 2)], -1).flatten(1)
-        points = self.map(flat).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
+        points = self.map(_centred(mesh).flatten(1)).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
         step, width, height = self.correction(points.detach(), features)
-        corrected = points.detach() + step
+        found, corrected = (transform_points(p, to_heatmap) for p in (points, points.detach() + step))
         return [
-            _gaussians(transform_points(points, to_heatmap), self.width[None], torch.ones(()), self.heatmap_size),
-            _gaussians(transform_points(corrected, to_heatmap), width, height, self.heatmap_size),
+            render_gaussians(found, self.heatmap_size, self.width[None, :, None]),
+            height[..., None, None] * render_gaussians(corrected, self.heatmap_size, width[..., None]),
         ]
 
     def _second_look(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
@@ -199,18 +200,9 @@ def _varied(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
 
 def _undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
     """The map back, by what ONNX knows."""
-    linear, offset = similarity[..., :2], similarity[..., 2:]
+    linear, offset = similarity[..., :2], similarity[:, None, :, 2]
     back = linear.transpose(1, 2) / (linear[:, :1] ** 2).sum(2, keepdim=True).clamp_min(1e-12)
-    return torch.cat([back, -(back @ offset)], dim=2)
-
-
-def _cut(images: Float[Tensor, "b 3 s s"], to_input: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 3 192 192"]:
-    """The picture of the second look, between pixels linear, 0 beyond the border."""
-    steps = torch.arange(INPUT, device=images.device, dtype=images.dtype)
-    x, y = steps[:, None], steps[:, None, None]
-    maps = to_input[:, None, None]  # (b, 1, 1, 2, 3)
-    source = x * maps[..., 0] + y * maps[..., 1] + maps[..., 2]
-    return functional.grid_sample(images, (2 * source + 1) / images.shape[-1] - 1, align_corners=False)
+    return torch.cat([back, -(back * offset).sum(2, keepdim=True)], dim=2)
 
 
 def _sampled(
@@ -220,12 +212,3 @@ def _sampled(
     where = (points[:, :, None] + places + 0.5) * 2 / INPUT - 1
     found = functional.grid_sample(features.float(), where, align_corners=False)  # (b, c, n, k)
     return found.permute(0, 2, 1, 3).flatten(2)
-
-
-def _gaussians(
-    points: Float[Tensor, "b n 2"], width: Float[Tensor, "#b n"], height: Tensor, size: int
-) -> Float[Tensor, "b n h h"]:
-    """Gaussians at points of the heatmap's frame."""
-    pixels = torch.arange(size, device=points.device, dtype=points.dtype)
-    x, y = torch.exp(-((pixels - points[..., None]) ** 2) / (2 * width[..., None, None] ** 2)).unbind(2)
-    return (height * torch.ones_like(x[..., 0]))[..., None, None] * y[..., :, None] * x[..., None, :]

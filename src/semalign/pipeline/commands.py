@@ -14,7 +14,6 @@ from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
-from semalign.pipeline.prepare import cache_crops
 from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.run import alternate, search_labels
@@ -119,7 +118,7 @@ def search(
     device = make_accelerator().device
     network, precision = loaded.network.to(device), quick_precision(device)
     observations = Observations(latest.points, versions.up_to(0).points)
-    second = None if beside is None else _evidence_beside(job, beside, Path(out) / "crops", keep_going, precision)
+    second = None if beside is None else _evidence_beside(job, beside, Path(out), keep_going, precision)
 
     def found() -> FoundLabels:
         return search_labels(job, network, observations, precision, advance, loaded.mesh, second)
@@ -128,10 +127,10 @@ def search(
         return versions.next(latest, found)
 
 
-def _evidence_beside(job: Job, name: str | Path, crops: Path, keep_going: bool, precision: str) -> NetworkEvidence:
+def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, precision: str) -> NetworkEvidence:
     """Of a model of another kind, which sees crops of its own."""
-    model, title = pretrained.load(name), "crops for the network beside"
+    model = pretrained.load(name)
     refuse_other_scheme(pretrained.resolve(name), model.scheme, job.scheme)
-    faces = cache_crops(job.train.dataset, model.crop, model.input_size, crops, keep_going, job.progress, title)
+    crops = job.crops_for(model.crop, model.input_size, out, keep_going).crops
     network = model.network.to(make_accelerator().device)
-    return NetworkEvidence(network, faces.crops, model.sigma, model.scheme, model.tta, precision)
+    return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision)

@@ -21,9 +21,10 @@ from semalign.data.labels import LabelVersion
 from semalign.errors import SemalignError
 from semalign.files import write_json
 from semalign.models.checkpoint import Model
+from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
-from semalign.pipeline.job import Job, open_job, say_skipped, shown
+from semalign.pipeline.job import Job, about_recipe, open_job, say_skipped, shown
 from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
@@ -86,7 +87,7 @@ def crossfit(
             f"of these {len(fold)} there are {fewest}. Two networks judge each face."
         )
         job = _without_mesh(job)
-    other = None if beside is None else _job_beside(job, data, out, beside, resume, keep_going)
+    other = None if beside is None else _job_beside(job, out, beside, resume, keep_going)
     unseen = 1 if other is not None else unseen_folds(job.recipe)
     if folds <= unseen:
         raise SemalignError(
@@ -96,8 +97,7 @@ def crossfit(
     more = "" if other is None else f", and {folds} of {other.recipe.start.epochs} epochs of the network beside it"
     progress.say(f"{folds} trainings of {recipe.start.epochs} epochs{more}, each on about {share}, then a search.")
     models = train_without_folds(job, out, fold, unseen)
-    others = None if other is None else train_without_folds(other, out / BESIDE, fold, unseen)
-    judges = None if other is None or others is None else judges_of(other, others)
+    judges = None if other is None else judges_of(other, train_without_folds(other, out / BESIDE, fold, unseen))
     return search_out_of_fold(job, out / "labels", models, fold, judges)
 
 
@@ -105,18 +105,20 @@ def _without_mesh(job: Job) -> Job:
     return replace(job, recipe=replace(job.recipe, alternation=replace(job.recipe.alternation, mesh=False)))
 
 
-def _job_beside(job: Job, data: Path | None, out: Path, recipe: Recipe, resume: bool, keep_going: bool) -> Job:
+def _job_beside(job: Job, out: Path, recipe: Recipe, resume: bool, keep_going: bool) -> Job:
     """The training of a network of another kind on the same faces."""
     recipe = replace(recipe, seed=job.recipe.seed, data=job.recipe.data, synthesis=job.recipe.synthesis)
-    claim(out / BESIDE, recipe, resume and (out / BESIDE).is_dir())
-    progress = PrefixedProgress(job.progress, "beside it: ")
-    other = open_job(recipe, data, out, keep_going, progress)
-    if other.train.dataset.ids() != job.train.dataset.ids():
-        raise SemalignError(
-            f"recipe {recipe.name!r} leaves out other faces than {job.recipe.name!r}, which it is to be beside; mend the "
-            "pictures that cannot be read."
-        )
-    return _without_mesh(other if not other.knows_meshes else replace(other, found_meshes=job.meshes))
+    claim(out / BESIDE, recipe, resume)
+    recipe, _ = fitted_to_scheme(recipe, job.scheme)
+    other = replace(
+        job,
+        recipe=replace(recipe, alternation=replace(recipe.alternation, mesh=False)),
+        progress=PrefixedProgress(job.progress, "beside it: "),
+        about=job.about | about_recipe(recipe),
+    )
+    meshes = job.meshes if other.knows_meshes else None
+    train = other.crops_for(recipe.crop, recipe.network.input_size, out, keep_going)
+    return replace(other, train=train, found_meshes=meshes)
 
 
 def train_without_folds(job: Job, out: Path, fold: np.ndarray, unseen: int | None = None) -> list[Model]:

@@ -15,6 +15,7 @@ from semalign.core.adaptation import LinearAdaptation
 from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.metrics import mean_errors
 from semalign.core.translation import LEAST_FACES, Translation, fit_translation
+from semalign.data.crops import CropSettings
 from semalign.data.samples import Dataset
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
@@ -170,6 +171,19 @@ class Job:
         accelerator.wait_for_everyone()
         return model
 
+    def crops_for(self, crop: CropSettings, size: int, out: Path, keep_going: bool) -> Faces:
+        """The training faces as another network sees them; the first process makes the crops that are not there.
+
+        Args:
+            crop: of the other network, as `size`.
+            size: of its input, pixels.
+            out: the command's folder.
+            keep_going: leave faces out whose image cannot be read any more.
+        """
+        with make_accelerator().main_process_first():
+            dataset, title = self.train.dataset, "crops for the network beside"
+            return cache_crops(dataset, crop, size, out / "crops", keep_going, self.progress, title)
+
     def without(self, held_out: np.ndarray, fold: str) -> Job:
         """The same for networks without label adaptation that do not see some of the training faces, nor the test faces.
 
@@ -187,6 +201,11 @@ class Job:
             about=self.about | {"without": fold},
             found_meshes=self.meshes[~held_out] if self.knows_meshes else None,
         )
+
+
+def about_recipe(recipe: Recipe) -> dict[str, Any]:
+    """What a model's file says of the recipe by which it was trained."""
+    return {"recipe": recipe.name, "recipe_text": dump_recipe(recipe), "seed": recipe.seed}
 
 
 def open_job(
@@ -216,9 +235,7 @@ def open_job(
         faces = crops(train_set, "crops of the training faces")
         held_out = crops(test_set, "crops of the test faces")
     about = {
-        "recipe": recipe.name,
-        "recipe_text": dump_recipe(recipe),
-        "seed": recipe.seed,
+        **about_recipe(recipe),
         "data": faces.dataset.name,
         "train": faces.dataset.subsets(),
         "versions": versions(),

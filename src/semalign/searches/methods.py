@@ -14,9 +14,21 @@ from semalign.searches.semantic_alignment import SemanticAlignment
 
 Settings = SearchSettings | AverageSettings | CalibratedSettings
 DEFAULT = "semantic-alignment"  # the method where a recipe names none
-SEARCHES: Mapping[type, Callable[[Any], LabelSearch]] = {
-    SearchSettings: SemanticAlignment,
-    AverageSettings: Average,
+
+
+def _adapting(kind: Callable[[Any], LabelSearch]) -> Callable[[Any, Components], LabelSearch]:
+    """Label adaptation around a search that knows none."""
+
+    def make(settings: Any, components: Components) -> LabelSearch:
+        search = kind(settings)
+        return search if components == -1 else Adapted(search, components)
+
+    return make
+
+
+SEARCHES: Mapping[type, Callable[[Any, Components], LabelSearch]] = {
+    SearchSettings: _adapting(SemanticAlignment),
+    AverageSettings: _adapting(Average),
     CalibratedSettings: Calibrated,
 }
 METHODS: Mapping[str, type] = {kind.method: kind for kind in SEARCHES}  # type: ignore[attr-defined]
@@ -27,10 +39,7 @@ def make_search(settings: Settings, adaptation_components: Components = -1) -> L
 
     Args:
         settings: of one of `SEARCHES`.
-        adaptation_components: principal components of the label adaptation around it, 'auto' = chosen by cross-validation;
+        adaptation_components: principal components of the label adaptation of it, 'auto' = chosen by cross-validation;
             -1 = none, as in the paper.
     """
-    if isinstance(settings, CalibratedSettings):
-        return Calibrated(settings, adaptation_components)
-    search = SEARCHES[type(settings)](settings)
-    return search if adaptation_components == -1 else Adapted(search, adaptation_components)
+    return SEARCHES[type(settings)](settings, adaptation_components)
