@@ -1,0 +1,211 @@
+"""What an audit found: how probably each annotation is wrong, of what kind, and where it should be; and its folder.
+
+    audit.json       data set, scheme, who judged, how many faces
+    labels/          label store: 0000 the annotations, 0001 what is proposed, with how sure it is
+    faces.parquet    a row a face: image, file, frame, probability, kind, dx, dy
+    points.parquet   a row a landmark, face by face as in the label store: image, landmark, probability, kind
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from semalign.audit.kinds import KINDS, NAMES
+from semalign.data.labels import LabelStore
+from semalign.data.samples import ABSENT, UNKNOWN
+from semalign.errors import SemalignError
+from semalign.files import atomic_path, read_json, write_json
+from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
+
+FORMAT = 1
+ABOUT, LABELS, FACES, POINTS = "audit.json", "labels", "faces.parquet", "points.parquet"
+LISTED = 0.5  # least probability of what is listed
+
+
+class Finding(NamedTuple):
+    """An annotation that is probably wrong.
+
+    Attributes:
+        image: id of the face.
+        landmark: from 0; None = the whole face.
+        kind: name in `KINDS`.
+        probability: that it is wrong, 0 to 1.
+        dx, dy: from the annotation to where it should be, pixels of the image; of a whole face the mean over its points.
+    """
+
+    image: str
+    landmark: int | None
+    kind: str
+    probability: float
+    dx: float
+    dy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The verdict on every annotation of some faces. Points are in the image frames, 0-based pixels, NaN where absent.
+
+    Attributes:
+        ids: of the faces, unique.
+        files: their pictures, as absolute paths.
+        frames: of videos, from 0; -1 for pictures.
+        scheme: the landmarks.
+        annotations: what people marked.
+        proposals: where the points should be.
+        spread: standard deviations of the proposals along x and y, pixels.
+        face_probability: that something is wrong with the face as a whole, or with any point of it.
+        face_kind: index in `KINDS` of what is most probably wrong with it; -1 = nothing is.
+        point_probability: that the point is wrong by itself.
+        point_kind: likewise.
+        about: what else is to be said: the data set's folder (`data`), who judged, of which version.
+    """
+
+    ids: tuple[str, ...]
+    files: tuple[str, ...]
+    frames: Int[np.ndarray, " b"]
+    scheme: LandmarkScheme
+    annotations: Float[np.ndarray, "b n 2"]
+    proposals: Float[np.ndarray, "b n 2"]
+    spread: Float[np.ndarray, "b n 2"]
+    face_probability: Float[np.ndarray, " b"]
+    face_kind: Int[np.ndarray, " b"]
+    point_probability: Float[np.ndarray, "b n"]
+    point_kind: Int[np.ndarray, "b n"]
+    about: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.ids)
+
+    def moves(self) -> Float[np.ndarray, "b n 2"]:
+        """From annotations to proposals, pixels of the image; 0 where a point is absent."""
+        return np.nan_to_num(self.proposals - self.annotations)
+
+    def findings(self, least: float = LISTED) -> Iterator[Finding]:
+        """What is probably wrong, worst first: faces as a whole, and single points of the others.
+
+        Args:
+            least: probability of what is listed.
+        """
+        moves = self.moves()
+        found = []
+        for face in np.flatnonzero((self.face_probability >= least) & self._whole()):
+            middle = moves[face].mean(axis=0)
+            kind = NAMES[self.face_kind[face]]
+            found.append(Finding(self.ids[face], None, kind, float(self.face_probability[face]), *map(float, middle)))
+        single = (self.point_probability >= least) & ~self._whole()[:, None]
+        for face, point in np.argwhere(single):
+            probability, kind = float(self.point_probability[face, point]), NAMES[self.point_kind[face, point]]
+            found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
+        yield from sorted(found, key=lambda one: -one.probability)
+
+    def _whole(self) -> np.ndarray:
+        """Faces (b,) that are wrong as a whole, so that their points need not be listed one by one."""
+        return np.isin(self.face_kind, [index for index, kind in enumerate(KINDS) if kind.whole])
+
+
+def write_audit(audit: Audit, folder: str | Path) -> None:
+    """Write an audit into its folder, `audit.json` last.
+
+    Raises:
+        SemalignError: a file that cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    (folder / ABOUT).unlink(missing_ok=True)
+    store = LabelStore(folder / LABELS)
+    provenance = {"scheme": scheme_text(audit.scheme), "source": "audit"}
+    for index, (points, spread) in enumerate(((audit.annotations, None), (audit.proposals, audit.spread))):
+        store.path(index).unlink(missing_ok=True)
+        visibility = np.where(np.isnan(points).any(axis=-1), ABSENT, UNKNOWN).astype(np.int8)
+        store.append(
+            audit.ids, points, iteration=index, provenance=provenance, spread=spread, visibility=visibility, index=index
+        )
+    count = audit.scheme.count
+    middle = audit.moves().mean(axis=1)
+    faces = {
+        "image": pa.array(audit.ids, pa.string()),
+        "file": pa.array(audit.files, pa.string()),
+        "frame": pa.array(audit.frames, pa.int32(), mask=audit.frames < 0),
+        "probability": pa.array(audit.face_probability, pa.float32()),
+        "kind": _names(audit.face_kind),
+        "dx": pa.array(middle[:, 0], pa.float32()),
+        "dy": pa.array(middle[:, 1], pa.float32()),
+    }
+    landmarks = {
+        "image": pa.array(np.repeat(np.array(audit.ids, dtype=object), count), pa.string()),
+        "landmark": pa.array(np.tile(np.arange(count), len(audit)), pa.int16()),
+        "probability": pa.array(audit.point_probability.ravel(), pa.float32()),
+        "kind": _names(audit.point_kind.ravel()),
+    }
+    for name, columns in ((FACES, faces), (POINTS, landmarks)):
+        with atomic_path(folder / name) as temporary:
+            pq.write_table(pa.table(columns), temporary, compression="zstd")
+    about = {"format": FORMAT, "scheme": scheme_text(audit.scheme), "faces": len(audit)}
+    write_json(folder / ABOUT, audit.about | about)
+
+
+def read_audit(folder: str | Path) -> Audit:
+    """The audit in a folder.
+
+    Raises:
+        SemalignError: there is none, or one that is unfinished, damaged, or of a newer version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    if not (folder / ABOUT).is_file():
+        raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
+    about = read_json(folder / ABOUT, "make the audit again")
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
+    store = LabelStore(folder / LABELS)
+    annotations, proposals = store.read(0), store.read(1)
+    try:
+        faces, points = pq.read_table(folder / FACES), pq.read_table(folder / POINTS)
+        shape = annotations.points.shape[:2]
+        return Audit(
+            ids=annotations.ids,
+            files=tuple(faces["file"].to_pylist()),
+            frames=faces["frame"].fill_null(-1).to_numpy().astype(np.int32),
+            scheme=scheme_of_text(str(about["scheme"])),
+            annotations=annotations.points,
+            proposals=proposals.points,
+            spread=proposals.spread,
+            face_probability=faces["probability"].to_numpy().astype(np.float64),
+            face_kind=_indices(faces["kind"]),
+            point_probability=points["probability"].to_numpy().astype(np.float64).reshape(shape),
+            point_kind=_indices(points["kind"]).reshape(shape),
+            about=about,
+        )
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SemalignError(f"{folder}: is no audit that can be read ({what}); make it again.") from error
+
+
+def _names(kinds: np.ndarray) -> Any:
+    """A column of kinds by name, null where there is none."""
+    import pyarrow as pa
+
+    indices = pa.array(np.maximum(kinds, 0).astype(np.int8), mask=np.asarray(kinds) < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(NAMES))
+
+
+def _indices(column: Any) -> np.ndarray:
+    """Back from `_names`; -1 also for a kind that is not known here."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(column.cast(pa.string()), value_set=pa.array(NAMES)).fill_null(-1)
+    return found.to_numpy().astype(np.int8)
