@@ -124,9 +124,10 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
     folder = Path(folder)
     (folder / ABOUT).unlink(missing_ok=True)
     store = LabelStore(folder / LABELS)
+    for index in store.versions():  # of an audit that is being replaced
+        store.path(index).unlink(missing_ok=True)
     provenance = {"scheme": scheme_text(audit.scheme), "source": "audit"}
     for index, (points, spread) in enumerate(((audit.annotations, None), (audit.proposals, audit.spread))):
-        store.path(index).unlink(missing_ok=True)
         visibility = np.where(np.isnan(points).any(axis=-1), ABSENT, UNKNOWN).astype(np.int8)
         store.append(
             audit.ids, points, iteration=index, provenance=provenance, spread=spread, visibility=visibility, index=index
