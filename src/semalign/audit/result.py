@@ -2,7 +2,7 @@
 
     audit.json       data set, scheme, who judged, how many faces
     labels/          label store: 0000 the annotations, 0001 what is proposed, with how sure it is
-    faces.parquet    a row a face: image, file, frame, probability, kind, dx, dy
+    faces.parquet    a row a face: image, file, frame, probability, odds, kind, dx, dy
     points.parquet   a row a landmark, face by face as in the label store: image, landmark, probability, kind
 
 Shape legend: b faces, n landmarks.
@@ -66,6 +66,7 @@ class Audit:
         point_probability: that the point is wrong by itself.
         point_kind: likewise.
         about: what else is to be said: the data set's folder (`data`), who judged, of which version.
+        odds: logarithm of the odds that anything is wrong with the face, which tells faces apart whose probability is nearly 1.
     """
 
     ids: tuple[str, ...]
@@ -80,6 +81,7 @@ class Audit:
     point_probability: Float[np.ndarray, "b n"]
     point_kind: Int[np.ndarray, "b n"]
     about: dict[str, Any]
+    odds: Float[np.ndarray, " b"]
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -140,6 +142,7 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
         "frame": pa.array(audit.frames, pa.int32(), mask=audit.frames < 0),
         "probability": pa.array(audit.face_probability, pa.float32()),
         "kind": _names(audit.face_kind),
+        "odds": pa.array(audit.odds, pa.float32()),
         "dx": pa.array(middle[:, 0], pa.float32()),
         "dy": pa.array(middle[:, 1], pa.float32()),
     }
@@ -189,6 +192,7 @@ def read_audit(folder: str | Path) -> Audit:
             point_probability=points["probability"].to_numpy().astype(np.float64).reshape(shape),
             point_kind=_indices(points["kind"]).reshape(shape),
             about=about,
+            odds=faces["odds"].to_numpy().astype(np.float64),
         )
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__

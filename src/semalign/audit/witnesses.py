@@ -1,0 +1,120 @@
+"""What witnesses who have not seen the annotations say of some faces, kept so that single faces can be looked at again.
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from semalign.core.adaptation import LinearAdaptation, choose_components, fit_linear_adaptation
+from semalign.inference.landmarks import Landmarks
+from semalign.searches import Evidence
+from semalign.searches.adapted import CANDIDATES
+from semalign.searches.evidence import Heatmaps
+
+ASTRAY = 3.0  # times the usual difference from which a face teaches nothing of what is systematic
+LEAST_CONFIDENCE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Witnesses:
+    """Evidence (`semalign.searches.Evidence`) whose heatmaps are gone: points, how high and how wide their peaks were.
+
+    Attributes:
+        predictions: as `Evidence`; confidence and spread are the first member's.
+        members: as `Evidence`, one or two.
+        reference_pixels: as `Evidence`.
+        sigma, heatmap_size, correlation: as `Evidence`.
+    """
+
+    predictions: Landmarks
+    members: tuple[Landmarks, ...]
+    reference_pixels: Float[np.ndarray, " b"]
+    sigma: float
+    heatmap_size: int
+    correlation: tuple[float, float]
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.predictions)
+
+    def heatmaps(self) -> Heatmaps:
+        """There are none any more."""
+        raise NotImplementedError("the heatmaps of these witnesses were not kept")
+
+    def put(self, rows: Int[np.ndarray, " c"], other: Witnesses) -> Witnesses:
+        """With what others say of some of the faces."""
+        pixels = self.reference_pixels.copy()
+        pixels[rows] = other.reference_pixels
+        members = tuple(_put(own, rows, new) for own, new in zip(self.members, other.members, strict=True))
+        return replace(
+            self, predictions=_put(self.predictions, rows, other.predictions), members=members, reference_pixels=pixels
+        )
+
+    def take(self, rows: Int[np.ndarray, " c"]) -> Witnesses:
+        """Of some of the faces."""
+        members = tuple(member.take(rows) for member in self.members)
+        return replace(
+            self,
+            predictions=self.predictions.take(rows),
+            members=members,
+            reference_pixels=self.reference_pixels[rows],
+        )
+
+    def indicators(self, points: Sequence[Float[np.ndarray, "b n 2"]]) -> Float[np.ndarray, "k b n"]:
+        """What goes along with large errors: how far members are apart, how wide and how low the peaks were.
+
+        Args:
+            points: of the members, without what is systematic.
+        """
+        middle = np.mean(points, axis=0)
+        size = np.sqrt(((middle - middle.mean(axis=1, keepdims=True)) ** 2).sum(axis=-1).mean(axis=1))[:, None]
+        found = [1 / np.maximum(self.predictions.confidence, LEAST_CONFIDENCE)]
+        if self.predictions.spread is not None:
+            found.append(np.linalg.norm(self.predictions.spread, axis=-1) / size)
+        if len(points) == 2:
+            found.append(np.linalg.norm(points[0] - points[1], axis=-1) / size)
+        return np.stack(found)
+
+
+def heard(evidence: Evidence) -> Witnesses:
+    """What evidence says, without its heatmaps."""
+    first = evidence.members[0]
+    return Witnesses(
+        replace(evidence.predictions, spread=first.spread, confidence=first.confidence),
+        tuple(evidence.members),
+        evidence.reference_pixels,
+        evidence.sigma,
+        evidence.heatmap_size,
+        evidence.correlation,
+    )
+
+
+def systematic(member: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"]) -> LinearAdaptation:
+    """What a witness does systematically differently from annotators, from faces that are not far astray.
+
+    Args:
+        member: its points.
+        annotated: of the same frames, NaN where absent.
+    """
+    off = np.nan_to_num(np.linalg.norm(member - annotated, axis=-1)).mean(axis=1)
+    size = np.linalg.norm(member - member.mean(axis=1, keepdims=True), axis=-1).mean(axis=1)
+    relative = off / np.maximum(size, 1e-9)
+    good = relative <= ASTRAY * np.median(relative)
+    member, annotated = member[good], annotated[good]
+    return fit_linear_adaptation(member, annotated, choose_components(member, annotated, CANDIDATES))
+
+
+def _put(own: Landmarks, rows: Int[np.ndarray, " c"], new: Landmarks) -> Landmarks:
+    points, confidence = own.points.copy(), own.confidence.copy()
+    points[rows], confidence[rows] = new.points, new.confidence
+    spread = None
+    if own.spread is not None and new.spread is not None:
+        spread = own.spread.copy()
+        spread[rows] = new.spread
+    return Landmarks(points, confidence, own.scheme, spread)
