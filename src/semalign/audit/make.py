@@ -36,9 +36,11 @@ SURE = 0.5  # probability from which an annotation is taken to be wrong
 DOUBTFUL = 0.2  # probability from which a face is looked at again
 UNLIKELY = 4.0  # times the usual d² from which a face is not explained
 FITTING = 8.0  # by how much likelier another face's points must be than the face's own, as a logarithm
-ASTRAY = 0.6  # share of the best look's confidence from which a look counts
+ASTRAY = 0.85  # share of the best look's confidence from which a look counts
 COMPARED = 400  # faces at most that are compared with each other
-COPY, DIFFERENT = 0.9, 0.045  # likeness of copies, and how far their points must be apart in face sizes
+COPY, DIFFERENT = 0.9, 0.11  # likeness of copies, and how far a point of theirs must be apart in face sizes
+LIKELY = 0.9  # probability that one of two copies whose annotations differ is wrong
+MOST_FOUND = 8  # faces of a picture that are looked at
 WHOLE = [index for index, kind in enumerate(KINDS) if kind.whole]
 
 
@@ -170,9 +172,7 @@ class Auditor:
             for row in rows:
                 chosen += [(int(row), box) for box in self._places(int(row))]
                 advance(1)
-        samples = [
-            replace(self.dataset.samples[row], id=f"{self.dataset.samples[row].id}", box=box) for row, box in chosen
-        ]
+        samples = [replace(self.dataset.samples[row], box=box) for row, box in chosen]
         seen = self._looked(samples)
         confidence = seen.predictions.confidence.mean(axis=1)
         centre = np.nanmean(self.observed, axis=1)
@@ -187,14 +187,15 @@ class Auditor:
         figures.put(rows, self.judge.figures(self._seen(rows, looked)))
 
     def _places(self, row: int) -> Iterable[Box]:
-        """Where a face may be: where it was seen, and where faces are found."""
-        points = self.witnesses.predictions.points[row]
-        yield _bounds(points)
+        """Where a face may be: where faces are found, or else where it was seen."""
+        found = []
         if self.scheme.names_eyes:
             for _, picture in read_pictures(self.dataset.samples, [row]):
                 if not isinstance(picture, SemalignError):
-                    for box in CenterFaceFinder()(picture).boxes[:MOST_FOUND]:
-                        yield (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+                    found = CenterFaceFinder()(picture).boxes[:MOST_FOUND].tolist()
+        yield from ((x0, y0, x1, y1) for x0, y0, x1, y1 in found)
+        if not found:
+            yield _bounds(self.witnesses.predictions.points[row])
 
     def _repaired(
         self, figures: Figures, points: Float[np.ndarray, "b n"], probability: Float[np.ndarray, " b"]
@@ -276,7 +277,7 @@ class Auditor:
         for first, second, likeness in pairs:
             one, other = row[first], row[second]
             apart = np.nanmax(np.abs(x[one] / size[one] - x[other] / size[other]))
-            if likeness < COPY or not apart > DIFFERENT * SPREAD:
+            if likeness < COPY or not apart > DIFFERENT:
                 continue
             wrong = one if odds[one] > odds[other] else other
             if probability[wrong] < SURE:
@@ -287,10 +288,6 @@ class Auditor:
         if len(self.witnesses.members) == 2:
             return make_search(CalibratedSettings(), "auto")
         return make_search(AverageSettings(), "auto")
-
-
-MOST_FOUND = 8  # faces of a picture that are looked at
-SPREAD, LIKELY = 2.5, 0.9
 
 
 def _bounds(points: Float[np.ndarray, "n 2"]) -> Box:

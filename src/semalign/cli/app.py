@@ -20,13 +20,13 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semalign import __version__
-from semalign.cli import bench, data, export, labels, predict, progress, reproduce, scheme, serve, show, stages
+from semalign.cli import audit, bench, data, export, labels, predict, progress, reproduce, scheme, serve, show, stages
 from semalign.cli.options import complain
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
-JSON_FILES = ("evaluate", "bench")  # commands whose --json may name a file
+JSON_FILES = ("audit", "evaluate", "bench")  # commands whose --json may name a file
 Command = Callable[..., None]
 
 
@@ -154,6 +154,7 @@ def build() -> typer.Typer:
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
     _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS, "Use a model")
+    _add(application, audit.COMMANDS, "Data and labels")
     for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)

@@ -16,6 +16,7 @@ from semalign.files import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from semalign.audit import Audit
     from semalign.data import CheckReport, LabelVersion
     from semalign.schemes import LandmarkScheme
 
@@ -43,6 +44,24 @@ def print_check(report: CheckReport, as_json: bool = False) -> None:
     faces_in_doubt = len({problem.file for problem in report.suspicious})
     doubtful = f", {faces_in_doubt} suspicious" if faces_in_doubt else ""
     _lines([f"{report.root}: {usable}, {len(report.problems) or 'none'} bad{doubtful}"])
+
+
+def print_findings(
+    audit: Audit, found: Sequence[Mapping[str, Any]], count: int, skipped: Sequence[Mapping[str, str]]
+) -> None:
+    """What `semalign audit` found: the first findings, of so many, and faces that could not be judged."""
+    table = _table("rank", "image", "landmark", "kind", "probability", "dx", "dy", words=("image", "landmark", "kind"))
+    for row in found:
+        landmark = "" if row["landmark"] is None else f"{row['landmark']} {audit.scheme.landmarks[row['landmark']]}"
+        numbers = (f"{row['probability']:.3f}", f"{row['dx']:.1f}", f"{row['dy']:.1f}")
+        table.add_row(str(row["rank"]), row["image"], landmark, row["kind"], *numbers)
+    if found:
+        _show(table)
+    _lines(f"not judged: {shown(one['image'])}: {shown(one['why'])}" for one in skipped)
+    faces = len({row["image"] for row in found}) if count == len(found) else None
+    of = "" if faces is None else f" in {faces} face{'' if faces == 1 else 's'}"
+    more = f", of which these are the first {len(found)}" if count > len(found) else ""
+    _lines([f"{count or 'no'} finding{'' if count == 1 else 's'}{of} of {len(audit)} faces{more}"])
 
 
 def print_versions(versions: Sequence[LabelVersion], as_json: bool = False) -> None:

@@ -146,8 +146,9 @@ class ResidualModel:
 
     def left_out(self, x: Float[np.ndarray, "b m"]) -> LeftOut:
         """Each point of each face judged by the others, the farthest first."""
-        kept, squares = x.copy(), np.zeros((len(x), x.shape[1] // 2))
-        gone = np.zeros(squares.shape, bool)
+        count = x.shape[1] // 2
+        kept, squares = x.copy(), np.zeros((len(x), count))
+        gone = np.zeros((len(x), count), bool)
         rows = np.arange(len(x))
         for _ in range(MOST):
             z, distances = self._rest(kept[rows])
@@ -160,8 +161,8 @@ class ResidualModel:
                 break
             gone[rows, worst] = True
             for axis in (0, 1):
-                place = worst + axis * gone.shape[1]
-                kept[rows, place] -= z[np.arange(len(rows)), worst, axis]
+                place = worst + axis * count
+                kept[rows, place] -= z[..., axis][np.arange(len(rows)), worst]
         z, distances = self._rest(kept)
         moved = pairs(x - kept) + z  # from what is expected of a point that was taken away to where it is
         own, _ = self._blocks
