@@ -33,7 +33,7 @@ MOVEMENTS = (
     ("scaled", (4,), 4.0),
     ("scaled", (2,), 4.0),
     ("misplaced", (3,), 4.0),
-    ("misplaced", (0, 1, 2, 3), 12.0),
+    ("misplaced", (0, 1, 2, 3), 25.0),
 )
 
 

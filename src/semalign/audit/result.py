@@ -140,7 +140,7 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
         "image": pa.array(audit.ids, pa.string()),
         "file": pa.array(audit.files, pa.string()),
         "frame": pa.array(audit.frames, pa.int32(), mask=audit.frames < 0),
-        "probability": pa.array(audit.face_probability, pa.float32()),
+        "probability": pa.array(audit.face_probability, pa.float64()),
         "kind": _names(audit.face_kind),
         "odds": pa.array(audit.odds, pa.float32()),
         "dx": pa.array(middle[:, 0], pa.float32()),
@@ -149,7 +149,7 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
     landmarks = {
         "image": pa.array(np.repeat(np.array(audit.ids, dtype=object), count), pa.string()),
         "landmark": pa.array(np.tile(np.arange(count), len(audit)), pa.int16()),
-        "probability": pa.array(audit.point_probability.ravel(), pa.float32()),
+        "probability": pa.array(audit.point_probability.ravel(), pa.float64()),
         "kind": _names(audit.point_kind.ravel()),
     }
     for name, columns in ((FACES, faces), (POINTS, landmarks)):
