@@ -135,11 +135,12 @@ class Decisions:
         self._connection: sqlite3.Connection | None = None
         self._faces: dict[int, int] = {}  # row of the audit for a face of the file
         self._seen = self._last_face = 0
+        self._untold: set[int] = set()
         self._standing = Standing(
             np.full(len(self._images), NONE, np.int8), np.full((len(self._images), count), NONE, np.int8), {}
         )
         if self.path.exists():
-            self.refresh()
+            self._listen()
 
     @property
     def change(self) -> int:
@@ -186,7 +187,7 @@ class Decisions:
                     for one in made
                 ),
             )
-        self.refresh()
+        self._listen()
         return action
 
     def undo(self, who: str) -> int | None:
@@ -209,32 +210,38 @@ class Decisions:
             ).fetchone()[0]
             if found is not None:
                 self._add_action(cursor, who, found)
-        self.refresh()
+        self._listen()
         return None if found is None else int(found)
 
     def refresh(self) -> set[int]:
         """Hear what was decided meanwhile, by other processes too.
 
         Returns:
-            The faces, by row, on which something changed.
+            The faces, by row, on which something changed since the last call.
 
         Raises:
             SemalignError: the file cannot be read.
         """
+        self._listen()
+        with self._lock:
+            untold, self._untold = self._untold, set()
+        return untold
+
+    def _listen(self) -> None:
         if not self.path.exists():
-            return set()
+            return
         with self._reading() as cursor:
             news = cursor.execute(
                 "SELECT number, undoes FROM actions WHERE number > ? ORDER BY number", (self._seen,)
             ).fetchall()
             if not news:
-                return set()
+                return
             undone = [(undoes,) for _, undoes in news if undoes is not None]
             changed = self._hear(cursor, self._seen)
             for action in undone:
                 changed |= self._take_back(cursor, action[0])
             self._seen = int(news[-1][0])
-        return changed
+            self._untold |= changed
 
     def faces_of(self, action: int) -> list[tuple[int, int | None]]:
         """Face (row) and landmark (None = whole) of every decision of an action."""
@@ -276,7 +283,7 @@ class Decisions:
             Points (b, n, 2), image frame, NaN where absent; and which points somebody has accepted, moved or rejected
             (b, n), by themselves or with their face. A flag decides nothing.
         """
-        self.refresh()
+        self._listen()
         with self._lock:
             verdicts = self._standing.verdicts()
             points = np.where((verdicts == ACCEPT)[..., None], audit.proposals, audit.annotations)
