@@ -94,8 +94,9 @@ class Desk:
             limit: most places.
 
         Returns:
-            total, kinds (how many there would be of each), more (whether there are any behind the last), and items: lists
-            of rank, face, landmark (-1 = whole), kind (-1 = none), probability, move in sizes of the face, verdict.
+            total, kinds (how many there would be of each), any (of whatever kind), more (whether there are any behind the
+            last), and items: lists of rank, face, landmark (-1 = whole), kind (-1 = none), probability, move in sizes of the
+            face, verdict.
         """
         self._hear()
         with self._lock:
@@ -116,6 +117,7 @@ class Desk:
             return {
                 "change": self.decisions.change,
                 "total": len(found),
+                "any": kinds.pop(""),
                 "kinds": kinds,
                 "more": len(behind) > len(part),
                 "items": list(zip(*columns, strict=True)),

@@ -103,7 +103,7 @@ def places(index: Index, wanted: Filter, verdicts: Int[np.ndarray, " q"]) -> tup
         verdicts: as `verdicts_of` says.
 
     Returns:
-        Ranks (m,) ascending, and by the kind's name how many pass the filter when any kind is wanted.
+        Ranks (m,) ascending, and by the kind's name how many pass the filter when any kind is wanted; by "" how many in all.
     """
     queue = index.queue(wanted.queue)
     stop = int(np.searchsorted(-queue.probability, -wanted.least, side="right"))  # ranked by it
@@ -129,6 +129,8 @@ def places(index: Index, wanted: Filter, verdicts: Int[np.ndarray, " q"]) -> tup
         passing &= far >= wanted.move
     kinds = queue.kind[:stop]
     counts = np.bincount(kinds[passing].astype(np.int64) + 1, minlength=len(KINDS) + 1)[1:]
+    every = int(passing.sum())
     if wanted.kind:
         passing &= kinds == _KINDS[wanted.kind]
-    return np.flatnonzero(passing), {kind.name: int(count) for kind, count in zip(KINDS, counts, strict=True)}
+    by_name = {kind.name: int(count) for kind, count in zip(KINDS, counts, strict=True)}
+    return np.flatnonzero(passing), by_name | {"": every}

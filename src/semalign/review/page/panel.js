@@ -9,6 +9,9 @@ export const $ = id => /** @type {HTMLElement} */ (document.getElementById(id));
 /** @param {number} share @param {number} [digits] */
 export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
+/** A share of which the first two digits matter. @param {number} value */
+const share = value => percent(value, value >= 0.0995 ? 0 : Math.min(5, Math.max(0, 1 - Math.floor(Math.log10(100 * value || 1)))));
+
 /** @param {string} kind @param {string} [text] @param {string} [name] its class */
 export function make(kind, text = "", name = "") {
   const element = document.createElement(kind);
@@ -33,20 +36,18 @@ export function ordered(face) {
 }
 
 /**
- * What was found in a face, or at the chosen point.
- * @param {Face} face @param {number|null} selected @param {any} about @param {number} whole gain of the audit's points
+ * How far a face, or the chosen point, is from where it should be.
+ * @param {Face} face @param {number|null} selected @param {number} whole gain of the audit's points
  */
-export function showFacts(face, selected, about, whole) {
-  const kind = about.kinds[selected === null ? face.kind : face.kinds[selected] >= 0 ? face.kinds[selected] : face.kind];
-  const title = selected === null ? (kind ? kind.title : "nothing found") : `${selected} ${about.landmarks[selected]}`;
-  const hint = selected === null ? (kind ? kind.name : "") : kind ? kind.title : "nothing found here";
+export function showFacts(face, selected, whole) {
   const there = face.annotations.map((_, i) => i).filter(i => face.annotations[i]);
   const gain = selected === null ? face.gains.reduce((a, b) => a + b, 0) : face.gains[selected];
   const move = selected === null ? Math.sqrt(gain / Math.max(1, there.length)) : moveOf(face, selected);
+  const spread = selected === null ? null : face.spread[selected];
   const rows = [
-    ["Wrong by", percent(selected === null ? face.probability : face.probabilities[selected]), "probability"],
     ["Move", percent(move, 1), `${(move * face.size).toFixed(1)} px${selected === null ? " mean" : ""}`],
-    ["Gain", whole ? percent(gain / whole, gain / whole < 0.0995 ? 2 : 1) : "–", "of the whole"],
+    ["Gain", whole ? share(gain / whole) : "–", "of the whole"],
+    spread ? ["Sure to", `${(2.146 * Math.sqrt(spread[0] * spread[1])).toFixed(1)} px`, "90 % within"] : ["Face", `${face.size.toFixed(0)} px`, "side of its box"],
   ];
   const list = document.createElement("dl");
   for (const [term, value, more] of rows) {
@@ -55,7 +56,7 @@ export function showFacts(face, selected, about, whole) {
     cell.append(make("dt", term), detail);
     list.append(cell);
   }
-  $("facts").replaceChildren(make("p", title, "kind"), make("p", hint, "hint"), list);
+  $("facts").replaceChildren(list);
 }
 
 /** @param {Face} face @param {number|null} selected @param {any} about @param {(landmark: number) => void} choose */

@@ -37,6 +37,7 @@ export class List {
     this.index = -1;
     this.total = 0;
     this.kinds = {};
+    this.any = 0; // of any kind, or of none
     this.more = false;
     this.fetching = null;
     this.turn = 0;
@@ -83,6 +84,7 @@ export class List {
   take(answer) {
     this.total = answer.total;
     this.kinds = answer.kinds;
+    this.any = answer.any;
   }
 
   /** How many there are now, by kind too; the list stays as it is. */

@@ -319,7 +319,6 @@ function renderFilters() {
   /** @type {HTMLElement} */ (form.querySelector("[name=least] + output")).textContent = `≥ ${percent(least)}`;
   /** @type {HTMLElement} */ (form.querySelector("[name=move] + output")).textContent = move ? `≥ ${percent(move, 1)}` : "any";
   for (const name of ["faces", "points"]) $(`tab-${name}`).setAttribute("aria-selected", String(name === queue));
-  const any = Object.values(list.kinds).reduce((a, b) => a + b, 0);
   const kinds = about.kinds.filter(one => list.kinds[one.name] || one.name === kind);
   $("kinds").replaceChildren(...[{ name: "", title: "Any kind" }, ...kinds].map(one => {
     const chip = /** @type {HTMLButtonElement} */ (make("button", one.name || "any kind"));
@@ -327,7 +326,7 @@ function renderFilters() {
     chip.title = one.title;
     chip.setAttribute("role", "radio");
     chip.setAttribute("aria-checked", String(one.name === kind));
-    chip.append(make("span", String(one.name ? list.kinds[one.name] || 0 : any)));
+    chip.append(make("span", String(one.name ? list.kinds[one.name] || 0 : list.any)));
     chip.addEventListener("click", () => serial(() => choose("kind", one.name)));
     return chip;
   }));
@@ -397,11 +396,11 @@ function renderFace() {
   }
   const found = about.kinds[chosen === null ? face.kind : face.kinds[chosen]];
   const title = found ? found.title : chosen === null ? "nothing found" : "nothing found at this point";
-  $("what").textContent = chosen === null ? title : `${chosen} ${about.landmarks[chosen]}: ${title}`;
-  $("where").textContent = `face ${face.face}: ${face.image}${face.file && !face.image.endsWith(face.file) ? ` (${face.file})` : ""}`;
+  $("what").textContent = chosen === null ? title : `${chosen} ${about.landmarks[chosen]}`;
+  $("where").textContent = `${chosen === null ? "" : `${title}, `}face ${face.face}: ${face.image}${face.file && !face.image.endsWith(face.file) ? ` (${face.file})` : ""}`;
   const odds = chosen === null ? face.probability : face.probabilities[chosen];
   $("odds").replaceChildren(percent(odds), make("small", " wrong"));
-  showFacts(face, chosen, about, about.gain);
+  showFacts(face, chosen, about.gain);
   showPoints(face, chosen, about, select);
   showHistory(face);
   renderOthers();
