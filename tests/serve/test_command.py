@@ -44,7 +44,7 @@ def test_the_help_loads_no_server() -> None:
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_a_sentence_says_what_to_install(service: Service, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in [name for name in sys.modules if name.startswith(("semalign.serve.", missing))]:
+    for name in [name for name in sys.modules if name.startswith(("semalign.serve.", "semalign.web.", missing))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SemalignError, match=r"pip install 'semalign\[serve\]'\.$"):

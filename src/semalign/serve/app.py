@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from semalign.errors import SemalignError
-from semalign.serve.answers import RefusedError, error_answer
 from semalign.serve.limits import Limits
 from semalign.serve.service import Service
 from semalign.serve.uploads import Turns, Uploads
+from semalign.web.answers import HANDLERS, RefusedError
 
 
 class Answers:
@@ -42,7 +39,7 @@ class Answers:
             Route("/api/faces", self.faces, methods=["POST"]),
             Route("/api/heatmap", self.heatmap, methods=["POST"]),
         ]
-        app = Starlette(routes=routes, exception_handlers=_HANDLERS)
+        app = Starlette(routes=routes, exception_handlers=HANDLERS)
         app.router.redirect_slashes = False
         return app
 
@@ -74,34 +71,3 @@ class Answers:
     async def _answer_upload(self, request: Request, work: Callable[[bytes], dict[str, Any]]) -> Response:
         async with self._uploads.read(request) as upload:
             return JSONResponse(await self._turns.run(request, partial(work, upload)))
-
-
-async def _refused(request: Request, error: Any) -> Response:
-    return error_answer(error.status, str(error))
-
-
-async def _unfit(request: Request, error: Exception) -> Response:
-    return error_answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-
-
-async def _nothing_there(request: Request, error: Any) -> Response:
-    return error_answer(HTTPStatus(error.status_code), f"there is nothing to {request.method} at this address.")
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=HTTPStatus.BAD_REQUEST)  # which nobody sees
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    traceback.print_exception(error)
-    sentence = "the server failed; what happened is on its terminal."
-    return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
-
-
-_HANDLERS: dict[Any, Any] = {
-    RefusedError: _refused,
-    SemalignError: _unfit,
-    HTTPException: _nothing_there,
-    ClientDisconnect: _gone,
-    Exception: _failed,
-}

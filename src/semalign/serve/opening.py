@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-import sys
 from typing import TYPE_CHECKING
 
-from semalign.errors import SemalignError
 from semalign.serve.limits import Limits
 from semalign.serve.service import Service
+from semalign.web.opening import listen, needs_server
 
 if TYPE_CHECKING:
     from semalign.serve.server import PageServer
-
-BACKLOG = 1024  # clients that have come and are not yet looked at
 
 
 def open_server(
@@ -31,38 +26,6 @@ def open_server(
     Raises:
         SemalignError: the address or the port cannot be had, or what the extra 'serve' brings is not installed.
     """
-    try:
+    with needs_server():
         from semalign.serve.server import PageServer
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
-            raise
-        raise SemalignError(
-            "the page needs Starlette and uvicorn; install them with: pip install 'semalign[serve]'."
-        ) from error
-    return PageServer(service, _listen(host, port), host, limits or Limits())
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; no name server is asked for this machine's name."""
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:
-        listening.close()
-        raise SemalignError(_reason(host, port, error)) from error
-    return listening
-
-
-def _reason(host: str, port: int, error: Exception) -> str:
-    if isinstance(error, OverflowError):
-        return f"there is no port {port}; choose one from 0 to 65535 with --port."
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; choose another with --port."
-    if number in (errno.EACCES, errno.EPERM):
-        return f"port {port} is not allowed; choose one above 1023 with --port."
-    reason = (error.strerror if isinstance(error, OSError) else None) or error
-    return f"{host}: cannot be listened on ({reason}); choose an address of this machine with --host."
+    return PageServer(service, listen(host, port), host, limits or Limits())

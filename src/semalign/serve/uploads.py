@@ -13,8 +13,8 @@ from typing import TypeVar
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
-from semalign.serve.answers import RefusedError
 from semalign.serve.limits import Limits
+from semalign.web.answers import RefusedError
 
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from semalign.serve.answers import error_answer
+from semalign.web.answers import error_answer
 
 LINGER = 1.0  # seconds in which the rest of a refused body is read and dropped, so that the client sees the answer
 

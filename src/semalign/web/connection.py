@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from semalign.serve.answers import error_answer
-from semalign.serve.limits import Limits
+from semalign.web.answers import error_answer
+from semalign.web.limits import ConnectionLimits
 
 # Words of h11's errors, what they are answered by; other errors by the status that h11 names.
 _PROTOCOL_ERRORS = {
@@ -25,7 +25,7 @@ _PROTOCOL_ERRORS = {
 class Connection(H11Protocol):
     """Limits what uvicorn leaves open: how long a client may take to send a request's head, and how many may try."""
 
-    limits: ClassVar[Limits]
+    limits: ClassVar[ConnectionLimits]
     answer_headers: ClassVar[Mapping[str, str]]
     _clock: asyncio.TimerHandle | None = None
     _since: float = 0.0
@@ -89,7 +89,7 @@ class Connection(H11Protocol):
             min(waiting, key=lambda other: other._since).transport.abort()
 
 
-def connection_class(limits: Limits, headers: Mapping[str, str]) -> type[Connection]:
+def connection_class(limits: ConnectionLimits, headers: Mapping[str, str]) -> type[Connection]:
     """The class of connections with these limits and these headers of every answer."""
     fields: dict[str, Any] = {"limits": limits, "answer_headers": headers}
     return type("LimitedConnection", (Connection,), fields)

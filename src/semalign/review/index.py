@@ -1,0 +1,236 @@
+"""An audit prepared for the page: its arrays as files that are mapped into memory, and its faces and points by rank.
+
+Reading an audit of 100,000 faces takes many seconds; mapping what was prepared once takes none. The files lie in the
+audit's folder and are made anew when the audit has changed.
+
+    review/index.json    of which audit, faces, scheme; written last
+    review/*.npy         arrays, as in `Index`
+
+Shape legend: b faces, n landmarks, q places in a queue.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from semalign.audit import KINDS, Audit, read_audit
+from semalign.audit.result import ABOUT, FACES, LABELS, LISTED, POINTS
+from semalign.errors import SemalignError
+from semalign.files import atomic_path, read_json, write_text
+from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
+
+FORMAT: Final = 1
+FOLDER: Final = "review"
+LEAST: Final = 0.05  # points that are less probably wrong are in no queue
+WHOLE_KINDS: Final = tuple(index for index, kind in enumerate(KINDS) if kind.whole)
+_ARRAYS: Final = (
+    *("annotations", "proposals", "spread", "face_probability", "face_kind", "point_probability", "point_kind"),
+    *("frames", "size", "gain", "move", "listed"),
+)
+_QUEUES: Final = ("faces", "points")
+_COLUMNS: Final = ("face", "landmark", "kind", "probability", "move")
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """Faces or points by rank, the most probably wrong first. All arrays are (q,).
+
+    Attributes:
+        face: row.
+        landmark: from 0; -1 = the whole face.
+        kind: index in `KINDS`, -1 = none.
+        probability: that it is wrong.
+        move: from annotation to proposal, in sizes of the face; of a face its largest.
+    """
+
+    face: Int[np.ndarray, " q"]
+    landmark: Int[np.ndarray, " q"]
+    kind: Int[np.ndarray, " q"]
+    probability: Float[np.ndarray, " q"]
+    move: Float[np.ndarray, " q"]
+
+    def __len__(self) -> int:
+        """Number of places."""
+        return len(self.face)
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """An audit as the page needs it. Points are in the image frames, 0-based pixels, NaN where absent.
+
+    Attributes:
+        ids: of the faces.
+        files: their pictures.
+        scheme: the landmarks.
+        about: what the audit says of itself.
+        frames: of videos; -1 for pictures.
+        annotations: what people marked.
+        proposals: where the points should be.
+        spread: standard deviations of the proposals, pixels.
+        face_probability: that something is wrong with the face.
+        face_kind: index in `KINDS`; -1 = nothing is.
+        point_probability: that a point is wrong by itself.
+        point_kind: likewise.
+        size: square root of the area of the annotations' box, pixels.
+        gain: squared way from annotation to proposal, in squared sizes of the face; 0 where absent.
+        move: its square root.
+        listed: points that are probably wrong by themselves, in faces that are not wrong as a whole.
+        faces: all faces by rank.
+        points: points by rank that are at least a little probably wrong, in faces that are not wrong as a whole.
+    """
+
+    ids: tuple[str, ...]
+    files: tuple[str, ...]
+    scheme: LandmarkScheme
+    about: dict[str, Any]
+    frames: Int[np.ndarray, " b"]
+    annotations: Float[np.ndarray, "b n 2"]
+    proposals: Float[np.ndarray, "b n 2"]
+    spread: Float[np.ndarray, "b n 2"]
+    face_probability: Float[np.ndarray, " b"]
+    face_kind: Int[np.ndarray, " b"]
+    point_probability: Float[np.ndarray, "b n"]
+    point_kind: Int[np.ndarray, "b n"]
+    size: Float[np.ndarray, " b"]
+    gain: Float[np.ndarray, "b n"]
+    move: Float[np.ndarray, "b n"]
+    listed: Bool[np.ndarray, "b n"]
+    faces: Queue
+    points: Queue
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.ids)
+
+    @cached_property
+    def whole_gain(self) -> float:
+        """Of all points together."""
+        return float(self.gain.sum(dtype=np.float64))
+
+    def queue(self, name: str) -> Queue:
+        """The queue `faces` or `points`."""
+        return self.faces if name == "faces" else self.points
+
+
+def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> Index:
+    """The index of an audit; it is prepared where there is none, or one of an audit that has changed since.
+
+    Args:
+        folder: of the audit.
+        say: is told when it must be prepared, which takes a moment.
+
+    Raises:
+        SemalignError: there is no finished audit, or the index cannot be written.
+    """
+    if not (folder / ABOUT).is_file():
+        raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
+    mark = _mark(folder)
+    try:
+        return _read(folder / FOLDER, mark)
+    except (OSError, ValueError, KeyError, TypeError, SemalignError):
+        say("preparing the queues")
+        _write(folder / FOLDER, read_audit(folder), mark)
+    return _read(folder / FOLDER, mark)
+
+
+def _mark(folder: Path) -> list[list[Any]]:
+    """What an audit's files look like from outside; another mark = another audit."""
+    names = [ABOUT, FACES, POINTS, *(f"{LABELS}/{path.name}" for path in sorted((folder / LABELS).glob("*.parquet")))]
+    try:
+        found = [(name, os.stat(folder / name)) for name in names]
+    except OSError as error:
+        raise SemalignError(
+            f"{folder}: is no whole audit ({error.strerror}: {error.filename}); make it again."
+        ) from error
+    return [[name, one.st_size, one.st_mtime_ns] for name, one in found]
+
+
+def _read(folder: Path, mark: list[list[Any]]) -> Index:
+    about = read_json(folder / "index.json", "it is prepared again")
+    if about["format"] != FORMAT or about["mark"] != mark:
+        raise ValueError("another audit's")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    faces, points = (
+        Queue(**{column: np.load(folder / f"{queue}-{column}.npy") for column in _COLUMNS}) for queue in _QUEUES
+    )
+    return Index(
+        ids=tuple(about["ids"]),
+        files=tuple(about["files"]),
+        scheme=scheme_of_text(about["scheme"]),
+        about=about["audit"],
+        **arrays,
+        faces=faces,
+        points=points,
+    )
+
+
+def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
+    (folder / "index.json").unlink(missing_ok=True)
+    size = face_sizes(audit.annotations)
+    move = (np.linalg.norm(audit.moves(), axis=-1) / size[:, None]).astype(np.float32)
+    whole = np.isin(audit.face_kind, WHOLE_KINDS) & (audit.face_probability >= LISTED)
+    there = np.isfinite(audit.annotations).all(axis=-1) & ~whole[:, None]
+    listed = there & (audit.point_probability >= LISTED)
+    arrays = {
+        "annotations": audit.annotations,
+        "proposals": audit.proposals,
+        "spread": audit.spread.astype(np.float32),
+        "face_probability": audit.face_probability.astype(np.float32),
+        "face_kind": audit.face_kind.astype(np.int8),
+        "point_probability": audit.point_probability.astype(np.float32),
+        "point_kind": audit.point_kind.astype(np.int8),
+        "frames": np.asarray(audit.frames, np.int32),
+        "size": size.astype(np.float32),
+        "gain": move**2,
+        "move": move,
+        "listed": listed,
+    }
+    ranked = np.argsort(-audit.face_probability, kind="stable").astype(np.int32)
+    columns = {
+        "faces-face": ranked,
+        "faces-landmark": np.full(len(ranked), -1, np.int16),
+        "faces-kind": arrays["face_kind"][ranked],
+        "faces-probability": arrays["face_probability"][ranked],
+        "faces-move": move[ranked].max(axis=1),
+    }
+    face, landmark = np.nonzero(there & (audit.point_probability >= LEAST))
+    order = np.argsort(-audit.point_probability[face, landmark], kind="stable")
+    face, landmark = face[order], landmark[order]
+    columns |= {
+        "points-face": face.astype(np.int32),
+        "points-landmark": landmark.astype(np.int16),
+        "points-kind": arrays["point_kind"][face, landmark],
+        "points-probability": arrays["point_probability"][face, landmark],
+        "points-move": move[face, landmark],
+    }
+    for name, array in (arrays | columns).items():
+        with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+    about = {
+        "format": FORMAT,
+        "mark": mark,
+        "audit": audit.about,
+        "scheme": scheme_text(audit.scheme),
+        "ids": audit.ids,
+        "files": audit.files,
+    }
+    write_text(folder / "index.json", json.dumps(about))
+
+
+def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:
+    """Square roots of the areas of the annotations' boxes, pixels, at least 1; absent points do not count."""
+    there = np.isfinite(annotations)
+    low = np.where(there, annotations, np.inf).min(axis=1)
+    high = np.where(there, annotations, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        sides = np.nan_to_num(high - low, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0)
+    return np.sqrt(sides[:, 0] * sides[:, 1]).clip(1.0)
