@@ -9,7 +9,7 @@ import pytest
 
 from semalign.data import check_dataset
 from semalign.data.opening import find_dataset, open_dataset, scan_dataset
-from semalign.data.readers import READERS
+from semalign.data.formats import READERS
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semalign.data import readers
+from semalign.data import formats
 from semalign.data.faults import Inspector
-from semalign.data.readers.base import Bad, Entry, Note, Reader
-from semalign.data.readers.common import subfolders
+from semalign.data.formats.base import Bad, Entry, Note, Reader
+from semalign.data.formats.common import subfolders
 from semalign.data.results import MADE_BY, exported_version, kind_of_results, refuse_results, results_note
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
@@ -36,7 +36,7 @@ def open_dataset(
         root: the folder; a known part of a data set, such as ibug of 300W, stands for all of it.
         scheme: another landmark scheme than the data set's own.
         keep_going: put bad samples (see `semalign.data.faults`) into `skipped` instead of stopping at the first.
-        reader: of the format; by default that of `semalign.data.readers.READERS` which knows the folder.
+        reader: of the format; by default that of `semalign.data.formats.READERS` which knows the folder.
 
     Raises:
         SemalignError: no data set of a known format, or more than one; one without faces; a scheme that does not fit; an
@@ -59,7 +59,7 @@ def scan_dataset(
     """As `open_dataset`, but a data set of nothing but bad samples is given back, too."""
     given = Path(root)
     refuse_results(given)
-    found, place = find_dataset(given, readers.READERS if reader is None else (reader,))
+    found, place = find_dataset(given, formats.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
     if scheme is None and description is not None:

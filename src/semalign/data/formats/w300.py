@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semalign.data.readers.base import Entry, Reader
-from semalign.data.readers.pairs import list_pairs
+from semalign.data.formats.base import Entry, Reader
+from semalign.data.formats.pairs import list_pairs
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import read_description
 from semalign.schemes import LandmarkScheme, load_scheme

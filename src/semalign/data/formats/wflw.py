@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semalign.data.readers.base import Entry, Note, Reader
-from semalign.data.readers.common import count_note, face_id, usable_box
+from semalign.data.formats.base import Entry, Note, Reader
+from semalign.data.formats.common import count_note, face_id, usable_box
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from semalign.data.readers.base import Bad, Entry, Note, Reader
+from semalign.data.formats.base import Bad, Entry, Note, Reader
 
 __all__ = ["READERS", "Bad", "Entry", "Note", "Reader"]
 

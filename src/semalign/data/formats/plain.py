@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from semalign.data.pts import read_pts
-from semalign.data.readers.base import Entry, Note, Reader
-from semalign.data.readers.common import is_folder
-from semalign.data.readers.pairs import list_pairs
+from semalign.data.formats.base import Entry, Note, Reader
+from semalign.data.formats.common import is_folder
+from semalign.data.formats.pairs import list_pairs
 from semalign.data.results import kind_of_results, results_note
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from semalign.data.pts import read_pts
-from semalign.data.readers.base import Entry
-from semalign.data.readers.common import list_folder
+from semalign.data.formats.base import Entry
+from semalign.data.formats.common import list_folder
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
 from semalign.files import shown
