@@ -20,7 +20,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semalign import __version__
-from semalign.cli import bench, data, export, labels, predict, progress, reproduce, scheme, serve, show, stages
+from semalign.cli import bench, convert, data, export, labels, predict, progress, reproduce, scheme, serve, show, stages
 from semalign.cli.options import complain
 from semalign.errors import SemalignError
 
@@ -154,6 +154,7 @@ def build() -> typer.Typer:
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
     _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS, "Use a model")
+    _add(application, convert.COMMANDS, "Data and labels")
     for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)

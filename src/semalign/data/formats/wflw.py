@@ -8,16 +8,23 @@ A line is a face: 98 times x and y, the face rectangle x0 y0 x1 y1, six attribut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from semalign.data.formats.base import Entry, Note, Reader
+from semalign.data.faults import placeholders
+from semalign.data.formats.base import Entry, Format, Note, Written
 from semalign.data.formats.common import count_note, face_id, usable_box
-from semalign.data.samples import Sample, Split
+from semalign.data.formats.csvtext import decoded, with_fields
+from semalign.data.formats.document import box_of, new_points, read_bytes, refuse_same, refuse_strangers
+from semalign.data.formats.kept import BOXES, SPLITS, TAGS, by_picture, lost
+from semalign.data.formats.numbers import written
+from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
+from semalign.files import atomic_folder, write_bytes
 
 LISTS = "list_98pt_rect_attr_train_test"
 LIST_FOLDERS = (f"WFLW_annotations/{LISTS}", LISTS)
@@ -34,10 +41,11 @@ OFFICIAL_TAGS = {
     "occlusion": 736,
     "blur": 773,
 }
-_FIELDS = 2 * POINTS + 4 + len(ATTRIBUTES)  # of a line, before the image's path
+FIELDS = 2 * POINTS + 4 + len(ATTRIBUTES)  # of a line, before the image's path
+_WORD = re.compile(r"\S+")
 
 
-class Wflw(Reader):
+class Wflw(Format):
     """Samples come in the order of the lists. Coordinates are taken as they are, from 0.
 
     The face box is the rectangle of the list; `tags` of a sample are its attributes.
@@ -73,6 +81,91 @@ class Wflw(Reader):
             have = sum(sample.split == "test" and tag in sample.tags for sample in samples)
             yield from count_note(f"The test subset {tag}", have, official)
 
+    def write(self, dataset: Dataset, out: Path, overwrite: bool = False) -> Written:
+        """Write both lists into a folder; the pictures' names are not changed."""
+        texts = {
+            split: list_text(Dataset(dataset.root, dataset.name, dataset.scheme, part.samples))
+            for split in OFFICIAL
+            if (part := dataset.select(split)).samples
+        }
+        with atomic_folder(out, "WFLW lists", overwrite) as folder:
+            for split, text in texts.items():
+                write_bytes(_lists(folder)[split], text.encode("utf-8"))
+        return Written(tuple(_lists(out)[split] for split in texts), lost(dataset, (BOXES, TAGS, SPLITS), self.title))
+
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+        """Write both lists once more, in them the numbers of new coordinates replaced."""
+        missing, files = dict(points), []
+        results: dict[Path, bytes] = {}
+        for split, path in _lists(place).items():
+            if not path.is_file():
+                continue
+            data, texts = read_bytes(path), dict[tuple[int, int], str]()
+            start = 0
+            for number, line in enumerate(decoded(data, path).splitlines(keepends=True), 1):
+                bare = line.lstrip("\ufeff")
+                begin, start = start + len(line) - len(bare), start + len(line)
+                if bare.strip():
+                    texts |= _changes(bare, begin, f"{path}: line {number}", split, number, missing)
+            target = out / path.relative_to(place)
+            refuse_same(target, path)
+            results[target] = with_fields(data, texts)
+        refuse_strangers(missing, place)
+        for target, data in results.items():
+            write_bytes(target, data)
+            files.append(target)
+        return Written(tuple(files))
+
+
+def list_text(dataset: Dataset) -> str:
+    """The lines of a list of all faces.
+
+    Raises:
+        SemalignError: another number of points than WFLW has, or a name that a line cannot hold.
+    """
+    if dataset.scheme.count != POINTS:
+        raise SemalignError(
+            f"{dataset.root}: has {dataset.scheme.count} points a face and WFLW text {POINTS}; choose another format."
+        )
+    lines = []
+    for picture in by_picture(dataset):
+        if picture.name != picture.name.strip() or len(picture.name.splitlines()) != 1:
+            raise SemalignError(f"{picture.name!r}: is a name that a line of WFLW text cannot hold; rename it.")
+        for sample in picture.samples:
+            points = np.where(np.isfinite(sample.points), sample.points, -1.0).ravel().tolist()
+            flags = [str(int(name in sample.tags)) for name in ATTRIBUTES]
+            lines.append(" ".join([*map(written, points), *map(written, box_of(sample)), *flags, picture.name]))
+    return "\n".join([*lines, ""])
+
+
+def spans_of(line: str, start: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where x and y of each point stand, for a line that begins at `start` in its text."""
+    words = zip(range(2 * POINTS), _WORD.finditer(line), strict=False)
+    spans = [(start + match.start(), start + match.end()) for _, match in words]
+    return list(zip(spans[::2], spans[1::2], strict=True))
+
+
+def _changes(
+    line: str, start: int, where: str, split: Split, number: int, waiting: dict[str, np.ndarray]
+) -> dict[tuple[int, int], str]:
+    """The new numbers of a line by their spans; its face is taken out of those that are waiting."""
+    try:
+        values, name = parse_line(line, where)
+    except SemalignError:  # it is not in the data set either
+        return {}
+    face = face_id(split, name, number)
+    if (new := waiting.pop(face, None)) is None:
+        return {}
+    old = values[: 2 * POINTS].reshape(POINTS, 2)
+    spans, new = spans_of(line, start), np.asarray(new, dtype=np.float64)
+    known = np.where(placeholders(old)[:, None], np.nan, old)
+    return {
+        spans[index][axis]: written(new[index, axis])
+        for index in np.flatnonzero(new_points(new, known, face)).tolist()
+        for axis in range(2)
+        if new[index, axis] != old[index, axis]
+    }
+
 
 def _lists(folder: Path) -> dict[Split, Path]:
     """The list of each split, in its official place or directly in the folder."""
@@ -89,20 +182,20 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
 
 
-def _parse(line: str, where: str) -> tuple[np.ndarray, str]:
+def parse_line(line: str, where: str) -> tuple[np.ndarray, str]:
     """The numbers (206,) float64 of a line and the image's path.
 
     Raises:
         SemalignError: too few fields, or one that is no number.
     """
-    fields = line.split(maxsplit=_FIELDS)
-    if len(fields) <= _FIELDS:
+    fields = line.split(maxsplit=FIELDS)
+    if len(fields) <= FIELDS:
         raise SemalignError(
             f"{where}: has {len(fields)} fields where {POINTS} points, a rectangle, {len(ATTRIBUTES)} attributes and a "
-            f"path make {_FIELDS + 1}; correct the line or replace the file."
+            f"path make {FIELDS + 1}; correct the line or replace the file."
         )
     try:
-        return np.array(fields[:_FIELDS], dtype=np.float64), fields[_FIELDS].strip()
+        return np.array(fields[:FIELDS], dtype=np.float64), fields[FIELDS].strip()
     except ValueError:
         raise SemalignError(
             f"{where}: holds a field that is no number; correct the line or replace the file."
@@ -110,7 +203,7 @@ def _parse(line: str, where: str) -> tuple[np.ndarray, str]:
 
 
 def _sample(text: str, where: str, split: Split, number: int, images: Path) -> Sample:
-    values, name = _parse(text, where)
+    values, name = parse_line(text, where)
     points, box, flags = values[: 2 * POINTS].reshape(POINTS, 2), values[2 * POINTS :][:4], values[2 * POINTS + 4 :]
     tags = tuple(attribute for attribute, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
     return Sample(face_id(split, name, number), images / name, points, split, split, box=usable_box(box), tags=tags)
