@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from semalign.data import check_dataset
-from semalign.data.opening import find_dataset, open_dataset, scan_dataset
 from semalign.data.formats import READERS
+from semalign.data.opening import find_dataset, open_dataset, scan_dataset
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from semalign.data import check_dataset, formats, open_dataset
-from semalign.data.opening import scan_dataset
 from semalign.data.formats import Bad, Entry, Note, Reader
+from semalign.data.opening import scan_dataset
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme

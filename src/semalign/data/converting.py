@@ -99,12 +99,12 @@ def rewrite_dataset(
     source = Path(source)
     refuse_results(source)
     found, place = find_dataset(source, formats.READERS)
-    if not isinstance(found, Format):
+    known = found.configured(scheme, None if images is None else Path(images))
+    if not isinstance(known, Format):
         raise SemalignError(
             f"{source}: {found.title} is only read; write it anew with 'semalign convert {source} OUT --to FORMAT'."
         )
-    found = found.configured(scheme, None if images is None else Path(images))
-    return found.rewrite(place, points, Path(out))
+    return known.rewrite(place, points, Path(out))
 
 
 def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:

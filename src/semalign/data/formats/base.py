@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class Reader(ABC):
         """The folder of the data set that the folder `part` is a known part of, if it is."""
         return None
 
-    def configured(self, scheme: LandmarkScheme | None, images: Path | None) -> Self:
+    def configured(self, scheme: LandmarkScheme | None, images: Path | None) -> Reader:
         """The reader for faces of this scheme, with the folder of a document's pictures; most need to know neither."""
         return self
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -151,7 +151,7 @@ class DocumentFormat(Format):
 
     # ---- reading ----
 
-    def configured(self, scheme: LandmarkScheme | None, images: Path | None) -> Self:
+    def configured(self, scheme: LandmarkScheme | None, images: Path | None) -> DocumentFormat:
         """The same format for faces of this scheme and for pictures in this folder."""
         return replace(self, arranged=scheme, images=images or self.images)
 
@@ -241,16 +241,17 @@ class DocumentFormat(Format):
         """The layout of the landmarks and the kind that has them; None where there is no face."""
         faces = [face for _, part in parsed for face in part.faces if isinstance(face, Face)]
         present = {face.kind for face in faces}
-        kinds = {kind.name: kind for _, part in parsed for kind in part.kinds if kind.name in present}
+        every = [kind for _, part in parsed for kind in part.kinds if kind.name in present]
+        kinds = {kind.name: kind for kind in sorted(every, key=lambda kind: kind.landmarks is not None)}
         if not faces:
             return None, ""
         if len(kinds) > 1:
             sizes = {name: self._count([face for face in faces if face.kind == name], kinds[name]) for name in kinds}
             fitting = [name for name, size in sizes.items() if given is not None and size == given.count]
             if len(fitting) != 1:
-                every = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+                names = ", ".join(f"{name} ({size})" for name, size in sizes.items())
                 raise SemalignError(
-                    f"{place}: has landmarks of several kinds ({every}); choose one by its number of points with --scheme."
+                    f"{place}: has landmarks of several kinds ({names}); choose one by its number of points with --scheme."
                 )
             kinds = {fitting[0]: kinds[fitting[0]]}
         ((name, kind),) = kinds.items()

@@ -55,6 +55,14 @@ def part(kind: type[AnyPart], value: Any, where: str) -> AnyPart:
         ) from None
 
 
+def declared_landmarks(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of the landmarks that a document of ours lists under `landmarks`, if it does."""
+    names = values.get("landmarks")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        return None
+    return tuple(names) if len(set(names)) == len(names) else None
+
+
 def number_places(data: bytes) -> Any:
     """The value of a sound document with, for each number, its place among all numbers in the text, from 0."""
     count = itertools.count()

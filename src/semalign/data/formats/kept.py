@@ -14,7 +14,7 @@ from semalign.data.images import image_size
 from semalign.data.samples import ABSENT, HIDDEN, UNKNOWN, Dataset, Sample
 from semalign.errors import SemalignError
 from semalign.files import shown
-from semalign.schemes import load_scheme, shipped_schemes
+from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
 
 HIDING = "hidden"  # which points are hidden
 UNSAID = "unsaid"  # that nothing is said of a point's visibility
@@ -44,7 +44,8 @@ def lost(dataset: Dataset, keeps: Collection[str], title: str) -> tuple[str, ...
         notes.append(f"{title} does not say which points are hidden: {hidden} {there}.")
     if unsaid and HIDING in keeps and UNSAID not in keeps:
         notes.append(
-            f"{title} must say which points are visible: {unsaid} {there}, of which the data do not say it, are written as visible."
+            f"{title} says of each point whether it is visible: {unsaid} {there}, of which the data do not, are written as "
+            "visible."
         )
     boxes = sum(sample.box is not None for sample in samples)
     if boxes and BOXES not in keeps:
@@ -55,7 +56,7 @@ def lost(dataset: Dataset, keeps: Collection[str], title: str) -> tuple[str, ...
     tags = sum(bool(sample.tags) for sample in samples)
     if tags and TAGS not in keeps:
         notes.append(f"{title} has no attributes of faces: those of {tags} of {len(samples)} faces are not kept.")
-    if NAMES not in keeps and not _is_shipped(dataset):
+    if NAMES not in keeps and not is_shipped(dataset.scheme):
         notes.append(
             f"{title} has no names of landmarks: the {dataset.scheme.count} of {dataset.scheme.name} are not kept."
         )
@@ -122,5 +123,6 @@ def visibility_number(sample: Sample) -> np.ndarray:
     return np.where(said == UNKNOWN, 2, said)
 
 
-def _is_shipped(dataset: Dataset) -> bool:
-    return dataset.scheme.name in shipped_schemes() and load_scheme(dataset.scheme.name) == dataset.scheme
+def is_shipped(scheme: LandmarkScheme) -> bool:
+    """Whether a scheme is one that ships, which its landmarks' names or number tell."""
+    return scheme.name in shipped_schemes() and load_scheme(scheme.name) == scheme

@@ -2,7 +2,8 @@
 
 Coordinates are percent of the picture's sides, so that they count from the first pixel's corner. A face's key points name its
 rectangle as their parent (`parentID`); without one, all key points of a task are one face. The first annotation that was not
-cancelled counts. Absent points have no result; that a point is hidden cannot be said.
+cancelled counts. Absent points have no result; that a point is hidden cannot be said. `meta` of the first task lists the landmarks
+where their scheme is one's own.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ from pydantic import Field
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Parsed, box_of, head_of, tell_own_box
-from semalign.data.formats.jsontext import Part, number_places, part, read_json_document, with_numbers
-from semalign.data.formats.kept import BOXES, NAMES, by_picture, lost, size_of
+from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, box_of, head_of, tell_own_box
+from semalign.data.formats.jsontext import (
+    Part,
+    declared_landmarks,
+    number_places,
+    part,
+    read_json_document,
+    with_numbers,
+)
+from semalign.data.formats.kept import BOXES, NAMES, by_picture, is_shipped, lost, size_of
 from semalign.data.formats.numbers import written
 from semalign.data.formats.xmltext import attributes
 from semalign.data.samples import Box, Dataset, Sample
@@ -37,6 +45,7 @@ class _Task(Part):
     data: dict[str, Any]
     annotations: list[Any] | None = None
     completions: list[Any] | None = None  # as old exports call them
+    meta: dict[str, Any] | None = None
 
 
 class _Annotation(Part):
@@ -83,7 +92,7 @@ class LabelStudio(DocumentFormat):
         if not isinstance(tasks, list):
             raise SemalignError(f"{path}: is no list of tasks; export it from Label Studio as JSON.")
         faces: list[Face | Bad] = []
-        further = 0
+        further, landmarks = 0, None
         for index, value in enumerate(tasks):
             where = f"{path}: task {index} (from 0)"
             try:
@@ -91,10 +100,11 @@ class LabelStudio(DocumentFormat):
                 found, more = _faces(task, index, where)
                 faces += found
                 further += more
+                landmarks = landmarks or declared_landmarks(task.meta or {})
             except SemalignError as error:
                 faces.append(Bad(where, error))
         note = f"{further} tasks have further annotations, of which the first counts."
-        return Parsed(tuple(faces), notes=(note,) if further else ())
+        return Parsed(tuple(faces), (Kind("", landmarks),), (note,) if further else ())
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The values x and y of results are replaced."""
@@ -110,7 +120,7 @@ class LabelStudio(DocumentFormat):
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
         """A list of tasks to be imported."""
-        tasks = []
+        tasks: list[dict[str, Any]] = []
         for number, picture in enumerate(by_picture(dataset), 1):
             size = size_of(picture, self.title)
             results: list[dict[str, Any]] = []
@@ -120,6 +130,8 @@ class LabelStudio(DocumentFormat):
             tasks.append(
                 {"id": number, "data": {"image": picture.name}, "annotations": [annotation], "predictions": []}
             )
+        if tasks and not is_shipped(dataset.scheme):
+            tasks[0]["meta"] = {"landmarks": list(dataset.scheme.landmarks)}
         body = ",\n".join(json.dumps(task, allow_nan=False) for task in tasks)
         return f"[\n{body}\n]\n".encode(), lost(dataset, (BOXES, NAMES), self.title)
 

@@ -2,7 +2,8 @@
 
 Coordinates count from the first pixel's corner, as the tool draws them. Points are shapes of the type `point`, with the
 landmark's name as their label and the face's number as `group_id`; the flag `occluded` says that a point is hidden. A
-rectangle of the same group is the face's box. Other shapes are passed over.
+rectangle of the same group is the face's box. Other shapes are passed over. `landmarks` lists the landmarks where their scheme
+is one's own.
 """
 
 from __future__ import annotations
@@ -18,13 +19,32 @@ from pydantic import Field
 
 from semalign.data.formats.base import Written
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Parsed, head_of
-from semalign.data.formats.jsontext import Part, number_places, part, read_json_document, with_numbers
-from semalign.data.formats.kept import BOXES, HIDING, NAMES, TRACKS, UNSAID, PictureFaces, by_picture, lost, size_of
+from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, head_of
+from semalign.data.formats.jsontext import (
+    Part,
+    declared_landmarks,
+    number_places,
+    part,
+    read_json_document,
+    with_numbers,
+)
+from semalign.data.formats.kept import (
+    BOXES,
+    HIDING,
+    NAMES,
+    TRACKS,
+    UNSAID,
+    PictureFaces,
+    by_picture,
+    is_shipped,
+    lost,
+    size_of,
+)
 from semalign.data.formats.numbers import all_moved, moved, written
 from semalign.data.samples import ABSENT, HIDDEN, UNKNOWN, Box, Dataset, Sample
 from semalign.errors import SemalignError
 from semalign.files import atomic_folder, write_bytes
+from semalign.schemes import LandmarkScheme
 
 VERSION = "5.5.0"  # of LabelMe, whose shape of a document is written
 HIDDEN_FLAGS = ("occluded", "hidden")
@@ -35,6 +55,7 @@ class _Document(Part):
     shapes: list[Any]
     imageHeight: int | None = None  # noqa: N815
     imageWidth: int | None = None  # noqa: N815
+    landmarks: Any = None
 
 
 class _Shape(Part):
@@ -92,7 +113,8 @@ class LabelMe(DocumentFormat):
             faces.append(_face(document.imagePath, members, box, size, path))
         others = sum(shape.shape_type not in ("point", "rectangle") for shape in shapes)
         notes = (f"{path.name}: {others} shapes that are no points are passed over.",) if others else ()
-        return Parsed(tuple(faces), notes=notes)
+        landmarks = declared_landmarks({"landmarks": document.landmarks})
+        return Parsed(tuple(faces), (Kind("", landmarks),), notes)
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The numbers of shapes are replaced."""
@@ -125,7 +147,7 @@ class LabelMe(DocumentFormat):
             name = str(path.with_suffix(".json"))
             if name in texts:
                 name = f"{path}.json"
-            texts[name] = _document(picture, dataset.scheme.landmarks, size_of(picture, self.title))
+            texts[name] = _document(picture, dataset.scheme, size_of(picture, self.title))
         with atomic_folder(out, "LabelMe files", overwrite) as folder:
             for name, text in texts.items():
                 write_bytes(folder / name, text.encode("utf-8"))
@@ -136,14 +158,14 @@ class LabelMe(DocumentFormat):
         return Written(tuple(out / name for name in texts), notes)
 
 
-def _document(picture: PictureFaces, landmarks: Sequence[str], size: tuple[int, int]) -> str:
+def _document(picture: PictureFaces, scheme: LandmarkScheme, size: tuple[int, int]) -> str:
     numbers = _groups(picture.samples)
     shapes: list[Mapping[str, Any]] = []
     for sample, group in zip(picture.samples, numbers, strict=True):
         if sample.box is not None:
             x0, y0, x1, y1 = (moved(side, "0.5") for side in sample.box)
             shapes.append(_shape("face", [[x0, y0], [x1, y1]], group, "rectangle", {}))
-        rows = zip(landmarks, all_moved(sample.points, "0.5").tolist(), sample.visibility.tolist(), strict=True)
+        rows = zip(scheme.landmarks, all_moved(sample.points, "0.5").tolist(), sample.visibility.tolist(), strict=True)
         for name, pair, said in rows:
             if said != ABSENT:
                 flags = {} if said == UNKNOWN else {HIDDEN_FLAGS[0]: said == HIDDEN}
@@ -157,6 +179,8 @@ def _document(picture: PictureFaces, landmarks: Sequence[str], size: tuple[int, 
         "imageHeight": size[1],
         "imageWidth": size[0],
     }
+    if not is_shipped(scheme):
+        document["landmarks"] = list(scheme.landmarks)
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
