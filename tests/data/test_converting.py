@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotated import draw_pictures, face_points, made, plans
+from annotated import draw_pictures, face_points, made, make_pts, plans
 from commands import invoke, succeed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from semalign.data import open_dataset, rewrite_dataset, write_pts
+from semalign.data import open_dataset, rewrite_dataset
 from semalign.data.formats import FORMATS
 from semalign.data.formats.cvat import Cvat
 from semalign.data.formats.wflw import READER as WFLW
@@ -146,21 +146,6 @@ def contents(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
 
 
-def make_pts(root: Path, names: tuple[str, ...], absent: bool = True) -> Path:
-    """Pictures with `.pts` files of 68 points."""
-    import cv2
-
-    for seed, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(path.suffix, np.full((80, 100, 3), 90, np.uint8))[1].tobytes())
-        points = face_points(seed, 68, (100, 80)).round(3)
-        if absent and not seed:
-            points[5] = np.nan
-        write_pts(path.with_suffix(".pts"), points, absent=True)
-    return root
-
-
 def test_the_whole_chain_of_commands_gives_the_same_points(tmp_path: Path) -> None:
     root = make_pts(tmp_path / "faces", ("a/one.png", "a/two ü.png", "test/three.jpg"))
     before = open_dataset(root)
@@ -192,11 +177,8 @@ def test_300w_is_rewritten_beside_copies_of_its_pictures(tmp_path: Path) -> None
     assert [path.name for path in done.files] == ["a.pts", "b 1.pts"]
     old, new = (contents(place) for place in (root, tmp_path / "out"))
     assert set(old) == set(new) and [name for name in old if old[name] != new[name]] == ["afw/a.pts"]
-    lines = [
-        pair
-        for pair in zip(old["afw/a.pts"].split(b"\n"), new["afw/a.pts"].split(b"\n"), strict=True)
-        if pair[0] != pair[1]
-    ]
+    pairs = zip(old["afw/a.pts"].split(b"\n"), new["afw/a.pts"].split(b"\n"), strict=True)
+    lines = [pair for pair in pairs if pair[0] != pair[1]]
     assert len(lines) == 1 and lines[0][0].split()[1] == lines[0][1].split()[1]
     np.testing.assert_allclose(open_dataset(tmp_path / "out").samples[0].points[3], points[3])
     for out in (root, tmp_path / "out"):
@@ -214,9 +196,8 @@ def test_wflw_is_rewritten_in_its_official_folders(tmp_path: Path) -> None:
     lists = tmp_path / "WFLW/WFLW_annotations/list_98pt_rect_attr_train_test"
     lists.mkdir(parents=True)
     (tmp_path / "WFLW/WFLW_images").mkdir()
-    text = " ".join(
-        [*(f"{value:.4f}" for value in face_points(0, 98, (100, 80)).ravel()), "1 2 50 60", "1 0 0 0 0 1", "a b.png"]
-    )
+    numbers = [f"{value:.4f}" for value in face_points(0, 98, (100, 80)).ravel()]
+    text = " ".join([*numbers, "1 2 50 60", "1 0 0 0 0 1", "a b.png"])
     (lists / "list_98pt_rect_attr_test.txt").write_text(text + "\n\n" + text + "\n")
     root = make_pts(tmp_path / "WFLW/WFLW_images", ("a b.png",)).parent
     dataset = open_dataset(root)
@@ -256,16 +237,9 @@ def small(folder: Path, short: str, count: int = 68, pictures: bool = False) -> 
 
     scheme = load_scheme("wflw98" if count == 98 else "ibug68")
     samples = [
-        Sample(
-            str(row),
-            Path("/nowhere", name),
-            face_points(row, count, (100, 80)).round(2),
-            "train",
-            "",
-            name=name,
-            size=(100, 80),
-        )
+        Sample(str(row), Path("/nowhere", name), points.round(2), "train", "", name=name, size=(100, 80))
         for row, name in enumerate(("a.png", "b/c.png", "a.png"))
+        for points in [face_points(row, count, (100, 80))]
     ]
     dataset = Dataset(Path("/nowhere"), "set", scheme, tuple(samples))
     source = folder / "in" / f"set{FORMATS[short].ending}"

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from hypothesis import strategies as st
 
+from semalign.data import write_pts
 from semalign.data.formats.pictures import split_of
 from semalign.data.samples import Dataset, Sample
 from semalign.schemes import LandmarkScheme, load_scheme
@@ -47,10 +48,8 @@ PICTURES = st.tuples(st.sampled_from([(100, 80), (641, 479), (3000, 4001)]), st.
 
 def plans(schemes: tuple[str, ...] = ("ibug68", "hand")) -> st.SearchStrategy[Any]:
     """What `made` makes a data set of. (No strategy may call checked code, as the checker draws random numbers.)"""
-    return st.tuples(
-        st.sampled_from(schemes),
-        NAMES.flatmap(lambda names: st.tuples(*(st.tuples(st.just(n), PICTURES) for n in names))),
-    )
+    pictures = NAMES.flatmap(lambda names: st.tuples(*(st.tuples(st.just(name), PICTURES) for name in names)))
+    return st.tuples(st.sampled_from(schemes), pictures)
 
 
 def made(plan: Any) -> Dataset:
@@ -93,3 +92,16 @@ def draw_pictures(dataset: Dataset, folder: Path) -> None:
             done, data = cv2.imencode(path.suffix, np.full((sample.size[1], sample.size[0], 3), 90, np.uint8))
             assert done
             path.write_bytes(data.tobytes())
+
+
+def make_pts(root: Path, names: tuple[str, ...], absent: bool = True) -> Path:
+    """Pictures with `.pts` files of 68 points."""
+    for seed, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(path.suffix, np.full((80, 100, 3), 90, np.uint8))[1].tobytes())
+        points = face_points(seed, 68, (100, 80)).round(3)
+        if absent and not seed:
+            points[5] = np.nan
+        write_pts(path.with_suffix(".pts"), points, absent=True)
+    return root

@@ -82,7 +82,7 @@ def scan_dataset(
     if not samples and reading.missing and found.document:
         raise SemalignError(
             f"{place}: none of its {reading.missing.total()} faces has its picture in {min(reading.missing)}; "
-            "give the folder of the pictures with --images, or put them beside the file."
+            "put the pictures beside the file or into images there, or name their folder (--images)."
         )
     if not samples and not reading.skipped:
         raise SemalignError(f"{place}: holds no annotated face ({found.wanted}); choose another folder.")

@@ -394,9 +394,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, without a byte order mark and white space before them."""
+    """The first bytes of a file as UTF-8, without a byte order mark and white space before them."""
     with open(path, "rb") as file:
-        return file.read(HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = file.read(HEAD)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def tell_own_box(points: np.ndarray, box: Box | None, tolerance: float) -> Box | None:

@@ -2,8 +2,8 @@
 
 Coordinates are percent of the picture's sides, so that they count from the first pixel's corner. A face's key points name its
 rectangle as their parent (`parentID`); without one, all key points of a task are one face. The first annotation that was not
-cancelled counts. Absent points have no result; that a point is hidden cannot be said. `meta` of the first task lists the landmarks
-where their scheme is one's own.
+cancelled counts. Absent points have no result; that a point is hidden cannot be said. `meta` of the first task lists the
+landmarks where their scheme is one's own.
 """
 
 from __future__ import annotations

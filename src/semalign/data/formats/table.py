@@ -112,7 +112,7 @@ class Parquet(DocumentFormat):
 
         try:
             names = pq.read_schema(path).names
-        except (pa.ArrowException, OSError, ValueError):
+        except (pa.ArrowException, OSError, ValueError):  # no Parquet file
             return False
         return _is_long(names) and "prior_cost" not in names
 
@@ -121,7 +121,10 @@ class Parquet(DocumentFormat):
         table = _read_parquet(data, path)
         if not _is_long(table.schema.names):
             raise SemalignError(f"{path}: has not the columns image, landmark, x and y; name them.")
-        return _parse_long(_arrow_records(table, path), table.schema.names, path)
+        try:
+            return _parse_long(_arrow_records(table, path), table.schema.names, path)
+        except UnicodeDecodeError:
+            raise SemalignError(f"{path}: holds text that is no UTF-8; replace the file.") from None
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The columns x and y are replaced; types, metadata and all other columns stay."""

@@ -17,9 +17,8 @@ from semalign.errors import SemalignError
 
 DEEPEST = 64  # elements within each other; the formats here need six
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=/>]+)\s*=\s*("[^"]*"|'[^']*')""")
-_NAME = re.compile(rb"<[^\s/>]+")
-_PROLOG = re.compile(rb"<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>]*>", re.DOTALL)
-_FIRST = re.compile(rb"<([A-Za-z_][\w.-]*)")
+_NAME = re.compile(rb"<[^\s/>!?]+")
+_PROLOG = ((b"<!--", b"-->"), (b"<?", b"?>"))  # what may come before the first element, and how it ends
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -89,8 +88,15 @@ class _Builder:
 
 def root_name(head: bytes) -> str:
     """The name of the first element, as far as the first bytes of a document tell; empty if they do not."""
-    match = _FIRST.search(_PROLOG.sub(b"", head))
-    return match[1].decode("ascii", "replace") if match else ""
+    place = head.find(b"<")
+    while place >= 0:
+        if match := _NAME.match(head, place):
+            return match[0][1:].decode("utf-8", "replace")
+        end = next((end for begin, end in _PROLOG if head.startswith(begin, place)), b"")
+        place = head.find(b"<", place + 1) if not end else head.find(end, place)
+        if end and place >= 0:
+            place = head.find(b"<", place)
+    return ""
 
 
 def read_xml(data: bytes, path: Path) -> Node:
@@ -125,7 +131,7 @@ def attribute_span(data: bytes, node: Node, name: str, path: Path) -> tuple[int,
         if match[1] == name.encode():
             return match.start(2) + 1, match.end(2) - 1
         place = match.end()
-    raise SemalignError(f"{path}: cannot be changed in its encoding; save it as UTF-8 first.")
+    raise SemalignError(f"{path}: is of an encoding in which it is not read; save it as UTF-8.")
 
 
 def with_texts(data: bytes, changes: Sequence[tuple[tuple[int, int], str]]) -> bytes:
