@@ -50,14 +50,13 @@ def atomic_path(destination: Path) -> Iterator[Path]:
 def atomic_folder(destination: Path, what: str, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into that is the destination when the block ends without an error.
 
-    A new destination, or an empty one, is made all at once. With `overwrite`, one that holds something is written into
-    file by file.
+    A new destination, or an empty one, is made all at once. With `overwrite`, one that is there is written into file by file.
 
     Raises:
         SemalignError: the destination holds something and `overwrite` was not asked for, or it cannot be written; `what` is the
             kind of thing that is written.
     """
-    if not overwrite or not destination.is_dir() or not any(destination.iterdir()):
+    if not (overwrite and destination.is_dir()):
         refuse_occupied(destination, what)
         place: Path | None = None
         try:

@@ -136,6 +136,7 @@ class Coco(DocumentFormat):
                     "image_id": number,
                     "category_id": 1,
                     "iscrowd": 0,
+                    "segmentation": [],
                     "bbox": [moved(x0, "0.5"), moved(y0, "0.5"), x1 - x0, y1 - y0],
                     "area": (x1 - x0) * (y1 - y0),
                     "num_keypoints": int((seen > 0).sum()),

@@ -74,10 +74,10 @@ class Pictures:
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
-        """All files below the folder of images and the document's by their names; hidden folders are passed over."""
+        """All files below the folders that names may be relative to, none of which is above the document, by their names."""
         found: dict[str, list[Path]] = {}
         seen: set[str] = set()
-        for base in (self.bases[0], self.document.parent):
+        for base in (base for base in self.bases if base == self.images or base not in self.document.parent.parents):
             for folder, folders, names in os.walk(base):
                 folders[:] = sorted(inner for inner in folders if not inner.startswith("."))
                 if os.path.realpath(folder) in seen:
