@@ -240,7 +240,8 @@ def test_dlib_as_imglab_writes_it(tmp_path: Path) -> None:
     text = (
         "<?xml version='1.0' encoding='ISO-8859-1'?>\n<?xml-stylesheet type='text/xsl' href='i.xsl'?>\n<dataset>\n"
         "<name>pets</name>"
-        "<comment>Größe</comment><images><image file='in\\a.png'><box top='1' left='2' width='90' height='70'><label>pet</label>"
+        "<comment>Größe</comment><images>"
+        "<image file='in\\a.png'><box top='1' left='2' width='90' height='70'><label>pet</label>"
         f"{parts}</box><box top='1' left='2' width='9' height='7' ignore='1'/></image></images></dataset>"
     )
     path = root / "faces.xml"

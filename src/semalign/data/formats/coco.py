@@ -18,7 +18,8 @@ from pydantic import Field
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, box_of, tell_own_box
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Kind, Parsed, box_of, tell_own_box
 from semalign.data.formats.jsontext import Part, number_places, part, read_json_document, with_numbers
 from semalign.data.formats.kept import BOXES, HIDING, NAMES, TRACKS, by_picture, lost, size_of, visibility_number
 from semalign.data.formats.numbers import moved, written

@@ -17,7 +17,8 @@ import numpy as np
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, head_of
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Kind, Parsed, head_of
 from semalign.data.formats.kept import BOXES, HIDING, NAMES, TRACKS, absent_points, by_picture, lost, size_of
 from semalign.data.formats.layout import numbered
 from semalign.data.formats.numbers import all_moved, moved, written

@@ -16,7 +16,8 @@ import numpy as np
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Parsed, box_of, head_of, tell_own_box
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Parsed, box_of, head_of, tell_own_box
 from semalign.data.formats.kept import BOXES, by_picture, lost
 from semalign.data.formats.xmltext import Node, attribute_span, attributes, read_xml, root_name, with_texts
 from semalign.data.samples import Box, Dataset, Sample

@@ -16,7 +16,8 @@ import numpy as np
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.csvtext import Row, csv_line, read_rows, with_fields
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Parsed, box_of, head_of
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Parsed, box_of, head_of
 from semalign.data.formats.kept import BOXES, by_picture, lost
 from semalign.data.formats.numbers import written
 from semalign.data.samples import Box, Dataset

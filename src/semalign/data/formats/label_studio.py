@@ -21,7 +21,8 @@ from pydantic import Field
 
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, box_of, head_of, tell_own_box
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Kind, Parsed, box_of, head_of, tell_own_box
 from semalign.data.formats.jsontext import (
     Part,
     declared_landmarks,

@@ -19,7 +19,8 @@ from pydantic import Field
 
 from semalign.data.formats.base import Written
 from semalign.data.formats.common import usable_box
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, head_of
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Kind, Parsed, head_of
 from semalign.data.formats.jsontext import (
     Part,
     declared_landmarks,

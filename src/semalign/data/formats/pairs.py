@@ -14,8 +14,9 @@ import numpy as np
 from semalign.data.faults import placeholders
 from semalign.data.formats.base import Entry, Format, Written
 from semalign.data.formats.common import list_folder
-from semalign.data.formats.document import new_points, read_bytes, refuse_strangers
+from semalign.data.formats.faces import read_bytes
 from semalign.data.formats.kept import absent_points, lost
+from semalign.data.formats.revising import new_points, refuse_strangers
 from semalign.data.pts import read_pts, write_pts
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError

@@ -8,7 +8,6 @@ points or more. Coordinates count from 0 with centres at whole numbers, in all d
 
 from __future__ import annotations
 
-import io
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,8 @@ import numpy as np
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
 from semalign.data.formats.csvtext import Row, csv_line, read_rows, with_fields
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Kind, Parsed, head_of
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Kind, Parsed, head_of
 from semalign.data.formats.kept import BOXES, HIDING, NAMES, SPLITS, TRACKS, UNSAID, by_picture, lost
 from semalign.data.formats.numbers import written
 from semalign.data.samples import ABSENT, HIDDEN, UNKNOWN, VISIBLE, Dataset
@@ -60,14 +60,14 @@ class Csv(DocumentFormat):
             head = next(read_rows(head_of(path).split(b"\n")[0], path), None)
         except SemalignError:
             return False
-        return head is not None and (_is_long(head.fields) or bool(_wide(head.fields)))
+        return head is not None and (is_long(head.fields) or bool(_wide(head.fields)))
 
     def parse(self, data: bytes, path: Path) -> Parsed:
         """The faces of the table."""
         rows = read_rows(data, path)
         head = next(rows, None)
-        if head is not None and _is_long(head.fields):
-            return _parse_long(_csv_records(rows, head, path), head.fields, path)
+        if head is not None and is_long(head.fields):
+            return parse_long(_csv_records(rows, head, path), head.fields, path)
         pairs = _wide(head.fields) if head is not None else []
         if head is None or not pairs:
             raise SemalignError(f"{path}: has not the columns {self.wanted.partition('columns ')[2]}; name them.")
@@ -93,82 +93,13 @@ class Csv(DocumentFormat):
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
         """A table with a row for each landmark."""
-        columns, rows = _table(dataset)
+        columns, rows = table_of(dataset)
         lines = [",".join(columns), *(csv_line([_text(value) for value in row]) for row in rows)]
         return "\n".join([*lines, ""]).encode("utf-8"), lost(dataset, KEEPS, self.title)
 
 
-class Parquet(DocumentFormat):
-    """Parquet."""
-
-    title, wanted = "Parquet", "a .parquet with the columns image, landmark, x, y"
-    short, ending = "parquet", ".parquet"
-    endings: ClassVar[tuple[str, ...]] = (".parquet",)
-
-    def recognises(self, path: Path) -> bool:
-        """Whether it has the columns; label versions of Semalign, which have more, are no data set."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            names = pq.read_schema(path).names
-        except (pa.ArrowException, OSError, ValueError):  # no Parquet file
-            return False
-        return _is_long(names) and "prior_cost" not in names
-
-    def parse(self, data: bytes, path: Path) -> Parsed:
-        """The faces of the table."""
-        table = _read_parquet(data, path)
-        if not _is_long(table.schema.names):
-            raise SemalignError(f"{path}: has not the columns image, landmark, x and y; name them.")
-        try:
-            return _parse_long(_arrow_records(table, path), table.schema.names, path)
-        except UnicodeDecodeError:
-            raise SemalignError(f"{path}: holds text that is no UTF-8; replace the file.") from None
-
-    def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
-        """The columns x and y are replaced; types, metadata and all other columns stay."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = _read_parquet(data, path)
-        for axis, name in enumerate("xy"):
-            index = table.schema.get_field_index(name)
-            values = table.column(index).to_pylist()
-            for edit in edits:
-                if edit.new[axis] != edit.old[axis]:
-                    values[int(edit.spot[0])] = float(edit.new[axis])
-            kind = table.schema.field(index)
-            table = table.set_column(index, kind, pa.array(values, kind.type))
-        sink = io.BytesIO()
-        pq.write_table(table, sink)
-        return sink.getvalue()
-
-    def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
-        """A table with a row for each landmark, typed."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        whole = {
-            "face": pa.int32(),
-            "landmark": pa.int32(),
-            "visibility": pa.int8(),
-            "width": pa.int32(),
-            "height": pa.int32(),
-        }
-        texts = dict.fromkeys(("image", "name", "track", "split"), pa.string())
-        columns, rows = _table(dataset)
-        lists = list(zip(*rows, strict=True)) or [()] * len(columns)
-        arrays = [
-            pa.array(values, (whole | texts).get(name, pa.float64()))
-            for name, values in zip(columns, lists, strict=True)
-        ]
-        sink = io.BytesIO()
-        pq.write_table(pa.table(arrays, names=list(columns)), sink)
-        return sink.getvalue(), lost(dataset, KEEPS, self.title)
-
-
-def _is_long(columns: Sequence[str]) -> bool:
+def is_long(columns: Sequence[str]) -> bool:
+    """Whether a table with these columns has a row for each landmark."""
     return any(name in columns for name in IMAGE) and all(name in columns for name in NEEDED)
 
 
@@ -187,7 +118,7 @@ def _unread(columns: Sequence[str], known: Iterable[str], path: Path) -> tuple[s
     return (f"{path.name}: the columns {', '.join(others)[:200]} are not read.",) if others else ()
 
 
-def _table(dataset: Dataset) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+def table_of(dataset: Dataset) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
     """The columns of a data set and its rows; None where a value is missing."""
     samples = dataset.samples
     has_box = any(sample.box is not None for sample in samples)
@@ -231,40 +162,7 @@ def _csv_records(rows: Iterator[Row], head: Row, path: Path) -> Iterator[tuple[s
         yield where, {name: row.fields[columns[name]] for name in wanted}, (*row.spans[x], *row.spans[y])
 
 
-def _arrow_records(table: Any, path: Path) -> Iterator[tuple[str, dict[str, Any], tuple[int, ...]]]:
-    import pyarrow as pa
-
-    wanted = [name for name in (*IMAGE, *NEEDED, *OPTIONAL) if name in table.schema.names]
-    columns = {}
-    for name in wanted:
-        column = table.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            coded = column.combine_chunks().dictionary_encode() if table.num_rows else None
-            words = [] if coded is None else [*coded.dictionary.to_pylist(), None]
-            numbers = [] if coded is None else coded.indices.fill_null(len(words) - 1).to_pylist()
-            columns[name] = [words[number] for number in numbers]
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            columns[name] = column.to_pylist()
-        else:
-            raise SemalignError(f"{path}: the column {name} holds neither text nor numbers; correct it.")
-    for row in range(table.num_rows):
-        yield f"{path}: row {row} (from 0)", {name: column[row] for name, column in columns.items()}, (row, 0, 0, 0)
-
-
-def _read_parquet(data: bytes, path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SemalignError(f"{path}: cannot be read as Parquet ({reason}); replace the file.") from None
-
-
-def _parse_long(
+def parse_long(
     records: Iterator[tuple[str, dict[str, Any], tuple[int, ...]]], columns: Sequence[str], path: Path
 ) -> Parsed:
     """The faces of a table with a row for each landmark.

@@ -19,9 +19,10 @@ from semalign.data.faults import placeholders
 from semalign.data.formats.base import Entry, Format, Note, Written
 from semalign.data.formats.common import count_note, face_id, usable_box
 from semalign.data.formats.csvtext import decoded, with_fields
-from semalign.data.formats.document import box_of, new_points, read_bytes, refuse_same, refuse_strangers
+from semalign.data.formats.faces import box_of, read_bytes
 from semalign.data.formats.kept import BOXES, SPLITS, TAGS, by_picture, lost
 from semalign.data.formats.numbers import written
+from semalign.data.formats.revising import new_points, refuse_same, refuse_strangers
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
 from semalign.files import atomic_folder, write_bytes

@@ -16,7 +16,8 @@ import numpy as np
 from semalign.data.formats.base import Bad
 from semalign.data.formats.common import usable_box
 from semalign.data.formats.csvtext import decoded, with_fields
-from semalign.data.formats.document import DocumentFormat, Edit, Face, Parsed, head_of, tell_own_box
+from semalign.data.formats.document import DocumentFormat
+from semalign.data.formats.faces import Edit, Face, Parsed, head_of, tell_own_box
 from semalign.data.formats.kept import BOXES, TAGS, lost
 from semalign.data.formats.numbers import written
 from semalign.data.formats.wflw import ATTRIBUTES, FIELDS, POINTS, list_text, parse_line, spans_of
