@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from semalign.data.readers import READERS
+from semalign.data.formats import READERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "semalign"

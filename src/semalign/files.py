@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,34 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(destination: Path, what: str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write into that is the destination when the block ends without an error.
+
+    A new destination, or an empty one, is made all at once. With `overwrite`, one that is there is written into file by file.
+
+    Raises:
+        SemalignError: the destination holds something and `overwrite` was not asked for, or it cannot be written; `what` is the
+            kind of thing that is written.
+    """
+    if not (overwrite and destination.is_dir()):
+        refuse_occupied(destination, what)
+        place: Path | None = None
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(prefix=f".{destination.name[:40]}-", dir=destination.parent))
+            place.chmod(0o777 & ~_umask())
+            yield place
+            os.replace(place, destination)
+        except OSError as error:
+            raise write_error(destination, error) from error
+        finally:
+            if place is not None:
+                shutil.rmtree(place, ignore_errors=True)
+    else:
+        yield destination
 
 
 def refuse_occupied(folder: Path, what: str) -> None:
@@ -155,6 +184,10 @@ def shown(name: str | Path) -> str:
 
 def _apply_umask(path: Path) -> None:
     """Give a file made by mkstemp (0600) the permissions that an ordinary new file would have."""
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    return mask

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from semalign.data import check_dataset, open_dataset, readers
+from semalign.data import check_dataset, formats, open_dataset
+from semalign.data.formats import Bad, Entry, Note, Reader
 from semalign.data.opening import scan_dataset
-from semalign.data.readers import Bad, Entry, Note, Reader
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme
@@ -60,7 +60,7 @@ def write(root: Path, *lines: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "READERS", (*readers.READERS, Toy()))
+    monkeypatch.setattr(formats, "READERS", (*formats.READERS, Toy()))
 
 
 def test_it_is_opened_and_checked(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_it_is_told_from_other_formats(tmp_path: Path) -> None:
 
 
 def test_every_reader_says_what_it_is() -> None:
-    assert len({reader.title for reader in readers.READERS}) == len(readers.READERS) == len(readers.MODULES) + 1
-    for reader in readers.READERS:
+    assert len({reader.title for reader in formats.READERS}) == len(formats.READERS) == len(formats.MODULES) + 1
+    for reader in formats.READERS:
         assert reader.title and reader.wanted and load_scheme(reader.scheme).count
         assert not reader.holds(Path("nowhere"))

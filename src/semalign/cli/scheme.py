@@ -25,7 +25,7 @@ def new(
         semalign data check faces --scheme own.toml
         semalign run 300w-compact --data faces --out runs/own --set data.scheme=own.toml
     """
-    from semalign.data.readers.plain import sample_points
+    from semalign.data.formats.plain import sample_points
     from semalign.errors import SemalignError
     from semalign.files import write_text
     from semalign.schemes import load_scheme

@@ -10,6 +10,7 @@ Shape legend: n landmarks.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ OUTSIDE_TOLERANCE = 0.5
 PLACEHOLDERS = (0.0, -1.0, -99.0, -999.0, -9999.0)  # written twice for a point that was not annotated: 0 0, -1 -1
 # A face of fewer pixels than this shows nothing; coordinates from 0 to 1 or from -1 to 1 look like such a face.
 LEAST_SIDE = 2.5
+UNKNOWN_SIZE = (1 << 40, 1 << 40)  # of a picture that is not there: nothing lies off it
 LEAST_PICTURE = 16  # px of the smaller side from which a face so small is not the whole picture
 
 
@@ -78,7 +80,7 @@ def _hint(points: np.ndarray, size: tuple[int, int]) -> str:
     return " and that x and y are not exchanged" if outside(points[:, ::-1], size).max() == 0 else ""
 
 
-def without_placeholders(sample: Sample, origin: int) -> Sample:
+def without_placeholders(sample: Sample, origin: float) -> Sample:
     """The sample with absent points where its file, which counts pixels from `origin`, only says that there is none."""
     gone = placeholders(sample.points + origin)
     return replace(sample, points=np.where(gone[:, None], np.nan, sample.points)) if gone.any() else sample
@@ -92,6 +94,8 @@ def placeholders(written: np.ndarray) -> np.ndarray:
 
 def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """How far (n,) the points (n, 2) lie off the picture of (width, height): px along the worse axis, 0 inside or absent."""
+    if size == UNKNOWN_SIZE:
+        return np.zeros(len(points))
     beyond = np.nan_to_num(np.maximum(-0.5 - points, points - (np.array(size) - 0.5)))
     distance: np.ndarray = np.maximum(beyond.max(axis=1), 0.0)
     return distance
@@ -102,7 +106,11 @@ class Inspector:
     """Refuses bad samples of a scheme. The sizes of pictures are kept, as one may show several faces."""
 
     scheme: LandmarkScheme
-    origin: int = 0  # from which the format counts pixels
+    origin: float = 0  # what the format calls the centre of the first pixel
+    says_absent: bool = False  # the format has a way to say that a point is absent, which is then nothing to look at
+    pictures: bool = (
+        True  # refuse a face whose picture is not there; otherwise it is not held against one that it lacks
+    )
     _sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def inspect(self, sample: Sample, where: str) -> tuple[Sample, list[str]]:
@@ -118,9 +126,25 @@ class Inspector:
             )
         check_finite(sample.points, where)
         if sample.image not in self._sizes:
-            self._sizes[sample.image] = picture_size(sample)
+            self._sizes[sample.image] = self._size(sample)
         size, known = self._sizes[sample.image], without_placeholders(sample, self.origin)
         check_points(known.points, size, where)
         doubts = suspicions(known.points, size, self.scheme, self.origin)
-        clauses = (*absences(sample.points + self.origin, known.points), *doubts)
+        plain = known is sample and self.says_absent
+        written = () if plain else absences(sample.points + self.origin, known.points)
+        clauses = (*written, *doubts, *_other_size(sample, size))
         return known, [f"{where}: {clause}; look at it." for clause in clauses]
+
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        """The picture's size; without the picture, if that may be, the size that its document says, or none."""
+        if self.pictures or os.path.isfile(sample.image):
+            return picture_size(sample)
+        return sample.size or UNKNOWN_SIZE
+
+
+def _other_size(sample: Sample, size: tuple[int, int]) -> tuple[str, ...]:
+    """A clause where the document says another size than the picture has."""
+    if sample.size is None or size in (sample.size, UNKNOWN_SIZE):
+        return ()
+    told, real = (f"{width}×{height}" for width, height in (sample.size, size))
+    return (f"the picture has {real} px where the annotation says {told}, so that its points may lie elsewhere",)

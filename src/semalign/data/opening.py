@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semalign.data import readers
+from semalign.data import formats
 from semalign.data.faults import Inspector
-from semalign.data.readers.base import Bad, Entry, Note, Reader
-from semalign.data.readers.common import subfolders
+from semalign.data.formats.base import Bad, Entry, Note, Reader
+from semalign.data.formats.common import subfolders
 from semalign.data.results import MADE_BY, exported_version, kind_of_results, refuse_results, results_note
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
@@ -25,25 +26,30 @@ def open_dataset(
     *,
     keep_going: bool = False,
     reader: Reader | None = None,
+    images: str | Path | None = None,
+    pictures: bool = True,
 ) -> Dataset:
-    """The data set in the folder `root`, or in the only folder inside it that holds one, with what it lacks in `notes`.
+    """The data set in the folder or document `root`, or in the only folder in it that holds one; `notes` says what it lacks.
 
     A data set that synthetic.json describes is named "synthetic" and has its truth. Images are not decoded, only their
     size is read, and of videos the first frame. Faces whose whole folder of images is missing are left out, which
     `notes` says.
 
     Args:
-        root: the folder; a known part of a data set, such as ibug of 300W, stands for all of it.
+        root: the folder; a known part of a data set, such as ibug of 300W, stands for all of it. Or the document that holds
+            the annotations of many pictures (COCO, CVAT, CSV …), or a folder with one.
         scheme: another landmark scheme than the data set's own.
         keep_going: put bad samples (see `semalign.data.faults`) into `skipped` instead of stopping at the first.
-        reader: of the format; by default that of `semalign.data.readers.READERS` which knows the folder.
+        reader: of the format; by default that of `semalign.data.formats.READERS` which knows the folder.
+        images: folder in which a document's pictures are, if it is not the document's own or `images` beside it.
+        pictures: False keeps faces whose pictures are not there; then only their annotations can be used.
 
     Raises:
         SemalignError: no data set of a known format, or more than one; one without faces; a scheme that does not fit; an
             unfinished or damaged synthetic data set; a file that the reader cannot do without is damaged; and, unless
             `keep_going`, the first bad sample.
     """
-    dataset = scan_dataset(root, scheme, keep_going=keep_going, reader=reader)
+    dataset = scan_dataset(root, scheme, keep_going=keep_going, reader=reader, images=images, pictures=pictures)
     if not dataset.samples:
         raise SemalignError(f"{dataset.root}: holds no usable face, for example: {dataset.skipped[0][1]}")
     return dataset
@@ -55,26 +61,35 @@ def scan_dataset(
     *,
     keep_going: bool = False,
     reader: Reader | None = None,
+    images: str | Path | None = None,
+    pictures: bool = True,
 ) -> Dataset:
     """As `open_dataset`, but a data set of nothing but bad samples is given back, too."""
     given = Path(root)
     refuse_results(given)
-    found, place = find_dataset(given, readers.READERS if reader is None else (reader,))
+    found, place = find_dataset(given, formats.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
     if scheme is None and description is not None:
         scheme = load_scheme(description.scheme)
+    found = found.configured(scheme, None if images is None else _folder_of(images))
     scheme = found.choose_scheme(place, scheme)
-    reading = _Reading(folder, keep_going, Inspector(scheme, found.origin))
+    inspector = Inspector(scheme, found.origin, says_absent=found.document, pictures=pictures)
+    reading = _Reading(folder, keep_going, inspector, pictures)
     for item in found.entries(place):
         reading.take(item)
     samples = tuple(reading.samples)
+    if not samples and reading.missing and found.document:
+        raise SemalignError(
+            f"{place}: none of its {reading.missing.total()} faces has its picture in {min(reading.missing)}; "
+            "put the pictures beside the file or into images there, or name their folder (--images)."
+        )
     if not samples and not reading.skipped:
         raise SemalignError(f"{place}: holds no annotated face ({found.wanted}); choose another folder.")
-    notes: tuple[str, ...] = ()
+    notes = _passed_over(found, place)
     if place.resolve() in given.resolve().parents:
-        notes = (f"{given} is a part of {folder}, all of which is read.",)
-    if place.is_dir() and not found.general:
+        notes = (*notes, f"{given} is a part of {folder}, all of which is read.")
+    if place.is_dir() and not found.general and not found.document:
         notes = (*notes, *_results_beside(place))
     if (version := exported_version(folder)) is not None:
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
@@ -82,7 +97,7 @@ def scan_dataset(
         notes = (*notes, *reading.notes, *reading.missing_notes(), *found.notes(place, samples))
         return Dataset(
             folder,
-            found.name or folder.resolve().name,
+            found.name or (place.stem if place.is_file() else folder.resolve().name),
             scheme,
             samples,
             notes,
@@ -99,23 +114,65 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     Raises:
         SemalignError: the folder is missing or unreadable, holds no data set, or more than one.
     """
-    special = [reader for reader in known if not reader.general]
+    special = [reader for reader in known if not reader.general and not reader.document]
     found = _holding(special, [given])
-    if not found and os.path.isdir(given):
-        found = _holding(special, [folder for folder in subfolders(given) if kind_of_results(folder) is None])
+    inner: list[Path] = []
+    if os.path.isdir(given):
+        inner = [folder for folder in subfolders(given) if kind_of_results(folder) is None]
+        found = found or _holding(special, inner)
         found = found or [(reader, whole) for reader in special if (whole := reader.whole(given)) is not None]
     found = found or _holding([reader for reader in known if reader.general], [given])
+    documents = [reader for reader in known if reader.document]
+    found = found or _holding(documents, [given])
+    inner = [folder for folder in inner if not folder.name.startswith(".")]
+    found = found or _holding(documents, inner)
     if len(found) > 1:
         names = ", ".join(f"{reader.title} in {at.name}" if at != given else reader.title for reader, at in found)
-        raise SemalignError(f"{given}: holds several data sets ({names}); give the folder of one of them.")
+        one = "one of the files" if all(reader.document for reader, _ in found) else "the folder of one of them"
+        raise SemalignError(f"{given}: holds several data sets ({names}); give {one}.")
     if not found:
-        wanted = ", ".join(f"{reader.wanted} ({reader.title})" for reader in known)
-        kind = kind_of_results(given)
-        what = "is no data set of a known layout" if kind is None else f"was {MADE_BY[kind]} and is no data set"
-        if not os.path.isdir(given):
-            what = "is a file, not a folder" if os.path.exists(given) else "there is no such folder"
-        raise SemalignError(f"{given}: {what}; give the folder that holds {wanted}.")
+        raise SemalignError(_nothing(given, known))
     return found[0]
+
+
+def _nothing(given: Path, known: Sequence[Reader]) -> str:
+    """Why a path is no data set, and what would be one."""
+    wanted = ", ".join(f"{reader.wanted} ({reader.title})" for reader in known)
+    if os.path.isfile(given):
+        if zipfile.is_zipfile(given) and given.suffix.lower() == ".zip":
+            return f"{given}: is a ZIP archive; unpack it and give the folder, or the file with the annotations in it."
+        return (
+            f"{given}: is a file, not a folder, and no document of a known format; give {wanted}, or the folder of one."
+        )
+    kind = kind_of_results(given)
+    what = "is no data set of a known layout" if kind is None else f"was {MADE_BY[kind]} and is no data set"
+    if not os.path.isdir(given):
+        what = "there is no such folder"
+    return f"{given}: {what}; give the folder that holds {wanted}."
+
+
+def _folder_of(images: str | Path) -> Path:
+    """The folder of pictures that was given.
+
+    Raises:
+        SemalignError: there is none.
+    """
+    if not os.path.isdir(images):
+        raise SemalignError(f"{images}: there is no such folder of pictures; correct --images.")
+    return Path(images)
+
+
+def _passed_over(found: Reader, place: Path) -> tuple[str, ...]:
+    """A sentence on documents that lie in a folder whose `.pts` files are read."""
+    if not found.general:
+        return ()
+    documents = [reader for reader in formats.READERS if reader.document]
+    others = ", ".join(reader.title for reader, _ in _holding(documents, [place]))
+    return (
+        (f"The .pts files are read, and {others} beside them is not; give the file itself to read that.",)
+        if others
+        else ()
+    )
 
 
 def _holding(known: Sequence[Reader], places: Iterable[Path]) -> list[tuple[Reader, Path]]:
@@ -143,6 +200,7 @@ class _Reading:
         root: its folder.
         keep_going: put bad samples into `skipped` instead of stopping at the first.
         inspector: tells the good ones.
+        pictures: leave out faces whose whole folder of images is missing.
         samples: the good ones so far.
         skipped: (id, why) of the bad ones.
         suspicious: (id, why) of good ones that look wrong.
@@ -153,6 +211,7 @@ class _Reading:
     root: Path
     keep_going: bool
     inspector: Inspector
+    pictures: bool = True
     samples: list[Sample] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     suspicious: list[tuple[str, str]] = field(default_factory=list)
@@ -184,8 +243,8 @@ class _Reading:
     def _read(self, entry: Entry) -> None:
         sample = entry.read()
         folder = sample.image.parent
-        if folder not in self._present:
-            if not folder.is_dir():
+        if self.pictures and folder not in self._present:
+            if not os.path.isdir(folder):
                 self.missing[folder] += 1
                 return
             self._present.add(folder)

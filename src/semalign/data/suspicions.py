@@ -18,7 +18,7 @@ CLEAR = 0.5  # sine between the eyes' line and the way down the face from which 
 
 
 def suspicions(
-    points: Float[np.ndarray, "n 2"], size: tuple[int, int], scheme: LandmarkScheme, origin: int
+    points: Float[np.ndarray, "n 2"], size: tuple[int, int], scheme: LandmarkScheme, origin: float
 ) -> Iterator[str]:
     """What is suspicious about the points of a face, in clauses that follow the file's name.
 
@@ -26,7 +26,7 @@ def suspicions(
         points: image frame, from 0; NaN where absent.
         size: (width, height) of the picture.
         scheme: the landmarks.
-        origin: from which the format counts pixels.
+        origin: what the format calls the centre of the first pixel.
     """
     there = points[np.isfinite(points).all(axis=1)]
     yield from _origin(there + origin, size, origin)
@@ -52,7 +52,7 @@ def absences(written: Float[np.ndarray, "n 2"], points: Float[np.ndarray, "n 2"]
         )
 
 
-def _origin(written: np.ndarray, size: tuple[int, int], origin: int) -> Iterator[str]:
+def _origin(written: np.ndarray, size: tuple[int, int], origin: float) -> Iterator[str]:
     """Coordinates that tell by their ends that they count from another number than the format's."""
     if origin == 1 and (written == 0.0).any() and (written >= 0.0).all() and (written <= np.array(size) - 1.0).all():
         yield "a coordinate is 0 where the format counts from 1: if yours count from 0, add 1 to all"

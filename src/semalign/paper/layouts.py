@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
+from semalign.data.formats import aflw, cofw, vw300, wflw
+from semalign.data.formats.common import face_id, load_extra
 from semalign.data.pts import write_pts
-from semalign.data.readers import aflw, cofw, vw300, wflw
-from semalign.data.readers.common import face_id, load_extra
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, refuse_occupied, write_bytes, write_json, write_text

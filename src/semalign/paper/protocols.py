@@ -19,9 +19,9 @@ from jaxtyping import Float
 
 from semalign.core import metrics
 from semalign.data.crops import face_boxes
+from semalign.data.formats.vw300 import OFFICIAL as VIDEO_LISTS
+from semalign.data.formats.vw300 import Vw300
 from semalign.data.opening import open_dataset
-from semalign.data.readers.vw300 import OFFICIAL as VIDEO_LISTS
-from semalign.data.readers.vw300 import Vw300
 from semalign.data.samples import Dataset, join
 from semalign.data.truth import DESCRIPTION
 from semalign.errors import SemalignError

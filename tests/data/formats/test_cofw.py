@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from semalign.data import open_dataset, read_image
-from semalign.data.readers import cofw
+from semalign.data.formats import cofw
 from semalign.errors import SemalignError
 
 h5py = pytest.importorskip("h5py")

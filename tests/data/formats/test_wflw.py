@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from semalign.data import open_dataset
-from semalign.data.readers import wflw
+from semalign.data.formats import wflw
 from semalign.errors import SemalignError
 
 FOLDER = "WFLW_annotations/list_98pt_rect_attr_train_test"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from semalign.data import open_dataset, read_pts, write_pts
-from semalign.data.readers import vw300
-from semalign.data.readers.vw300 import OFFICIAL, Vw300, broken_frames
+from semalign.data.formats import vw300
+from semalign.data.formats.vw300 import OFFICIAL, Vw300, broken_frames
 from semalign.data.video import read_picture
 from semalign.errors import SemalignError
 

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from semalign.data.readers.base import Bad, Entry, Reader
-from semalign.data.readers.common import count_note, load_extra, usable_box
+from semalign.data.formats.base import Bad, Entry, Reader
+from semalign.data.formats.common import count_note, load_extra, usable_box
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
 from semalign.files import write_bytes, write_json

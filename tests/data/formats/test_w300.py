@@ -12,8 +12,8 @@ import pytest
 
 from semalign.data import open_dataset, read_pts, write_pts
 from semalign.data.faults import OUTSIDE_TOLERANCE
-from semalign.data.readers import w300
-from semalign.data.readers.w300 import OFFICIAL
+from semalign.data.formats import w300
+from semalign.data.formats.w300 import OFFICIAL
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semalign.data.readers.base import Entry, Reader
-from semalign.data.readers.pairs import list_pairs
+from semalign.data.formats.base import Entry
+from semalign.data.formats.pairs import Pairs, list_pairs
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import read_description
 from semalign.schemes import LandmarkScheme, load_scheme
@@ -41,7 +41,7 @@ OFFICIAL = (
 )
 
 
-class W300(Reader):
+class W300(Pairs):
     """Samples come by folder, in the order of `OFFICIAL`, then by file name. Points may be those of any scheme."""
 
     name, title, wanted, scheme = "300w", "300W", "afw, helen, lfpw or ibug", "ibug68"

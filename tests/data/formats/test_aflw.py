@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from semalign.data import open_dataset
-from semalign.data.readers import aflw
+from semalign.data.formats import aflw
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 

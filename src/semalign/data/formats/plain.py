@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.data.formats.base import Entry, Note
+from semalign.data.formats.common import is_folder
+from semalign.data.formats.pairs import Pairs, list_pairs
+from semalign.data.formats.pictures import TEST_FOLDERS
 from semalign.data.pts import read_pts
-from semalign.data.readers.base import Entry, Note, Reader
-from semalign.data.readers.common import is_folder
-from semalign.data.readers.pairs import list_pairs
 from semalign.data.results import kind_of_results, results_note
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
 
-TEST_FOLDERS = frozenset({"test", "testset", "val", "validation"})
 
-
-class Plain(Reader):
+class Plain(Pairs):
     """Samples come by folder, then by file name; subsets are the folders. The number of points tells the scheme."""
 
     name, title, wanted, scheme = "", "a folder of one's own", "images with .pts files beside them", "ibug68"
+    short = "pts"
     general = True
     origin = 1
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from semalign.data.formats.base import Bad, Entry, Note, Reader
+from semalign.data.formats.common import subfolders
 from semalign.data.pts import read_pts
-from semalign.data.readers.base import Bad, Entry, Note, Reader
-from semalign.data.readers.common import subfolders
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import read_description
 from semalign.data.video import open_video

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from semalign.data.readers.base import Entry, Reader
-from semalign.data.readers.common import count_note, face_id, load_extra, usable_box
+from semalign.data.formats.base import Entry, Reader
+from semalign.data.formats.common import count_note, face_id, load_extra, usable_box
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import DESCRIPTION, read_description
 from semalign.errors import SemalignError

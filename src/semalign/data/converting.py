@@ -1,0 +1,121 @@
+"""A data set written in another format, or in its own with other coordinates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from semalign.data import formats
+from semalign.data.formats.base import Format, Written
+from semalign.data.opening import find_dataset, scan_dataset
+from semalign.data.results import refuse_results
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.schemes import LandmarkScheme
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """A data set that was converted.
+
+    Attributes:
+        dataset: as it was read.
+        files: annotation files that were written.
+        notes: what was not kept, of how many faces or points, in sentences.
+    """
+
+    dataset: Dataset
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def convert_dataset(
+    source: str | Path,
+    out: str | Path,
+    to: str,
+    scheme: LandmarkScheme | None = None,
+    *,
+    images: str | Path | None = None,
+    keep_going: bool = False,
+    overwrite: bool = False,
+) -> Converted:
+    """Write the data set at `source` in another format into the new file or folder `out`.
+
+    Pictures are only needed where the new format cannot do without them: `.pts` files lie beside copies of them, and COCO,
+    CVAT, Label Studio and LabelMe say their sizes, if the old format does not.
+
+    Args:
+        source: a data set of any format that `semalign.data.open_dataset` reads; never written to.
+        out: file, or for `pts` and `labelme` folder.
+        to: name of the format, of `semalign.data.formats.FORMATS`.
+        scheme: landmark scheme, by default what the data set has.
+        images: folder of the pictures that a document names, if they are not beside it.
+        keep_going: leave out bad faces, which `Converted.dataset.skipped` lists.
+        overwrite: replace what is at `out`.
+
+    Raises:
+        SemalignError: an unknown format, a data set that cannot be read, an `out` that is there or is what is read, or
+            something that the format cannot do without.
+    """
+    if to not in formats.FORMATS:
+        raise SemalignError(f"the format {to!r} is unknown; choose from {', '.join(formats.FORMATS)}.")
+    source, out = Path(source), Path(out)
+    dataset = scan_dataset(source, scheme, keep_going=keep_going, images=images, pictures=False)
+    if not dataset.samples:
+        raise SemalignError(f"{source}: holds no usable face, for example: {dataset.skipped[0][1]}")
+    _refuse_source(source, dataset, out)
+    done = formats.FORMATS[to].write(dataset, out, overwrite)
+    return Converted(dataset, done.files, done.notes)
+
+
+def rewrite_dataset(
+    source: str | Path,
+    points: Mapping[str, np.ndarray],
+    out: str | Path,
+    scheme: LandmarkScheme | None = None,
+    *,
+    images: str | Path | None = None,
+) -> Written:
+    """Write the data set at `source` once more, in its own format, with other coordinates; all else stays as it is.
+
+    Of documents only these are written, into the folder `out` under their own names, or into the file `out` where there is one.
+    Of folders of `.pts` files the pictures are copied, too. A coordinate that is what it was keeps its digits.
+
+    Args:
+        source: as `semalign.data.open_dataset` takes it; it is only read.
+        points: new points (n, 2) of faces by their ids, image frame, 0-based, in the order of the scheme; NaN = as it was.
+        out: new or empty folder, or file.
+        scheme: that with which the data set was opened.
+        images: that with which the data set was opened.
+
+    Raises:
+        SemalignError: a format that is only read, faces that are not there, another number of points, or a file that cannot be
+            read or written.
+    """
+    source = Path(source)
+    refuse_results(source)
+    found, place = find_dataset(source, formats.READERS)
+    known = found.configured(scheme, None if images is None else Path(images))
+    if not isinstance(known, Format):
+        raise SemalignError(
+            f"{source}: {found.title} is only read; write it anew with 'semalign convert {source} OUT --to FORMAT'."
+        )
+    return known.rewrite(place, points, Path(out))
+
+
+def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:
+    """Refuse to write where the data set is.
+
+    Raises:
+        SemalignError: `out` is the data set's folder, one above it, its document or one of its pictures.
+    """
+    real = Path(os.path.realpath(out))
+    kept = {Path(os.path.realpath(source)), *(Path(os.path.realpath(sample.image)) for sample in dataset.samples)}
+    if os.path.isdir(source):
+        kept |= {Path(os.path.realpath(dataset.root)), *Path(os.path.realpath(source)).parents}
+    if real in kept:
+        raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another name or folder.")

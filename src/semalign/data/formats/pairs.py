@@ -1,0 +1,156 @@
+"""Images with a `.pts` file of the same name beside each, as in 300W and in folders of one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from semalign.data.faults import placeholders
+from semalign.data.formats.base import Entry, Format, Written
+from semalign.data.formats.common import list_folder
+from semalign.data.formats.faces import read_bytes
+from semalign.data.formats.kept import absent_points, lost
+from semalign.data.formats.revising import new_points, refuse_strangers
+from semalign.data.pts import read_pts, write_pts
+from semalign.data.samples import Dataset, Sample, Split
+from semalign.errors import SemalignError
+from semalign.files import atomic_folder, shown, write_bytes
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")  # in either case of letters
+_BODY = re.compile(rb"\{([^{}]*)\}")
+_WORD = re.compile(rb"\S+")
+
+
+class Pairs(Format):
+    """What is the same for all folders of images with `.pts` files."""
+
+    short, ending = "", ""
+
+    def write(self, dataset: Dataset, out: Path, overwrite: bool = False) -> Written:
+        """Write a copy of each face's picture, called as the face is, with a `.pts` file beside it."""
+        targets: dict[str, Sample] = {}
+        for sample in dataset.samples:
+            _check_picture(sample)
+            stem = unicodedata.normalize("NFC", str(PurePosixPath(sample.id).with_suffix(".pts"))).casefold()
+            if stem in targets:
+                raise SemalignError(
+                    f"{sample.id} and {targets[stem].id} would share one .pts file; rename one of them."
+                )
+            targets[stem] = sample
+        files = []
+        with atomic_folder(out, "pictures with .pts files", overwrite) as folder:
+            for sample in dataset.samples:
+                copy = folder / sample.id
+                write_bytes(copy, read_bytes(sample.image))
+                write_pts(copy.with_suffix(".pts"), sample.points, absent=True)
+                files.append((out / sample.id).with_suffix(".pts"))
+        notes = lost(dataset, (), "a .pts file")
+        times = len({sample.image for sample in dataset.samples})
+        if times < len(dataset):
+            notes = (*notes, f"A .pts file holds one face: {times} pictures were copied for {len(dataset)} faces.")
+        if absent := absent_points(dataset):
+            notes = (*notes, f"{absent} absent points are written as nan nan.")
+        return Written(tuple(files), notes)
+
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+        """Write copies of all pictures and `.pts` files, in these the numbers of new coordinates replaced."""
+        if os.path.realpath(out) == os.path.realpath(place):
+            raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another folder.")
+        missing = dict(points)
+        files = []
+        with atomic_folder(out, "pictures with .pts files") as folder:
+            for entry in list(self.entries(place)):
+                if not isinstance(entry, Entry):
+                    continue
+                try:
+                    sample = entry.read()
+                except SemalignError:  # it is not in the data set either
+                    continue
+                path = Path(entry.where)
+                inside = path.relative_to(place)
+                new = missing.pop(sample.id, None)
+                data = read_bytes(path)
+                if new is not None:
+                    data = _revised(data, sample.points, np.asarray(new, dtype=np.float64), sample.id)
+                write_bytes(folder / inside.with_name(sample.image.name), read_bytes(sample.image))
+                write_bytes(folder / inside, data)
+                files.append(out / inside)
+            refuse_strangers(missing, place)
+        return Written(tuple(files))
+
+
+def _revised(data: bytes, old: np.ndarray, new: np.ndarray, name: str) -> bytes:
+    """A `.pts` file with other numbers where points (n, 2) are new."""
+    changed = new_points(new, np.where(_placeholders(old), np.nan, old), name)
+    body = _BODY.search(data)
+    if body is None or not changed.any():
+        return data
+    words = list(_WORD.finditer(data, body.start(1), body.end(1)))
+    pieces, end = [], 0
+    for index in np.flatnonzero(changed).tolist():
+        for axis in range(2):
+            word = words[2 * index + axis]
+            if new[index, axis] != old[index, axis]:
+                pieces += [data[end : word.start()], f"{new[index, axis] + 1.0:.6f}".encode()]
+                end = word.end()
+    return b"".join([*pieces, data[end:]])
+
+
+def _placeholders(points: np.ndarray) -> np.ndarray:
+    """Which points (n, 2) the file only says are absent, as (n, 1) bool."""
+    return placeholders(points + 1.0)[:, None]
+
+
+def _check_picture(sample: Sample) -> None:
+    if sample.frame is not None:
+        raise SemalignError(f"{sample.id}: is a frame of a video; write the frames as pictures first.")
+    if not os.path.isfile(sample.image):
+        raise SemalignError(
+            f"{sample.image}: there is no such picture, and .pts files lie beside theirs; give the pictures with --images."
+        )
+    if PurePosixPath(sample.id).suffix.lower() not in IMAGE_ENDINGS:
+        raise SemalignError(f"{sample.id}: does not end as a picture beside a .pts file does; save it as .png.")
+
+
+def list_pairs(root: Path, inside: str, split: Split, subset: str, group: str = "") -> Iterator[Entry]:
+    """Images and `.pts` files of the folder `inside` the data set, by their common stem, without hidden and other files.
+
+    Letters with accents may be written as one character in one name and as two in the other, as Macs do.
+
+    Raises:
+        SemalignError: the folder cannot be read.
+    """
+    folder = PurePosixPath(inside)
+    stems: dict[str, list[Path]] = {}
+    for path in (root / folder / entry.name for entry in list_folder(root / folder)):
+        if path.suffix.lower() in (*IMAGE_ENDINGS, ".pts"):
+            stems.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
+    for paths in stems.values():
+        annotations = [path for path in paths if path.suffix.lower() == ".pts"]
+        images = [path for path in paths if path not in annotations]
+        read = partial(_read_pair, images, annotations, folder, split, subset, group)
+        yield Entry(str(folder / paths[0].name), str((annotations or images)[0]), read)
+
+
+def _read_pair(
+    images: list[Path], annotations: list[Path], folder: PurePosixPath, split: Split, subset: str, group: str
+) -> Sample:
+    if len(images) > 1 or len(annotations) > 1:
+        paths = sorted((*images, *annotations))
+        raise SemalignError(
+            f"{paths[0].with_suffix('')}: has several files where one image and one .pts belong "
+            f"({', '.join(path.name for path in paths)}); keep one of each."
+        )
+    if not annotations:
+        raise SemalignError(f"{images[0]}: has no .pts beside it; add {images[0].stem}.pts or remove the image.")
+    if not images:
+        raise SemalignError(
+            f"{annotations[0]}: has no image beside it; add {annotations[0].stem}.jpg or .png, or remove the .pts."
+        )
+    return Sample(shown(str(folder / images[0].name)), images[0], read_pts(annotations[0]), split, subset, group)
