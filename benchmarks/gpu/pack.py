@@ -45,14 +45,19 @@ QUALITY = 80  # of WebP: as good as 90 for `default` (3.95 for both on lfpw/test
 FOLDS = 2
 NEEDED = (  # accelerate with what its import touches, and what reading, shapes and model files need
     "accelerate",
+    "annotated-types",
+    "defusedxml",
     "huggingface_hub",
     "jaxtyping",
     "packaging",
     "pillow",
     "psutil",
+    "pydantic",
+    "pydantic_core",
     "PyYAML",
     "safetensors",
     "tqdm",
+    "typing-inspection",
     "wadler_lindig",
 )
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
