@@ -128,11 +128,12 @@ class DocumentFormat(Format):
         if others:
             yield Note(f"{others} annotations of other landmarks than the scheme's are left out.")
         pictures: dict[Path, Pictures] = {}
+        below: dict[Path, dict[str, list[Path]]] = {}
         for name, face, path in self._named(parsed, kind, place):
             if isinstance(face, Bad):
                 yield face
             elif layout is not None:
-                finder = pictures.setdefault(path, Pictures(path, self.images))
+                finder = pictures.setdefault(path, Pictures(path, self.images, below))
                 yield Entry(name, face.where, partial(self._sample, name, face, layout, finder))
 
     def _is_one(self, path: Path) -> bool:
