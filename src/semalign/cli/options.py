@@ -50,7 +50,7 @@ RecipeData = Annotated[
     option(
         "--data",
         "PATH",
-        "Data set: 300W or another known one, images with .pts files, or a file of CVAT, COCO, LabelMe … A recipe for synthetic "
+        "Data set: 300W or another known one, images with .pts files, or a file of CVAT, COCO … A recipe for synthetic "
         "faces makes its own.",
     ),
 ]
