@@ -67,7 +67,9 @@ def read(known: DocumentFormat, data: bytes) -> None:
                 assert not Path(sample.id).is_absolute()
             try:
                 known.rewrite(
-                    path, {sample.id: sample.points + 0.25 for sample in dataset.samples}, Path(folder, "out")
+                    path,
+                    {sample.id: sample.points + 0.25 for sample in dataset.samples},
+                    Path(folder, f"out-{keep_going}"),
                 )
             except SemalignError:
                 continue

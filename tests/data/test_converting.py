@@ -226,6 +226,12 @@ def test_rewriting_refuses_what_does_not_fit(tmp_path: Path, short: str) -> None
         with pytest.raises(SemalignError, match=sentence):
             rewrite_dataset(source, points, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    rewrite_dataset(source, {}, tmp_path / "out")
+    with pytest.raises(SemalignError, match=r"exists already; give --overwrite|is not empty"):
+        rewrite_dataset(source, {}, tmp_path / "out")
+    rewrite_dataset(source, {}, tmp_path / "out", overwrite=True)
+    with pytest.raises(SemalignError, match="is what is read, and is never overwritten"):
+        rewrite_dataset(source, {}, source if short == "labelme" else source.parent, overwrite=True)
     with pytest.raises(SemalignError, match="is what is read, and is never overwritten"):
         rewrite_dataset(source, {}, source if short == "labelme" else source.parent)
 

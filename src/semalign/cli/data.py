@@ -19,7 +19,10 @@ Seed = Annotated[int, option("--seed", "S", "Seed; the same seed gives the same 
 
 def check(
     path: Annotated[
-        Path, argument("PATH", "Data set: 300W or another known one, complete or partial, or images with .pts files.")
+        Path,
+        argument(
+            "PATH", "Data set: 300W or another known one, images with .pts files, or a file of CVAT, COCO, LabelMe …"
+        ),
     ],
     scheme: Annotated[
         str | None,

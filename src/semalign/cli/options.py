@@ -39,14 +39,18 @@ Model = Annotated[
 ]
 Data = Annotated[
     Path,
-    option("--data", "PATH", "Data set: 300W or another known one, complete or partial, or images with .pts files."),
+    option(
+        "--data",
+        "PATH",
+        "Data set: 300W or another known one, images with .pts files, or a file of CVAT, COCO, LabelMe …",
+    ),
 ]
 RecipeData = Annotated[
     Path | None,
     option(
         "--data",
         "PATH",
-        "Data set: 300W or another known one, complete or partial, or images with .pts files. A recipe for synthetic "
+        "Data set: 300W or another known one, images with .pts files, or a file of CVAT, COCO … A recipe for synthetic "
         "faces makes its own.",
     ),
 ]

@@ -79,6 +79,7 @@ def rewrite_dataset(
     scheme: LandmarkScheme | None = None,
     *,
     images: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Written:
     """Write the data set at `source` once more, in its own format, with other coordinates; all else stays as it is.
 
@@ -91,6 +92,7 @@ def rewrite_dataset(
         out: new or empty folder, or file.
         scheme: that with which the data set was opened.
         images: that with which the data set was opened.
+        overwrite: replace what is at `out`, though never what is read.
 
     Raises:
         SemalignError: a format that is only read, faces that are not there, another number of points, or a file that cannot be
@@ -104,7 +106,7 @@ def rewrite_dataset(
         raise SemalignError(
             f"{source}: {found.title} is only read; write it anew with 'semalign convert {source} OUT --to FORMAT'."
         )
-    return known.rewrite(place, points, Path(out))
+    return known.rewrite(place, points, Path(out), overwrite)
 
 
 def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:

@@ -139,7 +139,7 @@ class Format(Reader):
         """
 
     @abstractmethod
-    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
         """Write the data set at `place` once more with other coordinates; all else stays as it is, byte for byte.
 
         Args:
@@ -147,6 +147,7 @@ class Format(Reader):
             points: new points (n, 2) of faces by their ids, image frame, 0-based; NaN = as it was. A coordinate that is what
                 it was keeps its digits, and a point that is absent stays absent.
             out: folder that gets the documents under their own names, or file for the only one.
+            overwrite: replace what is there.
 
         Raises:
             SemalignError: faces that are not there, another number of points, or a file that cannot be read or written.

@@ -27,7 +27,7 @@ from semalign.data.formats.pictures import Pictures, check_name, clean_name, spl
 from semalign.data.formats.revising import new_points, refuse_same, refuse_strangers
 from semalign.data.samples import Dataset, Sample
 from semalign.errors import SemalignError
-from semalign.files import refuse_existing, write_bytes
+from semalign.files import atomic_folder, refuse_existing, write_bytes
 from semalign.schemes import LandmarkScheme, load_scheme
 
 
@@ -128,11 +128,12 @@ class DocumentFormat(Format):
         if others:
             yield Note(f"{others} annotations of other landmarks than the scheme's are left out.")
         pictures: dict[Path, Pictures] = {}
+        below: dict[Path, dict[str, list[Path]]] = {}
         for name, face, path in self._named(parsed, kind, place):
             if isinstance(face, Bad):
                 yield face
             elif layout is not None:
-                finder = pictures.setdefault(path, Pictures(path, self.images))
+                finder = pictures.setdefault(path, Pictures(path, self.images, below))
                 yield Entry(name, face.where, partial(self._sample, name, face, layout, finder))
 
     def _is_one(self, path: Path) -> bool:
@@ -278,7 +279,7 @@ class DocumentFormat(Format):
         write_bytes(out, data)
         return Written((out,), notes)
 
-    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
         """Write the documents with new coordinates."""
         parsed = self._parsed(place)
         layout, kind = self._layout(parsed, self.arranged, place)
@@ -292,12 +293,20 @@ class DocumentFormat(Format):
         targets = {path: self._target(path, place, out) for path in edits}
         for path, target in targets.items():
             refuse_same(target, path)
-        notes: list[str] = []
-        for path, target in targets.items():
-            data = read_bytes(path)
-            write_bytes(target, self.revise(data, path, edits[path]) if edits[path] else data)
-        notes += self.revision_notes([edit for some in edits.values() for edit in some])
+        if self.several:
+            with atomic_folder(out, f"{self.title} files", overwrite) as folder:
+                for path, target in targets.items():
+                    write_bytes(folder / target.relative_to(out), self._revised(path, edits[path]))
+        else:
+            for path, target in targets.items():
+                refuse_existing(target, overwrite)
+                write_bytes(target, self._revised(path, edits[path]))
+        notes = self.revision_notes([edit for some in edits.values() for edit in some])
         return Written(tuple(targets.values()), tuple(notes))
+
+    def _revised(self, path: Path, edits: Sequence[Edit]) -> bytes:
+        data = read_bytes(path)
+        return self.revise(data, path, edits) if edits else data
 
     def revision_notes(self, edits: Sequence[Edit]) -> Sequence[str]:
         """What new coordinates lose in this format."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Context, Decimal
 
 import numpy as np
@@ -25,8 +24,3 @@ def all_moved(values: np.ndarray, by: str) -> np.ndarray:
 def written(value: float) -> str:
     """A number as the shortest text that is read back as the same one."""
     return repr(float(value))
-
-
-def pairs(values: Iterable[float]) -> np.ndarray:
-    """The points (n, 2) float64 of a list x, y, x, y …"""
-    return np.array(list(values), dtype=np.float64).reshape(-1, 2)

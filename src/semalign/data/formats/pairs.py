@@ -58,13 +58,13 @@ class Pairs(Format):
             notes = (*notes, f"{absent} absent points are written as nan nan.")
         return Written(tuple(files), notes)
 
-    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
         """Write copies of all pictures and `.pts` files, in these the numbers of new coordinates replaced."""
         if os.path.realpath(out) == os.path.realpath(place):
             raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another folder.")
         missing = dict(points)
         files = []
-        with atomic_folder(out, "pictures with .pts files") as folder:
+        with atomic_folder(out, "pictures with .pts files", overwrite) as folder:
             for entry in list(self.entries(place)):
                 if not isinstance(entry, Entry):
                     continue

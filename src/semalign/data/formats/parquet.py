@@ -58,7 +58,7 @@ class Parquet(DocumentFormat):
             kind = table.schema.field(index)
             table = table.set_column(index, kind, pa.array(values, kind.type))
         sink = io.BytesIO()
-        pq.writetable_of(table, sink)
+        pq.write_table(table, sink)
         return sink.getvalue()
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
@@ -81,7 +81,7 @@ class Parquet(DocumentFormat):
             for name, values in zip(columns, lists, strict=True)
         ]
         sink = io.BytesIO()
-        pq.writetable_of(pa.table(arrays, names=list(columns)), sink)
+        pq.write_table(pa.table(arrays, names=list(columns)), sink)
         return sink.getvalue(), lost(dataset, KEEPS, self.title)
 
 
@@ -112,7 +112,7 @@ def _read_parquet(data: bytes, path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.readtable_of(io.BytesIO(data))
+        return pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SemalignError(f"{path}: cannot be read as Parquet ({reason}); replace the file.") from None

@@ -25,10 +25,12 @@ class Pictures:
     Attributes:
         document: the annotations.
         images: folder that was given, else None.
+        below: what lies below folders, kept for all documents that share it.
     """
 
     document: Path
     images: Path | None = None
+    below: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, compare=False)
     _found: dict[str, Path] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -60,7 +62,7 @@ class Pictures:
         for base in self.bases:
             if os.path.isfile(base / clean):
                 return base / clean
-        same = self._by_file_name.get(PurePosixPath(clean).name, [])
+        same = self._called(PurePosixPath(clean).name)
         if len(same) > 1:
             raise SemalignError(
                 f"{self.document}: several pictures are called {PurePosixPath(clean).name} ({same[0]}, {same[1]}), and none "
@@ -72,20 +74,25 @@ class Pictures:
         real = Path(os.path.realpath(path))
         return any(Path(os.path.realpath(base)) in real.parents for base in self.bases)
 
-    @cached_property
-    def _by_file_name(self) -> dict[str, list[Path]]:
-        """All files below the folders that names may be relative to, none of which is above the document, by their names."""
-        found: dict[str, list[Path]] = {}
-        seen: set[str] = set()
-        for base in (base for base in self.bases if base == self.images or base not in self.document.parent.parents):
-            for folder, folders, names in os.walk(base):
-                folders[:] = sorted(inner for inner in folders if not inner.startswith("."))
-                if os.path.realpath(folder) in seen:
-                    continue
-                seen.add(os.path.realpath(folder))
-                for file in names:
-                    found.setdefault(file, []).append(Path(folder, file))
+    def _called(self, file: str) -> list[Path]:
+        """All files of a name below the folders that names may be relative to, none of which is above the document."""
+        found: list[Path] = []
+        for base in self.bases:
+            if base == self.images or base not in self.document.parent.parents:
+                if base not in self.below:
+                    self.below[base] = _files_below(base)
+                found += [path for path in self.below[base].get(file, ()) if path not in found]
         return found
+
+
+def _files_below(base: Path) -> dict[str, list[Path]]:
+    """All files below a folder by their names; hidden folders are passed over."""
+    found: dict[str, list[Path]] = {}
+    for folder, folders, names in os.walk(base):
+        folders[:] = sorted(inner for inner in folders if not inner.startswith("."))
+        for file in names:
+            found.setdefault(file, []).append(Path(folder, file))
+    return found
 
 
 def check_name(name: str, document: Path) -> None:

@@ -25,7 +25,7 @@ from semalign.data.formats.numbers import written
 from semalign.data.formats.revising import new_points, refuse_same, refuse_strangers
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
-from semalign.files import atomic_folder, write_bytes
+from semalign.files import atomic_folder, refuse_existing, write_bytes
 
 LISTS = "list_98pt_rect_attr_train_test"
 LIST_FOLDERS = (f"WFLW_annotations/{LISTS}", LISTS)
@@ -94,7 +94,7 @@ class Wflw(Format):
                 write_bytes(_lists(folder)[split], text.encode("utf-8"))
         return Written(tuple(_lists(out)[split] for split in texts), lost(dataset, (BOXES, TAGS, SPLITS), self.title))
 
-    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path) -> Written:
+    def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
         """Write both lists once more, in them the numbers of new coordinates replaced."""
         missing, files = dict(points), []
         results: dict[Path, bytes] = {}
@@ -110,6 +110,7 @@ class Wflw(Format):
                     texts |= _changes(bare, begin, f"{path}: line {number}", split, number, missing)
             target = out / path.relative_to(place)
             refuse_same(target, path)
+            refuse_existing(target, overwrite)
             results[target] = with_fields(data, texts)
         refuse_strangers(missing, place)
         for target, data in results.items():
