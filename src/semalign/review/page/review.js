@@ -203,6 +203,16 @@ async function undo() {
   }
 }
 
+/** Accept the proposal; a point that was moved by hand stays where it was put, and the next one comes. */
+async function accept() {
+  await settle();
+  if (!face || !isMoved()) return decide("accept", stage.selected);
+  say(`Stays as moved: point ${stage.selected}`);
+  return list.current?.landmark === stage.selected && !guest ? go(list.index + 1) : select(null);
+}
+
+const isMoved = () => face !== null && stage.selected !== null && about.verdicts[face.verdicts[stage.selected]] === "move";
+
 /** Move the chosen point by CSS pixels. @param {number} dx @param {number} dy */
 function nudge(dx, dy) {
   const landmark = stage.selected;
@@ -379,7 +389,7 @@ function renderFace() {
   $("verdict").hidden = !verdict;
   const some = face && (face.verdict >= 0 || face.verdicts.some(one => one >= 0));
   const rest = chosen === null && face?.verdicts.some(one => one >= 0) ? " the rest" : "";
-  $("word-accept").textContent = chosen === null ? `Accept${rest || " face"}` : `Accept point ${chosen}`;
+  $("word-accept").textContent = chosen === null ? `Accept${rest || " face"}` : isMoved() ? "Keep as moved" : `Accept point ${chosen}`;
   $("word-reject").textContent = chosen === null ? `Keep${rest || " annotation"}` : "Keep annotation";
   $("legend").hidden = !face;
   /** @type {HTMLElement} */ ($("legend").querySelector(".key-moved")).hidden = !face || !some || !Object.keys(face.moved).length;
@@ -397,7 +407,7 @@ function renderFace() {
   const found = about.kinds[chosen === null ? face.kind : face.kinds[chosen]];
   const title = found ? found.title : chosen === null ? "nothing found" : "nothing found at this point";
   $("what").textContent = chosen === null ? title : `${chosen} ${about.landmarks[chosen]}`;
-  $("where").textContent = `${chosen === null ? "" : `${title}, `}face ${face.face}: ${face.image}${face.file && !face.image.endsWith(face.file) ? ` (${face.file})` : ""}`;
+  $("where").textContent = `${chosen === null ? "" : `${title}, `}face ${face.face}: ${face.image}${face.file && !face.image.includes(face.file.replace(/\.\w+$/, "")) ? ` (${face.file})` : ""}`;
   const odds = chosen === null ? face.probability : face.probabilities[chosen];
   $("odds").replaceChildren(percent(odds), make("small", " wrong"));
   showFacts(face, chosen, about.gain);
@@ -464,7 +474,7 @@ function toggle(name) {
 
 /** @type {Object<string, () => any>} */
 const ACTIONS = {
-  accept: () => serial(async () => { await settle(); await decide("accept", stage.selected); }),
+  accept: () => serial(accept),
   reject: () => serial(async () => { await settle(true); await decide("reject", stage.selected); }),
   flag: () => serial(async () => { await settle(); await decide("flag", stage.selected); }),
   undo: () => serial(undo),
