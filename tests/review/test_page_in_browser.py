@@ -151,7 +151,7 @@ def test_points_are_accepted_dragged_and_nudged(tab: Tab, folder: Path, drawn: t
         wanted = audit.proposals[row, landmark] + np.array([20, -10]) / zoom
         np.testing.assert_allclose(store.standing.moved[row, landmark], wanted, atol=0.01)
         press(tab, "Shift+ArrowRight", "Shift+ArrowRight")
-        tab.wait("document.getElementById('history').children.length === 2")
+        tab.wait(f"window.review.face.moved[{landmark}][0] > {wanted[0] + 1.5 / zoom}")
         store.refresh()
         np.testing.assert_allclose(store.standing.moved[row, landmark], wanted + np.array([2, 0]) / zoom, atol=0.01)
         press(tab, "a")  # what was moved by hand stays
