@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,8 +101,7 @@ class Desk:
         """
         self._hear()
         with self._lock:
-            verdicts = self._verdicts(wanted.queue)
-            found, kinds = places(self.index, wanted, verdicts)
+            found, kinds = places(self.index, wanted, partial(self._verdicts, wanted.queue))
             behind = found[np.searchsorted(found, after, side="right") :]
             part = behind[: min(limit, PAGE)]
             queue = self.index.queue(wanted.queue)
@@ -112,7 +112,7 @@ class Desk:
                 queue.kind[part].tolist(),
                 queue.probability[part].astype(np.float64).round(3).tolist(),
                 queue.move[part].astype(np.float64).round(4).tolist(),
-                verdicts[part].tolist(),
+                self._verdicts(wanted.queue, part).tolist(),
             )
             return {
                 "change": self.decisions.change,
@@ -135,7 +135,7 @@ class Desk:
             raise SemalignError(f"there is no such place; the queue has {len(self.index.queue(name))}, from 0.")
         self._hear()
         with self._lock:
-            return {"verdicts": self._verdicts(name)[np.array(ranks, np.int64)].tolist()}
+            return {"verdicts": self._verdicts(name, np.array(ranks, np.int64)).tolist()}
 
     def face(self, row: int) -> dict[str, Any]:
         """Everything about a face but its picture.
@@ -199,7 +199,7 @@ class Desk:
             raise SemalignError(f"{verdict!r} cannot be given to many at once; accept, reject or flag them.")
         self._hear()
         with self._lock:
-            found, _ = places(self.index, wanted, self._verdicts(wanted.queue))
+            found, _ = places(self.index, wanted, partial(self._verdicts, wanted.queue))
             if len(found) != count:
                 raise SemalignError(f"it would be {len(found)} by now and not {count}; look again.")
             queue = self.index.queue(wanted.queue)
@@ -323,10 +323,10 @@ class Desk:
             whole = standing.face[rows]
             self._status[rows] = np.where((whole == NONE) & one_by_one, MOVE, whole)
 
-    def _verdicts(self, name: str) -> np.ndarray:
+    def _verdicts(self, name: str, ranks: np.ndarray | slice) -> np.ndarray:
         standing = self.decisions.standing
-        queue = self.index.queue(name)
-        return verdicts_of(queue, self._status if name == "faces" else standing.face, standing.point)
+        faces = self._status if name == "faces" else standing.face
+        return verdicts_of(self.index.queue(name), ranks, faces, standing.point)
 
 
 def _places(points: np.ndarray) -> list[list[float] | None]:

@@ -126,7 +126,7 @@ async function renew(row) {
   const found = await shelf.face(row);
   if (face?.face !== row) return;
   face = found;
-  stage.renew(face);
+  stage.renew(face, nudged ? nudged.landmark : null);
   renderFace();
 }
 
