@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from semalign.audit import KINDS, Decision, Decisions
-from semalign.audit.decisions import ACCEPT, MOVE, NONE, VERDICTS, checked_name
+from semalign.audit.decisions import ACCEPT, MOVE, NONE, REJECT, VERDICTS, checked_name
 from semalign.audit.result import LISTED
 from semalign.errors import SemalignError
 from semalign.files import shown
@@ -153,7 +153,7 @@ class Desk:
                 point: standing.moved.get((row, point))
                 for point in np.flatnonzero(standing.point[row] == MOVE).tolist()
             }
-            verdict, verdicts = int(standing.face[row]), standing.point[row].tolist()
+            verdict, status, verdicts = int(standing.face[row]), int(self._status[row]), standing.point[row].tolist()
         past = list(self.decisions.history(row))[-LATEST:]
         return {
             "face": row,
@@ -171,6 +171,7 @@ class Desk:
             "gains": index.gain[row].astype(np.float64).round(6).tolist(),
             "listed": np.flatnonzero(index.listed[row]).tolist(),
             "verdict": verdict,
+            "status": status,
             "verdicts": verdicts,
             "moved": moved,
             "history": [
@@ -204,8 +205,10 @@ class Desk:
                 raise SemalignError(f"it would be {len(found)} by now and not {count}; look again.")
             queue = self.index.queue(wanted.queue)
             pairs = zip(queue.face[found].tolist(), queue.landmark[found].tolist(), strict=True)
-            made = [Decision(face, None if landmark < 0 else landmark, verdict) for face, landmark in pairs]
-            return self.decide(made, who) | {"count": len(made)} if made else {"count": 0}
+            made: list[Decision] = []
+            for face, landmark in pairs:
+                made += [Decision(face, point, verdict) for point in self._meant(face, landmark, verdict)]
+            return self.decide(made, who) | {"count": len(found)} if made else {"count": 0}
 
     def undo(self, who: str) -> dict[str, Any]:
         """Undo a person's last action.
@@ -296,6 +299,17 @@ class Desk:
         """Close the files."""
         self.decisions.close()
 
+    def _meant(self, face: int, landmark: int, verdict: str) -> list[int | None]:
+        """The landmarks that a decision on a place of a queue is about; None = the face as a whole.
+
+        Of a face with points that are suspicious by themselves, it is those of them that nobody has decided.
+        """
+        if landmark >= 0:
+            return [landmark]
+        listed = np.flatnonzero(self.index.listed[face]) if verdict != "flag" else np.array([], np.int64)
+        said = self.decisions.standing.verdicts(np.array([face]))[0]
+        return [int(point) for point in listed if said[point] == NONE] or [None]
+
     def _check(self, row: int) -> None:
         if not 0 <= row < len(self.index):
             raise SemalignError(f"there is no face {row}; the audit has {len(self.index)}, from 0.")
@@ -319,9 +333,12 @@ class Desk:
             self._settled[rows] = (gain * decided).sum(axis=1)
             done = (decided & listed).sum(axis=1)
             self._points_done[rows] = done
-            one_by_one = (self._listed[rows] > 0) & (done == self._listed[rows])
+            all_done = (self._listed[rows] > 0) & (done == self._listed[rows])
+            points = np.full(len(rows), MOVE, np.int8)  # some this and some that
+            for verdict in (ACCEPT, REJECT):
+                points[((said == verdict) & listed).sum(axis=1) == self._listed[rows]] = verdict
             whole = standing.face[rows]
-            self._status[rows] = np.where((whole == NONE) & one_by_one, MOVE, whole)
+            self._status[rows] = np.where((whole == NONE) & all_done, points, whole)
 
     def _verdicts(self, name: str, ranks: np.ndarray | slice) -> np.ndarray:
         standing = self.decisions.standing
