@@ -62,6 +62,7 @@ def drawn_audit(folder: Path, count: int = 12, size: int = 144, seed: int = 5) -
         point_probability=point_probability,
         point_kind=point_kind,
         about={"data": str(folder / "pictures")},
+        odds=np.zeros(len(face_probability)),
     )
     write_audit(audit, folder)
     return audit

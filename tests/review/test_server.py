@@ -140,7 +140,23 @@ def test_a_face_is_done_when_all_its_listed_points_are(server: ReviewServer, dra
         accept(server, row, landmark)
     assert not get(server, "/api/queue?queue=faces&state=done")["items"]
     accept(server, row, listed[-1])
-    assert [item[1] for item in get(server, "/api/queue?queue=faces&state=done")["items"]] == [row]
+    (item,) = get(server, "/api/queue?queue=faces&state=done")["items"]
+    assert (item[1], item[6]) == (row, 0)  # all accepted
+
+
+def test_many_faces_are_accepted_by_their_suspicious_points_or_as_a_whole(
+    server: ReviewServer, drawn: tuple[Path, Audit], folder: Path
+) -> None:
+    audit = drawn[1]
+    count = get(server, "/api/queue?queue=faces")["total"]
+    wanted = {"queue": "faces", "least": 0.5, "who": "Ann", "verdict": "accept", "count": count}
+    assert post(server, "/api/batch", wanted)["count"] == count
+    store = Decisions(folder, audit.ids, 68)
+    whole, single = (int(np.flatnonzero(audit.face_kind == KIND[name])[0]) for name in ("scaled", "slipped"))
+    assert (store.standing.face[whole], store.standing.face[single]) == (0, -1)
+    assert np.flatnonzero(store.standing.point[single] == 0).tolist() == get(server, f"/api/face/{single}")["listed"]
+    assert get(server, "/api/queue?queue=faces")["total"] == 0
+    store.close()
 
 
 def test_a_move_needs_a_place_and_is_told_back(server: ReviewServer) -> None:

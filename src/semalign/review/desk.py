@@ -10,13 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from semalign.audit import KINDS, Decision, Decisions
-from semalign.audit.decisions import ACCEPT, MOVE, NONE, VERDICTS, checked_name
+from semalign.audit.decisions import ACCEPT, MOVE, NONE, REJECT, VERDICTS, checked_name
 from semalign.audit.result import LISTED
 from semalign.errors import SemalignError
 from semalign.files import shown
@@ -100,8 +101,7 @@ class Desk:
         """
         self._hear()
         with self._lock:
-            verdicts = self._verdicts(wanted.queue)
-            found, kinds = places(self.index, wanted, verdicts)
+            found, kinds = places(self.index, wanted, partial(self._verdicts, wanted.queue))
             behind = found[np.searchsorted(found, after, side="right") :]
             part = behind[: min(limit, PAGE)]
             queue = self.index.queue(wanted.queue)
@@ -112,7 +112,7 @@ class Desk:
                 queue.kind[part].tolist(),
                 queue.probability[part].astype(np.float64).round(3).tolist(),
                 queue.move[part].astype(np.float64).round(4).tolist(),
-                verdicts[part].tolist(),
+                self._verdicts(wanted.queue, part).tolist(),
             )
             return {
                 "change": self.decisions.change,
@@ -135,7 +135,7 @@ class Desk:
             raise SemalignError(f"there is no such place; the queue has {len(self.index.queue(name))}, from 0.")
         self._hear()
         with self._lock:
-            return {"verdicts": self._verdicts(name)[np.array(ranks, np.int64)].tolist()}
+            return {"verdicts": self._verdicts(name, np.array(ranks, np.int64)).tolist()}
 
     def face(self, row: int) -> dict[str, Any]:
         """Everything about a face but its picture.
@@ -153,7 +153,7 @@ class Desk:
                 point: standing.moved.get((row, point))
                 for point in np.flatnonzero(standing.point[row] == MOVE).tolist()
             }
-            verdict, verdicts = int(standing.face[row]), standing.point[row].tolist()
+            verdict, status, verdicts = int(standing.face[row]), int(self._status[row]), standing.point[row].tolist()
         past = list(self.decisions.history(row))[-LATEST:]
         return {
             "face": row,
@@ -171,6 +171,7 @@ class Desk:
             "gains": index.gain[row].astype(np.float64).round(6).tolist(),
             "listed": np.flatnonzero(index.listed[row]).tolist(),
             "verdict": verdict,
+            "status": status,
             "verdicts": verdicts,
             "moved": moved,
             "history": [
@@ -199,13 +200,15 @@ class Desk:
             raise SemalignError(f"{verdict!r} cannot be given to many at once; accept, reject or flag them.")
         self._hear()
         with self._lock:
-            found, _ = places(self.index, wanted, self._verdicts(wanted.queue))
+            found, _ = places(self.index, wanted, partial(self._verdicts, wanted.queue))
             if len(found) != count:
                 raise SemalignError(f"it would be {len(found)} by now and not {count}; look again.")
             queue = self.index.queue(wanted.queue)
             pairs = zip(queue.face[found].tolist(), queue.landmark[found].tolist(), strict=True)
-            made = [Decision(face, None if landmark < 0 else landmark, verdict) for face, landmark in pairs]
-            return self.decide(made, who) | {"count": len(made)} if made else {"count": 0}
+            made: list[Decision] = []
+            for face, landmark in pairs:
+                made += [Decision(face, point, verdict) for point in self._meant(face, landmark, verdict)]
+            return self.decide(made, who) | {"count": len(found)} if made else {"count": 0}
 
     def undo(self, who: str) -> dict[str, Any]:
         """Undo a person's last action.
@@ -296,6 +299,17 @@ class Desk:
         """Close the files."""
         self.decisions.close()
 
+    def _meant(self, face: int, landmark: int, verdict: str) -> list[int | None]:
+        """The landmarks that a decision on a place of a queue is about; None = the face as a whole.
+
+        Of a face with points that are suspicious by themselves, it is those of them that nobody has decided.
+        """
+        if landmark >= 0:
+            return [landmark]
+        listed = np.flatnonzero(self.index.listed[face]) if verdict != "flag" else np.array([], np.int64)
+        said = self.decisions.standing.verdicts(np.array([face]))[0]
+        return [int(point) for point in listed if said[point] == NONE] or [None]
+
     def _check(self, row: int) -> None:
         if not 0 <= row < len(self.index):
             raise SemalignError(f"there is no face {row}; the audit has {len(self.index)}, from 0.")
@@ -319,14 +333,17 @@ class Desk:
             self._settled[rows] = (gain * decided).sum(axis=1)
             done = (decided & listed).sum(axis=1)
             self._points_done[rows] = done
-            one_by_one = (self._listed[rows] > 0) & (done == self._listed[rows])
+            all_done = (self._listed[rows] > 0) & (done == self._listed[rows])
+            points = np.full(len(rows), MOVE, np.int8)  # some this and some that
+            for verdict in (ACCEPT, REJECT):
+                points[((said == verdict) & listed).sum(axis=1) == self._listed[rows]] = verdict
             whole = standing.face[rows]
-            self._status[rows] = np.where((whole == NONE) & one_by_one, MOVE, whole)
+            self._status[rows] = np.where((whole == NONE) & all_done, points, whole)
 
-    def _verdicts(self, name: str) -> np.ndarray:
+    def _verdicts(self, name: str, ranks: np.ndarray | slice) -> np.ndarray:
         standing = self.decisions.standing
-        queue = self.index.queue(name)
-        return verdicts_of(queue, self._status if name == "faces" else standing.face, standing.point)
+        faces = self._status if name == "faces" else standing.face
+        return verdicts_of(self.index.queue(name), ranks, faces, standing.point)
 
 
 def _places(points: np.ndarray) -> list[list[float] | None]:

@@ -5,7 +5,7 @@ Shape legend: b faces, n landmarks, q places in a queue, m places that are wante
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,28 +79,34 @@ def read_filter(values: Mapping[str, Any], index: Index) -> Filter:
     return found
 
 
-def verdicts_of(queue: Queue, faces: Int[np.ndarray, " b"], points: Int[np.ndarray, "b n"]) -> Int[np.ndarray, " q"]:
-    """What was decided at every place of a queue, index in `VERDICTS`, -1 = nothing.
+def verdicts_of(
+    queue: Queue, ranks: np.ndarray | slice, faces: Int[np.ndarray, " b"], points: Int[np.ndarray, "b n"]
+) -> Int[np.ndarray, " m"]:
+    """What was decided at some places of a queue, index in `VERDICTS`, -1 = nothing.
 
     Args:
         queue: of faces or points.
+        ranks: of the places.
         faces: what was decided on faces, those included all whose points are decided one by one.
         points: what was decided on points singly.
     """
-    whole = faces[queue.face]
+    face = queue.face[ranks]
+    whole = faces[face]
     if len(queue) == 0 or queue.landmark[0] < 0:
         return whole
-    single = points[queue.face, queue.landmark]
+    single = points[face, queue.landmark[ranks]]
     return np.where(single == NONE, whole, single)
 
 
-def places(index: Index, wanted: Filter, verdicts: Int[np.ndarray, " q"]) -> tuple[np.ndarray, dict[str, int]]:
+def places(
+    index: Index, wanted: Filter, verdicts: Callable[[slice], Int[np.ndarray, " m"]]
+) -> tuple[np.ndarray, dict[str, int]]:
     """The places of a queue that pass a filter, and how many would pass by kind.
 
     Args:
         index: the audit.
         wanted: the filter.
-        verdicts: as `verdicts_of` says.
+        verdicts: gives what was decided at some ranks, as `verdicts_of` does.
 
     Returns:
         Ranks (m,) ascending, and by the kind's name how many pass the filter when any kind is wanted; by "" how many in all.
@@ -108,7 +114,7 @@ def places(index: Index, wanted: Filter, verdicts: Int[np.ndarray, " q"]) -> tup
     queue = index.queue(wanted.queue)
     stop = int(np.searchsorted(-queue.probability, -wanted.least, side="right"))  # ranked by it
     passing = np.ones(stop, dtype=bool)
-    said = verdicts[:stop]
+    said = verdicts(slice(stop))
     if wanted.state == "todo":
         passing &= said == NONE
     elif wanted.state == "flagged":

@@ -18,6 +18,7 @@
  * @property {number[]} gains
  * @property {number[]} listed
  * @property {number} verdict  of the face as a whole, -1 = none
+ * @property {number} status  the same, or what its suspicious points say together
  * @property {number[]} verdicts  of its points singly, -1 = none
  * @property {Object<string, Point>} moved
  * @property {Past[]} history

@@ -4,7 +4,7 @@ import { $, make } from "./panel.js";
 /** @type {[string, [string, string, string][]][]} title; keys, action, what it does */
 export const KEYS = [
   ["Decide", [
-    ["a Enter", "accept", "accept the proposal: of the chosen point, else of the face"],
+    ["a Enter", "accept", "accept the proposal: of the chosen point, else of the face; a moved point stays as moved"],
     ["r", "reject", "keep the annotation"],
     ["f", "flag", "flag, to look at it again"],
     ["u Ctrl+z", "undo", "undo your last step"],

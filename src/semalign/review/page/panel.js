@@ -10,7 +10,7 @@ export const $ = id => /** @type {HTMLElement} */ (document.getElementById(id));
 export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
 /** A share of which the first two digits matter. @param {number} value */
-const share = value => percent(value, value >= 0.0995 ? 0 : Math.min(5, Math.max(0, 1 - Math.floor(Math.log10(100 * value || 1)))));
+const share = value => (value > 0 && value < 5e-5 ? "< 0.01 %" : percent(value, value >= 0.0995 ? 0 : value >= 0.00995 ? 1 : 2));
 
 /** @param {string} kind @param {string} [text] @param {string} [name] its class */
 export function make(kind, text = "", name = "") {
@@ -45,7 +45,7 @@ export function showFacts(face, selected, whole) {
   const move = selected === null ? Math.sqrt(gain / Math.max(1, there.length)) : moveOf(face, selected);
   const spread = selected === null ? null : face.spread[selected];
   const rows = [
-    ["Move", percent(move, 1), `${(move * face.size).toFixed(1)} px${selected === null ? " mean" : ""}`],
+    ["Move", percent(move, move < 0.9995 ? 1 : 0), `${(move * face.size).toFixed(1)} px${selected === null ? " mean" : ""}`],
     ["Gain", whole ? share(gain / whole) : "–", "of the whole"],
     spread ? ["Sure to", `${(2.146 * Math.sqrt(spread[0] * spread[1])).toFixed(1)} px`, "90 % within"] : ["Face", `${face.size.toFixed(0)} px`, "side of its box"],
   ];
@@ -70,7 +70,7 @@ export function showPoints(face, selected, about, choose) {
     row.tabIndex = -1;
     row.dataset.landmark = String(i);
     if (i === selected) row.setAttribute("aria-current", "true");
-    row.append(make("span", String(i), "number"), make("span", about.landmarks[i], "name"), make("span", percent(moveOf(face, i), 1)));
+    row.append(make("span", String(i), "number"), make("span", about.landmarks[i], "name"), make("span", percent(moveOf(face, i), moveOf(face, i) < 0.9995 ? 1 : 0)));
     row.append(make("span", percent(face.probabilities[i])), make("span", verdict ? SIGNS[verdict] : "", `sign${verdict ? ` sign-${verdict}` : ""}`));
     row.title = about.landmarks[i];
     row.addEventListener("click", () => choose(i));

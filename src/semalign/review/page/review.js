@@ -72,9 +72,8 @@ const current = () => guest || list.current || null;
 
 /** The landmarks that matter in a face. @param {Face} shown_ @param {number} landmark of the place in the queue, -1 = none */
 function focusOf(shown_, landmark) {
-  const kind = about.kinds[shown_.kind];
   if (landmark >= 0) return new Set([landmark, ...shown_.listed]);
-  if (kind?.whole || !shown_.listed.length) return new Set(shown_.annotations.map((_, i) => i));
+  if (!shown_.listed.length) return new Set(shown_.annotations.map((_, i) => i));
   return new Set(shown_.listed);
 }
 
@@ -126,7 +125,7 @@ async function renew(row) {
   const found = await shelf.face(row);
   if (face?.face !== row) return;
   face = found;
-  stage.renew(face);
+  stage.renew(face, nudged ? nudged.landmark : null);
   renderFace();
 }
 
@@ -147,6 +146,9 @@ function point(step) {
   select(order[(at + step + order.length) % order.length]);
 }
 
+/** The suspicious points of a face that nobody has decided: what a decision on the face is about, where it has some. @param {Face} shown_ */
+const listedOpen = shown_ => shown_.listed.filter(i => verdictOf(shown_, i) < 0);
+
 // Decisions ----------------------------------------------------------------------------------------------------------
 
 /**
@@ -156,10 +158,12 @@ function point(step) {
 async function decide(verdict, landmark, place) {
   const one = current(), shown_ = face;
   if (!one || !shown_ || shown_.face !== one.face) return;
-  const made = { face: shown_.face, landmark, verdict, ...(place ? { x: place[0], y: place[1] } : {}) };
-  const answer = await post("/api/decide", { who, decisions: [made] });
+  const some = landmark === null && verdict !== "flag" ? listedOpen(shown_) : [];
+  const points = some.length ? some : [landmark];
+  const decisions = points.map(i => ({ face: shown_.face, landmark: i, verdict, ...(place ? { x: place[0], y: place[1] } : {}) }));
+  const answer = await post("/api/decide", { who, decisions });
   took(answer);
-  say(`${DONE[verdict]}: ${landmark === null ? "face" : `point ${landmark}`}`);
+  say(`${DONE[verdict]}: ${some.length > 1 ? `${some.length} points` : points[0] === null ? "face" : `point ${points[0]}`}`);
   await touched([shown_.face]);
   if (verdict === "move") return;
   const same = guest === null && one.landmark === (landmark === null ? -1 : landmark);
@@ -203,6 +207,16 @@ async function undo() {
   }
 }
 
+/** Accept the proposal; a point that was moved by hand stays where it was put, and the next one comes. */
+async function accept() {
+  await settle();
+  if (!face || !isMoved()) return decide("accept", stage.selected);
+  say(`Stays as moved: point ${stage.selected}`);
+  return list.current?.landmark === stage.selected && !guest ? go(list.index + 1) : select(null);
+}
+
+const isMoved = () => face !== null && stage.selected !== null && about.verdicts[face.verdicts[stage.selected]] === "move";
+
 /** Move the chosen point by CSS pixels. @param {number} dx @param {number} dy */
 function nudge(dx, dy) {
   const landmark = stage.selected;
@@ -239,6 +253,7 @@ async function acceptAll() {
   if (filter.region) rows.push(["region", filter.region]);
   if (filter.landmark) rows.push(["landmark", `${filter.landmark} ${about.landmarks[Number(filter.landmark)]}`]);
   if (filter.move) rows.push(["move", `at least ${percent(filter.move, 1)} of the face`]);
+  if (filter.queue === "faces") rows.push(["of a face", "its suspicious points where it has some, else all"]);
   for (const [term, value] of rows) body.append(make("dt", term), make("dd", value));
   const note = make("p", `All that nobody has decided yet, also those further down the list. One undo (U) takes it back.`, "quiet");
   if (!await ask(`Accept ${number} ${what}?`, [body, note], `Accept ${number} ${what}`)) return;
@@ -373,13 +388,14 @@ function renderProgress(progress) {
 }
 
 function renderFace() {
-  const chosen = stage.selected, verdict = face && about.verdicts[chosen === null ? face.verdict : verdictOf(face, chosen)];
+  const chosen = stage.selected, verdict = face && about.verdicts[chosen === null ? face.status : verdictOf(face, chosen)];
   for (const button of document.querySelectorAll("[data-act]")) /** @type {HTMLButtonElement} */ (button).disabled = !face && /** @type {HTMLElement} */ (button).dataset.act !== "undo";
   for (const id of ["facts", "points", "history"]) if (!face) $(id).replaceChildren();
   $("verdict").hidden = !verdict;
   const some = face && (face.verdict >= 0 || face.verdicts.some(one => one >= 0));
   const rest = chosen === null && face?.verdicts.some(one => one >= 0) ? " the rest" : "";
-  $("word-accept").textContent = chosen === null ? `Accept${rest || " face"}` : `Accept point ${chosen}`;
+  const open = face ? listedOpen(face).length : 0, points = open ? (open > 1 ? ` ${open} points` : " the point") : "";
+  $("word-accept").textContent = chosen === null ? `Accept${points || rest || " face"}` : isMoved() ? "Keep as moved" : `Accept point ${chosen}`;
   $("word-reject").textContent = chosen === null ? `Keep${rest || " annotation"}` : "Keep annotation";
   $("legend").hidden = !face;
   /** @type {HTMLElement} */ ($("legend").querySelector(".key-moved")).hidden = !face || !some || !Object.keys(face.moved).length;
@@ -397,7 +413,7 @@ function renderFace() {
   const found = about.kinds[chosen === null ? face.kind : face.kinds[chosen]];
   const title = found ? found.title : chosen === null ? "nothing found" : "nothing found at this point";
   $("what").textContent = chosen === null ? title : `${chosen} ${about.landmarks[chosen]}`;
-  $("where").textContent = `${chosen === null ? "" : `${title}, `}face ${face.face}: ${face.image}${face.file && !face.image.endsWith(face.file) ? ` (${face.file})` : ""}`;
+  $("where").textContent = `${chosen === null ? "" : `${title}, `}face ${face.face}: ${face.image}${face.file && !face.image.includes(face.file.replace(/\.\w+$/, "")) ? ` (${face.file})` : ""}`;
   const odds = chosen === null ? face.probability : face.probabilities[chosen];
   $("odds").replaceChildren(percent(odds), make("small", " wrong"));
   showFacts(face, chosen, about.gain);
@@ -464,7 +480,7 @@ function toggle(name) {
 
 /** @type {Object<string, () => any>} */
 const ACTIONS = {
-  accept: () => serial(async () => { await settle(); await decide("accept", stage.selected); }),
+  accept: () => serial(accept),
   reject: () => serial(async () => { await settle(true); await decide("reject", stage.selected); }),
   flag: () => serial(async () => { await settle(); await decide("flag", stage.selected); }),
   undo: () => serial(undo),

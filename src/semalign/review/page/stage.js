@@ -79,10 +79,10 @@ export class Stage {
     this.paint();
   }
 
-  /** The same face, of which something was decided. @param {Face} face */
-  renew(face) {
+  /** The same face, of which something was decided. @param {Face} face @param {number|null} keep a point that is still being moved */
+  renew(face, keep) {
     this.face = face;
-    if (!this.grip) this.moving.clear();
+    for (const i of this.moving.keys()) if (i !== keep && i !== this.grip?.landmark) this.moving.delete(i);
     this.draw();
   }
 
