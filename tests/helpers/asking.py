@@ -6,28 +6,19 @@ import http.client
 import io
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from PIL import Image
+from running import running
 
 from semalign.serve import Limits, Service, open_server
 from semalign.serve.server import PageServer
 
 
-@contextmanager
-def serving(service: Service, **limits: Any) -> Iterator[PageServer]:
+def serving(service: Service, **limits: Any) -> AbstractContextManager[PageServer]:
     """A server of this service in a thread, with limits of its own."""
-    opened = open_server(service, port=0, limits=Limits(**limits))
-    thread = threading.Thread(target=opened.serve_forever)
-    thread.start()
-    try:
-        yield opened
-    finally:
-        opened.shutdown()
-        thread.join()
+    return running(open_server(service, port=0, limits=Limits(**limits)))
 
 
 def picture(width: int = 80, height: int = 60, kind: str = "PNG", level: int = 120, **options: Any) -> bytes:

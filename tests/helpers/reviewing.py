@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from running import running
 
 from semalign.review import open_review
 from semalign.review.server import ReviewServer
 
 
-@contextmanager
-def reviewing(folder: Path, **options: Any) -> Iterator[ReviewServer]:
-    opened = open_review(folder, **{"name": "Ann", "port": 0, **options})
-    thread = threading.Thread(target=opened.serve_forever)
-    thread.start()
-    try:
-        yield opened
-    finally:
-        opened.shutdown()
-        thread.join()
+def reviewing(folder: Path, **options: Any) -> AbstractContextManager[ReviewServer]:
+    return running(open_review(folder, **{"name": "Ann", "port": 0, **options}))

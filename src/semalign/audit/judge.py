@@ -17,13 +17,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.audit.hypotheses import mirrored, moved, movements, orders, slips, windows
-from semalign.audit.kinds import NAMES
+from semalign.audit.kinds import NUMBERS
 from semalign.core.residuals import Whitened, fit_residuals, flat_pairs, pairs
 from semalign.schemes import LandmarkScheme
 
 CHUNK = 256  # faces at once
 NEVER = -1e9  # logarithm of what is impossible
 FAR = 16.0  # d² from which a point counts as one that lies off
+UNLIKELY = 4.0  # times the usual d² from which a face is not explained
 TRIED = 6.0  # d² of a run of points, or of its worst point, from which it is looked for what slipped
 # What a way must explain, in natural units, before it is believed: the more it could have explained, the more.
 POINT, SLIP, SHAPE = 8.0, 9.0, 6.0
@@ -46,14 +47,12 @@ class Seen:
         predicted: what the witnesses say together.
         indicators: positive numbers that go along with large differences (`semalign.core.residuals`).
         widths: of the pictures, pixels.
-        hidden: points that the annotation calls hidden.
     """
 
     observed: Float[np.ndarray, "b n 2"]
     predicted: Float[np.ndarray, "b n 2"]
     indicators: Float[np.ndarray, "k b n"]
     widths: Float[np.ndarray, " b"]
-    hidden: Bool[np.ndarray, "b n"]
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -61,9 +60,7 @@ class Seen:
 
     def take(self, rows: Int[np.ndarray, " c"]) -> Seen:
         """Some of the faces."""
-        own = (self.observed, self.predicted, self.widths, self.hidden)
-        observed, predicted, widths, hidden = (part[rows] for part in own)
-        return Seen(observed, predicted, self.indicators[:, rows], widths, hidden)
+        return Seen(self.observed[rows], self.predicted[rows], self.indicators[:, rows], self.widths[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +139,11 @@ class Judge:
         likelihood: np.ndarray = -(self.freedom + coordinates) / 2 * np.log1p(squares / self.usual / self.freedom)
         return likelihood
 
+    def unlike(self, squares: Float[np.ndarray, "*b"]) -> Bool[np.ndarray, "*b"]:
+        """Whether d² is that of faces which nothing explains."""
+        found: np.ndarray = squares > UNLIKELY * self.usual * 2 * self.scheme.count
+        return found
+
     def _whitened(self, seen: Seen) -> Whitened:
         return self.model.whitened(seen.observed, seen.predicted, seen.indicators)
 
@@ -175,7 +177,7 @@ class _Face:
     def way(self, kind: str, repaired: np.ndarray, squares: np.ndarray, must: float | np.ndarray) -> Way:
         gain = self.judge.log_likelihood(squares) - self.null - must
         differs = np.abs(repaired - self.seen.observed).max(axis=-1) > 1e-6
-        return Way(gain, np.full(len(gain), NAMES.index(kind)), repaired, differs & self.there, squares)
+        return Way(gain, np.full(len(gain), NUMBERS[kind]), repaired, differs & self.there, squares)
 
     def misshapen(self) -> Way:
         """Its points may lie off in any way."""

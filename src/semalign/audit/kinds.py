@@ -35,3 +35,5 @@ KINDS: Final = (
     Kind("shape", "many points lie off", True),
 )
 NAMES: Final = tuple(kind.name for kind in KINDS)
+NUMBERS: Final = {name: index for index, name in enumerate(NAMES)}  # index in `KINDS` by name
+WHOLE: Final = tuple(index for index, kind in enumerate(KINDS) if kind.whole)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from semalign.audit.kinds import KINDS, NAMES
+from semalign.audit.kinds import NAMES, WHOLE
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError
@@ -111,7 +111,7 @@ class Audit:
 
     def _whole(self) -> np.ndarray:
         """Faces (b,) that are wrong as a whole, so that their points need not be listed one by one."""
-        return np.isin(self.face_kind, [index for index, kind in enumerate(KINDS) if kind.whole])
+        return np.isin(self.face_kind, WHOLE)
 
 
 def write_audit(audit: Audit, folder: str | Path) -> None:
@@ -169,8 +169,7 @@ def read_audit(folder: str | Path) -> Audit:
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    if not (folder / ABOUT).is_file():
-        raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
+    refuse_unfinished(folder)
     about = read_json(folder / ABOUT, "make the audit again")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
@@ -197,6 +196,16 @@ def read_audit(folder: str | Path) -> Audit:
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SemalignError(f"{folder}: is no audit that can be read ({what}); make it again.") from error
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Refuse a folder without a finished audit.
+
+    Raises:
+        SemalignError: it holds none.
+    """
+    if not (folder / ABOUT).is_file():
+        raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
 
 
 def _names(kinds: np.ndarray) -> Any:

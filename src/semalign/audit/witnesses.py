@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from semalign.core.adaptation import LinearAdaptation, choose_components, fit_linear_adaptation
+from semalign.core.similarity import sizes_of, to_complex
 from semalign.inference.landmarks import Landmarks
 from semalign.searches import Evidence
 from semalign.searches.adapted import CANDIDATES
@@ -72,8 +73,7 @@ class Witnesses:
         Args:
             points: of the members, without what is systematic.
         """
-        middle = np.mean(points, axis=0)
-        size = np.sqrt(((middle - middle.mean(axis=1, keepdims=True)) ** 2).sum(axis=-1).mean(axis=1))[:, None]
+        size = sizes_of(to_complex(np.mean(points, axis=0)))[:, None]
         found = [1 / np.maximum(self.predictions.confidence, LEAST_CONFIDENCE)]
         if self.predictions.spread is not None:
             found.append(np.linalg.norm(self.predictions.spread, axis=-1) / size)

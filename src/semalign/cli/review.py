@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from semalign.cli.options import argument, flag, option
 
 
@@ -37,25 +35,11 @@ def review(
         semalign review audits/faces
         semalign review audits/faces --name Ann --open
     """
-    import signal
-    import webbrowser
-    from contextlib import closing
-
     from semalign.cli.output import say
+    from semalign.cli.page import run_page
     from semalign.review import open_review
 
-    opened = open_review(path, name=name, host=host, port=port, say=lambda text: say(text, err=True))
-    with closing(opened) as server:
-        typer.echo(f"{server.url} (Ctrl-C ends)")
-        if browse:
-            webbrowser.open(server.url)
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            typer.echo("stopped")
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    run_page(open_review(path, name=name, host=host, port=port, say=lambda text: say(text, err=True)), browse)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"review": review}

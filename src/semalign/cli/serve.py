@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import typer
-
 from semalign.cli.options import argument, flag, option
 
 
@@ -28,26 +26,13 @@ def serve(
         semalign serve
         semalign serve runs/300w/aligned/model.safetensors --port 9000
     """
-    import signal
-    import webbrowser
-    from contextlib import closing
-
+    from semalign.cli.page import run_page
     from semalign.detect import Detector
     from semalign.models import pretrained
     from semalign.serve import Service, open_server
 
     loaded = pretrained.load(model)
-    with closing(open_server(Service(Detector(loaded), loaded, model), host, port)) as server:
-        typer.echo(f"{server.url} (Ctrl-C ends)")
-        if browse:
-            webbrowser.open(server.url)
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            typer.echo("stopped")
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    run_page(open_server(Service(Detector(loaded), loaded, model), host, port), browse)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"serve": serve}

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from semalign.core.adaptation import aligned_shapes
-from semalign.core.similarity import similarity, to_complex, to_points
+from semalign.core.similarity import frames_of, to_complex, to_points
 
 CORRELATIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of two witnesses' errors, each as likely
 LEVELS = 6  # quantiles of the witnesses' disagreement at which errors are measured
@@ -171,8 +171,7 @@ def _frames(
     first: Float[np.ndarray, "b n 2"], second: Float[np.ndarray, "b n 2"], mean: Complex[np.ndarray, " n"]
 ) -> Complex[np.ndarray, "b 1"]:
     """Turn and size of each face, complex."""
-    shapes = to_complex((first + second) / 2)
-    return similarity(shapes - shapes.mean(axis=1, keepdims=True), mean)
+    return frames_of(to_complex((first + second) / 2), mean)
 
 
 def _level(

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from semalign.core.adaptation import aligned_shapes, flat_shapes
-from semalign.core.similarity import similarity, to_complex, to_points
+from semalign.core.similarity import frames_of, to_complex, to_points
 
 LEVELS = 8  # quantiles of an indicator at which differences are measured
 SHRUNK = 0.05  # towards landmarks that do not go together, for as many faces as there are coordinates or more
@@ -116,7 +116,7 @@ class ResidualModel:
             predicted: what the witnesses say together.
             indicators: positive numbers that go along with large differences.
         """
-        frames = _frames(predicted, to_complex(self.mean))
+        frames = frames_of(to_complex(predicted), to_complex(self.mean))
         unit = frames * np.exp(self.usual + _grown(indicators, self.typical, self.growth))
         origin = to_complex(predicted) + frames * self.middle
         return Whitened(self.completed(flat_shapes((to_complex(observed) - origin) / unit)), unit, origin)
@@ -209,7 +209,7 @@ def fit_residuals(
         indicators: positive numbers that go along with large differences.
     """
     mean = aligned_shapes(to_complex(predicted))[2]
-    frames = _frames(predicted, mean)
+    frames = frames_of(to_complex(predicted), mean)
     rest = (to_complex(observed) - to_complex(predicted)) / frames
     nowhere = np.isnan(rest).all(axis=0)
     rest = np.where(nowhere, 0.0, rest)
@@ -236,13 +236,7 @@ def pairs(flat: Float[np.ndarray, "b m"]) -> Float[np.ndarray, "b n 2"]:
 
 def flat_pairs(points: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b m"]:
     """The inverse of `pairs`."""
-    return np.concatenate([points[..., 0], points[..., 1]], axis=1)
-
-
-def _frames(points: Float[np.ndarray, "b n 2"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
-    """Turn and size of each face, complex."""
-    shapes = to_complex(points)
-    return similarity(shapes - shapes.mean(axis=1, keepdims=True), mean)
+    return flat_shapes(to_complex(points))
 
 
 def _relative(indicators: Float[np.ndarray, "k b n"], typical: Float[np.ndarray, "k n"]) -> list[np.ndarray]:

@@ -14,6 +14,17 @@ def similarity(centred: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " 
     return (centred @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
 
 
+def frames_of(shapes: Complex[np.ndarray, "b n"], mean: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "b 1"]:
+    """Turn and size of each shape, wherever it lies: the mean times it lies nearest to the shape around its middle."""
+    return similarity(shapes - shapes.mean(axis=1, keepdims=True), mean)
+
+
+def sizes_of(shapes: Complex[np.ndarray, "b n"]) -> Float[np.ndarray, " b"]:
+    """Root mean square distance of each shape's points from their middle."""
+    sizes: np.ndarray = np.sqrt((np.abs(shapes - shapes.mean(axis=1, keepdims=True)) ** 2).mean(axis=1))
+    return sizes
+
+
 def completed(shapes: Complex[np.ndarray, "b n"], iterations: int = 10) -> Complex[np.ndarray, "b n"]:
     """The shapes with what is absent (NaN) where the mean shape, moved onto each shape, has it; each has a point at least."""
     absent = np.isnan(shapes)

@@ -108,9 +108,7 @@ class Inspector:
     scheme: LandmarkScheme
     origin: float = 0  # what the format calls the centre of the first pixel
     says_absent: bool = False  # the format has a way to say that a point is absent, which is then nothing to look at
-    pictures: bool = (
-        True  # refuse a face whose picture is not there; otherwise it is not held against one that it lacks
-    )
+    pictures: bool = True  # refuse a face whose picture is not there; else it is not held against one
     _sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def inspect(self, sample: Sample, where: str) -> tuple[Sample, list[str]]:

@@ -75,7 +75,7 @@ def scan_dataset(
     found = found.configured(scheme, None if images is None else _folder_of(images))
     scheme = found.choose_scheme(place, scheme)
     inspector = Inspector(scheme, found.origin, says_absent=found.document, pictures=pictures)
-    reading = _Reading(folder, keep_going, inspector, pictures)
+    reading = _Reading(folder, keep_going, inspector)
     for item in found.entries(place):
         reading.take(item)
     samples = tuple(reading.samples)
@@ -117,9 +117,9 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     special = [reader for reader in known if not reader.general and not reader.document]
     found = _holding(special, [given])
     inner: list[Path] = []
-    if os.path.isdir(given):
+    if not found and os.path.isdir(given):
         inner = [folder for folder in subfolders(given) if kind_of_results(folder) is None]
-        found = found or _holding(special, inner)
+        found = _holding(special, inner)
         found = found or [(reader, whole) for reader in special if (whole := reader.whole(given)) is not None]
     found = found or _holding([reader for reader in known if reader.general], [given])
     documents = [reader for reader in known if reader.document]
@@ -200,7 +200,6 @@ class _Reading:
         root: its folder.
         keep_going: put bad samples into `skipped` instead of stopping at the first.
         inspector: tells the good ones.
-        pictures: leave out faces whose whole folder of images is missing.
         samples: the good ones so far.
         skipped: (id, why) of the bad ones.
         suspicious: (id, why) of good ones that look wrong.
@@ -211,7 +210,6 @@ class _Reading:
     root: Path
     keep_going: bool
     inspector: Inspector
-    pictures: bool = True
     samples: list[Sample] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     suspicious: list[tuple[str, str]] = field(default_factory=list)
@@ -243,7 +241,7 @@ class _Reading:
     def _read(self, entry: Entry) -> None:
         sample = entry.read()
         folder = sample.image.parent
-        if self.pictures and folder not in self._present:
+        if self.inspector.pictures and folder not in self._present:
             if not os.path.isdir(folder):
                 self.missing[folder] += 1
                 return

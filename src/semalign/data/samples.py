@@ -31,13 +31,9 @@ class Sample:
     frame: int | None = None  # number from 0 of the frame where `image` is a video, else None
     visible: np.ndarray | None = None  # (n,) bool: False for a hidden point; None = the annotation does not say
     tags: tuple[str, ...] = ()  # difficulties of the face, of which it may have several, as "blur" in WFLW
-    name: str = (
-        ""  # of the picture in the document that names it; "" = the image's path relative to the data set's root
-    )
+    name: str = ""  # of the picture in the document that names it; "" = its path relative to the data set's root
     size: tuple[int, int] | None = None  # (width, height) of the picture as the document says, else None
-    track: str = (
-        ""  # what says that faces of several pictures are one person, as a track or group of an annotation tool
-    )
+    track: str = ""  # what says that faces of several pictures are one person's: a track or group of a tool
 
     @property
     def visibility(self) -> np.ndarray:

@@ -22,8 +22,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from semalign.audit import KINDS, Audit, read_audit
-from semalign.audit.result import ABOUT, FACES, LABELS, LISTED, POINTS
+from semalign.audit import Audit, read_audit
+from semalign.audit.kinds import WHOLE
+from semalign.audit.result import ABOUT, FACES, LABELS, LISTED, POINTS, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
@@ -31,7 +32,6 @@ from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
 FORMAT: Final = 1
 FOLDER: Final = "review"
 LEAST: Final = 0.05  # points that are less probably wrong are in no queue
-WHOLE_KINDS: Final = tuple(index for index, kind in enumerate(KINDS) if kind.whole)
 _ARRAYS: Final = (
     *("annotations", "proposals", "spread", "face_probability", "face_kind", "point_probability", "point_kind"),
     *("frames", "size", "gain", "move", "listed"),
@@ -131,8 +131,7 @@ def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> 
     Raises:
         SemalignError: there is no finished audit, or the index cannot be written.
     """
-    if not (folder / ABOUT).is_file():
-        raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
+    refuse_unfinished(folder)
     mark = _mark(folder)
     try:
         return _read(folder / FOLDER, mark)
@@ -177,7 +176,7 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
     (folder / "index.json").unlink(missing_ok=True)
     size = face_sizes(audit.annotations)
     move = (np.linalg.norm(audit.moves(), axis=-1) / size[:, None]).astype(np.float32)
-    whole = np.isin(audit.face_kind, WHOLE_KINDS) & (audit.face_probability >= LISTED)
+    whole = np.isin(audit.face_kind, WHOLE) & (audit.face_probability >= LISTED)
     there = np.isfinite(audit.annotations).all(axis=-1) & ~whole[:, None]
     listed = there & (audit.point_probability >= LISTED)
     arrays = {

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from semalign.audit import KINDS
 from semalign.audit.decisions import ACCEPT, FLAG, MOVE, NONE, REJECT
+from semalign.audit.kinds import NUMBERS
 from semalign.audit.result import LISTED
 from semalign.errors import SemalignError
 from semalign.review.index import Index, Queue
@@ -21,7 +22,6 @@ from semalign.review.index import Index, Queue
 STATES: Final = ("todo", "done", "flagged", "all")
 QUEUES: Final = ("faces", "points")
 DECIDED: Final = (ACCEPT, REJECT, MOVE)
-_KINDS: Final = {kind.name: index for index, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_filter(values: Mapping[str, Any], index: Index) -> Filter:
     for value, allowed, what in (
         (found.queue, QUEUES, "queue"),
         (found.state, STATES, "state"),
-        (found.kind, ("", *_KINDS), "kind"),
+        (found.kind, ("", *NUMBERS), "kind"),
         (found.region, ("", *index.scheme.regions), "region"),
     ):
         if value not in allowed:
@@ -137,6 +137,6 @@ def places(
     counts = np.bincount(kinds[passing].astype(np.int64) + 1, minlength=len(KINDS) + 1)[1:]
     every = int(passing.sum())
     if wanted.kind:
-        passing &= kinds == _KINDS[wanted.kind]
+        passing &= kinds == NUMBERS[wanted.kind]
     by_name = {kind.name: int(count) for kind, count in zip(KINDS, counts, strict=True)}
     return np.flatnonzero(passing), by_name | {"": every}

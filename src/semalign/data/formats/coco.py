@@ -116,9 +116,8 @@ class Coco(DocumentFormat):
         texts = {}
         for edit in edits:
             annotation, point = edit.spot
-            for axis in range(2):
-                if edit.new[axis] != edit.old[axis]:
-                    texts[places[annotation]["keypoints"][3 * point + axis]] = written(edit.new[axis])
+            for axis, new in edit.changed():
+                texts[places[annotation]["keypoints"][3 * point + axis]] = written(new)
         return with_numbers(data, texts)
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from semalign.data.formats.revising import spliced
 from semalign.errors import SemalignError
 
 _FIELD = re.compile(r'(?:[ \t]*"([^"]*(?:""[^"]*)*)"[ \t]*|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
@@ -66,12 +67,7 @@ def read_rows(data: bytes, path: Path) -> Iterator[Row]:
 
 def with_fields(data: bytes, texts: Mapping[tuple[int, int], str]) -> bytes:
     """The text with other texts at some spans (of characters)."""
-    text = data.decode("utf-8")
-    pieces, end = [], 0
-    for (start, stop), new in sorted(texts.items()):
-        pieces += [text[end:start], new]
-        end = stop
-    return "".join([*pieces, text[end:]]).encode("utf-8")
+    return spliced(data.decode("utf-8"), texts.items()).encode("utf-8")
 
 
 def csv_line(values: list[str]) -> str:

@@ -22,7 +22,8 @@ from semalign.data.formats.faces import Edit, Face, Kind, Parsed, head_of
 from semalign.data.formats.kept import BOXES, HIDING, NAMES, TRACKS, absent_points, by_picture, lost, size_of
 from semalign.data.formats.layout import numbered
 from semalign.data.formats.numbers import all_moved, moved, written
-from semalign.data.formats.xmltext import Node, attribute_span, attributes, read_xml, root_name, with_texts
+from semalign.data.formats.revising import spliced
+from semalign.data.formats.xmltext import Node, attribute_span, attributes, read_xml, root_name
 from semalign.data.samples import ABSENT, HIDDEN, Box, Dataset, Sample, Split
 from semalign.errors import SemalignError
 
@@ -80,10 +81,11 @@ class Cvat(DocumentFormat):
                 text if edit.new[axis] == edit.old[axis] else written(moved(edit.new[axis], "0.5"))
                 for axis, text in enumerate(texts[pair].split(","))
             )
-        return with_texts(data, [(span, ";".join(texts)) for span, texts in changes.items()])
+        return spliced(data, [(span, ";".join(texts).encode()) for span, texts in changes.items()])
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
         """A document of skeletons, or of shapes of points."""
+        self._refuse_absent(dataset)
         label = "face" if dataset.scheme.names_eyes else dataset.scheme.name
         pictures = by_picture(dataset)
         groups = _Groups(dataset)
@@ -96,16 +98,15 @@ class Cvat(DocumentFormat):
                 lines += self._face(sample, label, dataset.scheme.landmarks, groups.of(sample))
             lines.append("  </image>")
         keeps = (HIDING, BOXES, TRACKS, NAMES) if self.shape == "skeleton" else (BOXES, TRACKS)
-        notes = (*lost(dataset, keeps, self.title), *groups.notes(), *self._without(dataset))
+        notes = (*lost(dataset, keeps, self.title), *groups.notes())
         return "\n".join([*lines, "</annotations>", ""]).encode("utf-8"), notes
 
-    def _without(self, dataset: Dataset) -> tuple[str, ...]:
+    def _refuse_absent(self, dataset: Dataset) -> None:
         absent = absent_points(dataset)
         if self.shape == "points" and absent:
             raise SemalignError(
                 f"{dataset.root}: {absent} points are absent, which one shape cannot say; write skeletons."
             )
-        return ()
 
     def _meta(self, dataset: Dataset, label: str, count: int) -> Iterator[str]:
         def entry(name: str, kind: str, parent: str = "") -> str:

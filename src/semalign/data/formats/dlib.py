@@ -19,7 +19,8 @@ from semalign.data.formats.common import usable_box
 from semalign.data.formats.document import DocumentFormat
 from semalign.data.formats.faces import Edit, Face, Parsed, box_of, head_of, tell_own_box
 from semalign.data.formats.kept import BOXES, by_picture, lost
-from semalign.data.formats.xmltext import Node, attribute_span, attributes, read_xml, root_name, with_texts
+from semalign.data.formats.revising import spliced
+from semalign.data.formats.xmltext import Node, attribute_span, attributes, read_xml, root_name
 from semalign.data.samples import Box, Dataset, Sample
 from semalign.errors import SemalignError
 
@@ -62,13 +63,7 @@ class Dlib(DocumentFormat):
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The attributes x and y are replaced."""
-        changes = [
-            (edit.spot[axis], str(_whole(edit.new[axis])))
-            for edit in edits
-            for axis in range(2)
-            if edit.new[axis] != edit.old[axis]
-        ]
-        return with_texts(data, changes)
+        return spliced(data, [(edit.spot[axis], b"%d" % _whole(new)) for edit in edits for axis, new in edit.changed()])
 
     def revision_notes(self, edits: Sequence[Edit]) -> Sequence[str]:
         """How far new points were moved."""

@@ -269,15 +269,23 @@ class DocumentFormat(Format):
 
     def write(self, dataset: Dataset, out: Path, overwrite: bool = False) -> Written:
         """Write one document."""
+        self.refuse_frames(dataset)
+        refuse_existing(out, overwrite)
+        data, notes = self.compose(dataset)
+        write_bytes(out, data)
+        return Written((out,), notes)
+
+    def refuse_frames(self, dataset: Dataset) -> None:
+        """Refuse faces that lie in videos.
+
+        Raises:
+            SemalignError: there are some.
+        """
         if any(sample.frame is not None for sample in dataset.samples):
             raise SemalignError(
                 f"{dataset.root}: its faces lie in the frames of videos, of which {self.title} knows nothing; "
                 "write the frames as pictures first."
             )
-        refuse_existing(out, overwrite)
-        data, notes = self.compose(dataset)
-        write_bytes(out, data)
-        return Written((out,), notes)
 
     def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
         """Write the documents with new coordinates."""

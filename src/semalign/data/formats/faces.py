@@ -5,6 +5,7 @@ Shape legend: m points of a face in its document.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ class Edit:
     spot: Any
     old: np.ndarray
     new: np.ndarray
+
+    def changed(self) -> Iterator[tuple[int, float]]:
+        """The coordinates that are not what they were: 0 for x or 1 for y, and the new one."""
+        return ((axis, float(self.new[axis])) for axis in range(2) if self.new[axis] != self.old[axis])
 
 
 def read_bytes(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from semalign.data.formats.document import DocumentFormat
 from semalign.data.formats.faces import Edit, Face, Parsed, box_of, head_of
 from semalign.data.formats.kept import BOXES, by_picture, lost
 from semalign.data.formats.numbers import written
+from semalign.data.formats.revising import new_texts
 from semalign.data.samples import Box, Dataset
 from semalign.errors import SemalignError
 
@@ -58,13 +59,7 @@ class HrNet(DocumentFormat):
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The fields of points are replaced."""
-        texts = {
-            edit.spot[axis]: written(edit.new[axis])
-            for edit in edits
-            for axis in range(2)
-            if edit.new[axis] != edit.old[axis]
-        }
-        return with_fields(data, texts)
+        return with_fields(data, new_texts(edits))
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
         """A table with HRNet's names of columns."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from semalign.data.formats.revising import spliced
 from semalign.errors import SemalignError
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)')
@@ -74,15 +75,9 @@ def number_places(data: bytes) -> Any:
 def with_numbers(data: bytes, texts: Mapping[int, str]) -> bytes:
     """The document with other texts for the numbers at some places (see `number_places`)."""
     text = data.decode("utf-8")
-    pieces, end, place = [], 0, 0
-    for match in _TOKEN.finditer(text):
-        if match.group(1) is None:
-            continue
-        if place in texts:
-            pieces += [text[end : match.start()], texts[place]]
-            end = match.end()
-        place += 1
-    return "".join([*pieces, text[end:]]).encode("utf-8")
+    numbers = (match for match in _TOKEN.finditer(text) if match[1] is not None)
+    changes = [(match.span(), texts[place]) for place, match in enumerate(numbers) if place in texts]
+    return spliced(text, changes).encode("utf-8")
 
 
 def _refuse(text: str) -> None:

@@ -114,9 +114,8 @@ class LabelStudio(DocumentFormat):
         for edit in edits:
             task, key, annotation, result, size = edit.spot
             value = places[task][key][annotation]["result"][result]["value"]
-            for axis, name in enumerate("xy"):
-                if edit.new[axis] != edit.old[axis]:
-                    texts[value[name]] = written(_percent(edit.new[axis], size[axis]))
+            for axis, new in edit.changed():
+                texts[value["xy"[axis]]] = written(_percent(new, size[axis]))
         return with_numbers(data, texts)
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:

@@ -122,9 +122,8 @@ class LabelMe(DocumentFormat):
         places = number_places(data)["shapes"]
         texts = {}
         for edit in edits:
-            for axis in range(2):
-                if edit.new[axis] != edit.old[axis]:
-                    texts[places[edit.spot]["points"][0][axis]] = written(moved(edit.new[axis], "0.5"))
+            for axis, new in edit.changed():
+                texts[places[edit.spot]["points"][0][axis]] = written(moved(new, "0.5"))
         return with_numbers(data, texts)
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
@@ -137,11 +136,7 @@ class LabelMe(DocumentFormat):
 
     def write(self, dataset: Dataset, out: Path, overwrite: bool = False) -> Written:
         """Write a folder with a document for each picture, which names it as if it lay beside it."""
-        if any(sample.frame is not None for sample in dataset.samples):
-            raise SemalignError(
-                f"{dataset.root}: its faces lie in the frames of videos, of which LabelMe knows nothing; write the frames as "
-                "pictures first."
-            )
+        self.refuse_frames(dataset)
         texts: dict[str, str] = {}
         for picture in by_picture(dataset):
             path = PurePosixPath(picture.name)

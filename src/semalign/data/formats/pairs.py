@@ -16,7 +16,7 @@ from semalign.data.formats.base import Entry, Format, Written
 from semalign.data.formats.common import list_folder
 from semalign.data.formats.faces import read_bytes
 from semalign.data.formats.kept import absent_points, lost
-from semalign.data.formats.revising import new_points, refuse_strangers
+from semalign.data.formats.revising import new_points, refuse_strangers, spliced
 from semalign.data.pts import read_pts, write_pts
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
@@ -92,14 +92,13 @@ def _revised(data: bytes, old: np.ndarray, new: np.ndarray, name: str) -> bytes:
     if body is None or not changed.any():
         return data
     words = list(_WORD.finditer(data, body.start(1), body.end(1)))
-    pieces, end = [], 0
-    for index in np.flatnonzero(changed).tolist():
-        for axis in range(2):
-            word = words[2 * index + axis]
-            if new[index, axis] != old[index, axis]:
-                pieces += [data[end : word.start()], f"{new[index, axis] + 1.0:.6f}".encode()]
-                end = word.end()
-    return b"".join([*pieces, data[end:]])
+    changes = [
+        (words[2 * index + axis].span(), f"{new[index, axis] + 1.0:.6f}".encode())
+        for index in np.flatnonzero(changed).tolist()
+        for axis in range(2)
+        if new[index, axis] != old[index, axis]
+    ]
+    return spliced(data, changes)
 
 
 def _placeholders(points: np.ndarray) -> np.ndarray:

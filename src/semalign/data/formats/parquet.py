@@ -49,12 +49,13 @@ class Parquet(DocumentFormat):
         import pyarrow.parquet as pq
 
         table = _read_parquet(data, path)
+        changes = [(axis, int(edit.spot[0]), new) for edit in edits for axis, new in edit.changed()]
         for axis, name in enumerate("xy"):
             index = table.schema.get_field_index(name)
             values = table.column(index).to_pylist()
-            for edit in edits:
-                if edit.new[axis] != edit.old[axis]:
-                    values[int(edit.spot[0])] = float(edit.new[axis])
+            for own, row, new in changes:
+                if own == axis:
+                    values[row] = new
             kind = table.schema.field(index)
             table = table.set_column(index, kind, pa.array(values, kind.type))
         sink = io.BytesIO()

@@ -1,13 +1,16 @@
-"""What is refused when a document is written once more with other coordinates."""
+"""A document written once more with other coordinates: what is refused, and the texts that are put into it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import AnyStr
 
 import numpy as np
 
+from semalign.data.formats.faces import Edit
+from semalign.data.formats.numbers import written
 from semalign.errors import SemalignError
 
 
@@ -48,3 +51,19 @@ def new_points(new: np.ndarray, old: np.ndarray, name: str) -> np.ndarray:
         raise SemalignError(f"{name}: a new coordinate is not finite; correct it.")
     changed: np.ndarray = finite & np.isfinite(old).all(axis=1) & (new != old).any(axis=1)
     return changed
+
+
+def spliced(whole: AnyStr, changes: Iterable[tuple[tuple[int, int], AnyStr]]) -> AnyStr:
+    """A text, or its bytes, with others in place of some spans, which do not overlap."""
+    pieces: list[AnyStr] = []
+    end = 0
+    for (start, stop), new in sorted(changes):
+        pieces.extend((whole[end:start], new))
+        end = stop
+    pieces.append(whole[end:])
+    return whole[:0].join(pieces)
+
+
+def new_texts(edits: Sequence[Edit]) -> dict[tuple[int, int], str]:
+    """The new numbers by their spans, where each edit's spot is those of x and y."""
+    return {edit.spot[axis]: written(new) for edit in edits for axis, new in edit.changed()}

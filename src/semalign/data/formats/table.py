@@ -86,9 +86,8 @@ class Csv(DocumentFormat):
         texts = {}
         for edit in edits:
             start_x, end_x, start_y, end_y = (int(place) for place in edit.spot)
-            for axis, span in enumerate(((start_x, end_x), (start_y, end_y))):
-                if edit.new[axis] != edit.old[axis]:
-                    texts[span] = written(edit.new[axis])
+            for axis, new in edit.changed():
+                texts[((start_x, end_x), (start_y, end_y))[axis]] = written(new)
         return with_fields(data, texts)
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:

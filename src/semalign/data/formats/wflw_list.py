@@ -19,7 +19,7 @@ from semalign.data.formats.csvtext import decoded, with_fields
 from semalign.data.formats.document import DocumentFormat
 from semalign.data.formats.faces import Edit, Face, Parsed, head_of, tell_own_box
 from semalign.data.formats.kept import BOXES, TAGS, lost
-from semalign.data.formats.numbers import written
+from semalign.data.formats.revising import new_texts
 from semalign.data.formats.wflw import ATTRIBUTES, FIELDS, POINTS, list_text, parse_line, spans_of
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -56,21 +56,11 @@ class WflwList(DocumentFormat):
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:
         """The numbers of points are replaced."""
-        return with_fields(data, replaced(edits))
+        return with_fields(data, new_texts(edits))
 
     def compose(self, dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
         """A list."""
         return list_text(dataset).encode("utf-8"), lost(dataset, (BOXES, TAGS), self.title)
-
-
-def replaced(edits: Sequence[Edit]) -> dict[tuple[int, int], str]:
-    """The new numbers by their spans."""
-    return {
-        edit.spot[axis]: written(edit.new[axis])
-        for edit in edits
-        for axis in range(2)
-        if edit.new[axis] != edit.old[axis]
-    }
 
 
 def _face(line: str, start: int, where: str) -> Face:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,6 @@ def attribute_span(data: bytes, node: Node, name: str, path: Path) -> tuple[int,
             return match.start(2) + 1, match.end(2) - 1
         place = match.end()
     raise SemalignError(f"{path}: is of an encoding in which it is not read; save it as UTF-8.")
-
-
-def with_texts(data: bytes, changes: Sequence[tuple[tuple[int, int], str]]) -> bytes:
-    """The document with other texts in place of some spans of bytes."""
-    pieces, end = [], 0
-    for (start, stop), text in sorted(changes):
-        pieces += [data[end:start], text.encode()]
-        end = stop
-    return b"".join([*pieces, data[end:]])
 
 
 def attributes(**values: object) -> str:
