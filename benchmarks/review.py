@@ -72,7 +72,7 @@ def spread(values: list[float]) -> Row:
 
 def generate(folder: Path, faces: int) -> None:
     """Write an audit, unless it is there."""
-    from semalign.audit import KINDS, Audit, write_audit
+    from semalign.auditing import KINDS, Audit, write_audit
     from semalign.schemes import load_scheme
     from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 

@@ -23,7 +23,7 @@ from harness import DataFolder, Row, finish, run
 from semalign.data import Dataset, LabelStore, open_dataset
 from semalign.evaluation.annotators import AnnotatorMarks, read_annotators
 from semalign.evaluation.worth import Workers, workers_of
-from semalign.label_bench.evidence import CrossFitted
+from semalign.pipeline.witnesses import CrossFitted
 from semalign.searches import Evidence, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.calibrated import CalibratedSettings

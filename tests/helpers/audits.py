@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from semalign.audit import KINDS, Audit, write_audit
+from semalign.auditing import KINDS, Audit, write_audit
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 

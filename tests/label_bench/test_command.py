@@ -23,8 +23,8 @@ from semalign.evaluation.annotators import SHARED, read_annotators
 from semalign.inference.landmarks import Landmarks
 from semalign.label_bench import SIZES, EvidenceBuilder, bench_labels
 from semalign.label_bench.cells import RealFaces
-from semalign.label_bench.evidence import Remembered, unseen
 from semalign.label_bench.settings import NOISES, noise_of
+from semalign.pipeline.witnesses import Remembered, unseen
 from semalign.schemes import load_scheme
 from semalign.searches import Evidence
 from semalign.synthetic import FaceSettings, SynthesisSettings, face_of, write_dataset

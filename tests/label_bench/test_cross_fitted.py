@@ -11,9 +11,9 @@ import pytest
 
 from semalign.data import open_dataset
 from semalign.errors import SemalignError
-from semalign.label_bench.evidence import CrossFitted
 from semalign.models.checkpoint import load_model
 from semalign.pipeline import crossfit, load_recipe
+from semalign.pipeline.witnesses import CrossFitted
 from semalign.searches import NetworkEvidence
 from semalign.searches.evidence import APART
 

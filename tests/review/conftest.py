@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from audits import drawn_audit
 
-from semalign.audit import Audit
+from semalign.auditing import Audit
 
 COUNT = 30
 

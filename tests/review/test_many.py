@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semalign.audit import Audit, Decision, write_audit
+from semalign.auditing import Audit, Decision, write_audit
 from semalign.review.desk import Desk
 from semalign.review.index import open_index
 from semalign.review.queues import Filter

@@ -16,8 +16,8 @@ from audits import KIND
 from browser import Tab, needs_chromium
 from reviewing import reviewing
 
-from semalign.audit import Audit, Decisions
-from semalign.audit.decisions import ACCEPT, FLAG, MOVE, REJECT
+from semalign.auditing import Audit, Decisions
+from semalign.auditing.decisions import ACCEPT, FLAG, MOVE, REJECT
 
 LIMIT = 120.0  # seconds for any one answer, on a busy machine
 READY = "document.body && document.body.dataset.ready === 'yes'"

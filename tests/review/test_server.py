@@ -18,7 +18,7 @@ from audits import KIND
 from PIL import Image
 from reviewing import reviewing
 
-from semalign.audit import Audit, Decision, Decisions, read_audit, write_audit
+from semalign.auditing import Audit, Decision, Decisions, read_audit, write_audit
 from semalign.errors import SemalignError
 from semalign.review import open_review
 from semalign.review.index import FOLDER, open_index

@@ -12,9 +12,9 @@ from semalign.cli.options import JsonFile, Overwrite, argument, flag, option
 from semalign.cli.output import claim_file, say
 
 if TYPE_CHECKING:
-    from semalign.audit import Audit
+    from semalign.auditing import Audit
     from semalign.data import Dataset
-    from semalign.label_bench.evidence import EvidenceBuilder
+    from semalign.pipeline.witnesses import EvidenceBuilder
 
 
 def audit(
@@ -64,7 +64,7 @@ def audit(
         semalign audit ~/faces --quick --csv findings.csv --fail-above 10
         semalign audit ~/faces --out faces-audit
     """
-    from semalign.audit import listing
+    from semalign.auditing import listing
     from semalign.cli import tables
     from semalign.cli.output import write_or_print_json
     from semalign.data import open_dataset
@@ -103,13 +103,13 @@ def _made(
 ) -> Audit:
     """A new audit, written into its folder."""
     from semalign import pipeline
-    from semalign.audit import write_audit
-    from semalign.audit.make import audit as make
-    from semalign.audit.result import ABOUT
+    from semalign.auditing import write_audit
+    from semalign.auditing.make import audit as make
+    from semalign.auditing.result import ABOUT
     from semalign.cli.progress import RichProgress
     from semalign.errors import SemalignError
     from semalign.files import refuse_occupied
-    from semalign.label_bench.evidence import CrossFitted, ShippedModel
+    from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     networks = out / "crossfit"
     if (out / ABOUT).is_file() and not overwrite:

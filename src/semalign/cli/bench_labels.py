@@ -69,7 +69,7 @@ def labels(
     from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import RichProgress
     from semalign.label_bench import PARTS, SIZES, bench_labels
-    from semalign.label_bench.evidence import CrossFitted
+    from semalign.pipeline.witnesses import CrossFitted
 
     claim_file(json_file, overwrite)
     settings = replace(SIZES[size], seed=seed)

@@ -16,7 +16,7 @@ from semalign.files import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from semalign.audit import Audit
+    from semalign.auditing import Audit
     from semalign.data import CheckReport, LabelVersion
     from semalign.schemes import LandmarkScheme
 

@@ -1,7 +1,7 @@
 """Which method of finding labels is nearest to the truth: measured where it is known, or where people say it."""
 
-from semalign.label_bench.evidence import EvidenceBuilder, ShippedModel
 from semalign.label_bench.run import PARTS, bench_labels
 from semalign.label_bench.settings import SIZES, BenchSettings
+from semalign.pipeline.witnesses import EvidenceBuilder, ShippedModel
 
 __all__ = ["PARTS", "SIZES", "BenchSettings", "EvidenceBuilder", "ShippedModel", "bench_labels"]

@@ -20,10 +20,10 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.evaluation.annotators import AnnotatorMarks
 from semalign.evaluation.worth import workers_of
-from semalign.label_bench.evidence import EvidenceBuilder, Remembered, unseen
 from semalign.label_bench.methods import Comparison, Found, compare
 from semalign.label_bench.scores import Truth, mean_distance
 from semalign.label_bench.settings import ANNOTATORS, PLANTED, BenchSettings, noise_of
+from semalign.pipeline.witnesses import EvidenceBuilder, Remembered, unseen
 from semalign.searches import Evidence
 from semalign.synthetic.annotators import marked_again
 

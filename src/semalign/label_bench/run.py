@@ -17,7 +17,6 @@ from semalign.errors import SemalignError
 from semalign.evaluation.annotators import read_annotators
 from semalign.files import is_new, read_json, remove_leftovers, write_json
 from semalign.label_bench.cells import Cell, RealFaces
-from semalign.label_bench.evidence import EvidenceBuilder, ShippedModel
 from semalign.label_bench.output import write_results
 from semalign.label_bench.settings import BenchSettings
 from semalign.label_bench.synthetic_cells import SyntheticFaces, clear
@@ -25,6 +24,7 @@ from semalign.models import pretrained
 from semalign.pipeline.folder import digest_of_faces
 from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
+from semalign.pipeline.witnesses import EvidenceBuilder, ShippedModel
 from semalign.schemes.scheme import refuse_unknown
 from semalign.synthetic.render import SCHEME
 

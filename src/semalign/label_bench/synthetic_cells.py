@@ -25,7 +25,6 @@ from semalign.label_bench.cells import (
     noisy,
     with_annotations,
 )
-from semalign.label_bench.evidence import Remembered
 from semalign.label_bench.scores import Truth
 from semalign.label_bench.settings import BenchSettings
 from semalign.pipeline.cross_fitting import evidence_out_of_fold, train_without_folds
@@ -34,6 +33,7 @@ from semalign.pipeline.job import Job
 from semalign.pipeline.prepare import Faces, cache_crops
 from semalign.pipeline.progress import Progress, counted
 from semalign.pipeline.recipe import Recipe, load_recipe
+from semalign.pipeline.witnesses import Remembered
 from semalign.searches import Evidence, Joint, NetworkEvidence
 from semalign.synthetic import SynthesisSettings, write_dataset
 from semalign.synthetic.settings import FaceSettings

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from semalign.audit import Decision
+from semalign.auditing import Decision
 from semalign.review.desk import PAGE, Desk
 from semalign.review.pictures import Cutting
 from semalign.review.queues import read_filter

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from semalign.audit import KINDS, Decision, Decisions
-from semalign.audit.decisions import ACCEPT, MOVE, NONE, REJECT, VERDICTS, checked_name
-from semalign.audit.result import LISTED
+from semalign.auditing import KINDS, Decision, Decisions
+from semalign.auditing.decisions import ACCEPT, MOVE, NONE, REJECT, VERDICTS, checked_name
+from semalign.auditing.result import LISTED
 from semalign.errors import SemalignError
 from semalign.files import shown
 from semalign.review.index import Index

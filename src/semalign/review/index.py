@@ -22,9 +22,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from semalign.audit import Audit, read_audit
-from semalign.audit.kinds import WHOLE
-from semalign.audit.result import ABOUT, FACES, LABELS, LISTED, POINTS, refuse_unfinished
+from semalign.auditing import Audit, read_audit
+from semalign.auditing.kinds import WHOLE
+from semalign.auditing.result import ABOUT, FACES, LABELS, LISTED, POINTS, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Int
 
-from semalign.audit import KINDS
-from semalign.audit.decisions import ACCEPT, FLAG, MOVE, NONE, REJECT
-from semalign.audit.kinds import NUMBERS
-from semalign.audit.result import LISTED
+from semalign.auditing import KINDS
+from semalign.auditing.decisions import ACCEPT, FLAG, MOVE, NONE, REJECT
+from semalign.auditing.kinds import NUMBERS
+from semalign.auditing.result import LISTED
 from semalign.errors import SemalignError
 from semalign.review.index import Index, Queue
 

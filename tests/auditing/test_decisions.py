@@ -16,8 +16,8 @@ from audits import drawn_audit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from semalign.audit import Audit, Decision, Decisions
-from semalign.audit.decisions import ACCEPT, FILE, FLAG, MOVE, NONE, REJECT, VERDICTS
+from semalign.auditing import Audit, Decision, Decisions
+from semalign.auditing.decisions import ACCEPT, FILE, FLAG, MOVE, NONE, REJECT, VERDICTS
 from semalign.errors import SemalignError
 
 FACES, POINTS = 3, 4
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_store_is_a_sentence(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from semalign.audit import Decision, Decisions
+from semalign.auditing import Decision, Decisions
 store = Decisions(sys.argv[1], [f"face {row}" for row in range(3)], 4)
 for turn in range(100000):
     store.decide([Decision(turn % 3, landmark, "move", float(turn), float(landmark)) for landmark in range(4)], "Ann")

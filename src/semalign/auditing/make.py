@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign import __version__
-from semalign.audit.judge import Figures, Judge, Seen
-from semalign.audit.kinds import NUMBERS, WHOLE
-from semalign.audit.probability import probabilities
-from semalign.audit.result import Audit
-from semalign.audit.witnesses import Witnesses, heard, systematic
+from semalign.auditing.judge import Figures, Judge, Seen
+from semalign.auditing.kinds import NUMBERS, WHOLE
+from semalign.auditing.probability import probabilities
+from semalign.auditing.result import Audit
+from semalign.auditing.witnesses import Witnesses, heard, systematic
 from semalign.core.adaptation import LinearAdaptation
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data.duplicates import find_near_duplicates
@@ -26,8 +26,8 @@ from semalign.data.samples import Box, Dataset, Sample
 from semalign.data.video import picture_size, read_pictures
 from semalign.detect.centerface import CenterFaceFinder
 from semalign.errors import SemalignError
-from semalign.label_bench.evidence import EvidenceBuilder
 from semalign.pipeline.progress import Progress, SilentProgress, counted
+from semalign.pipeline.witnesses import EvidenceBuilder
 from semalign.searches import LabelSearch, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.calibrated import CalibratedSettings

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from semalign.audit.result import Audit
+from semalign.auditing.result import Audit
 from semalign.errors import SemalignError
 
 FORMAT: Final = 1

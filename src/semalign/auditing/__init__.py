@@ -1,8 +1,8 @@
 """How probably each annotation is wrong, of what kind, and where it should be; and what people decided about it."""
 
-from semalign.audit.decisions import Decision, Decisions, Entry, Standing
-from semalign.audit.kinds import KINDS, Kind
-from semalign.audit.result import Audit, Finding, read_audit, write_audit
+from semalign.auditing.decisions import Decision, Decisions, Entry, Standing
+from semalign.auditing.kinds import KINDS, Kind
+from semalign.auditing.result import Audit, Finding, read_audit, write_audit
 
 __all__ = [
     "KINDS",

@@ -1,7 +1,7 @@
 """How probable it is that an annotation is wrong.
 
-A face's figures (`semalign.audit.judge`) are of families: single points, runs of points, the whole face's place, the order of
-its points. For each family the faces themselves tell how its figures are spread where nothing is wrong (`semalign.audit.tails`)
+A face's figures (`semalign.auditing.judge`) are of families: single points, runs of points, the whole face's place, the order of
+its points. For each family the faces themselves tell how its figures are spread where nothing is wrong (`semalign.auditing.tails`)
 and, by expectation maximisation, in how many faces something is.
 
 Shape legend: b faces, n landmarks, f families, c figures of a family.
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semalign.audit.judge import MOVEMENTS, Figures
-from semalign.audit.tails import fit_tail
+from semalign.auditing.judge import MOVEMENTS, Figures
+from semalign.auditing.tails import fit_tail
 
 ROUNDS = 50  # of expectation maximisation
 FEWEST, MOST = 1e-4, 0.2  # shares of faces with an error of one family that are possible

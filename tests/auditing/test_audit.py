@@ -14,12 +14,12 @@ from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semalign.audit import KINDS, Audit, read_audit, write_audit
-from semalign.audit.hypotheses import mirrored, moved, movements, orders, windows
-from semalign.audit.kinds import NAMES
-from semalign.audit.make import audit
-from semalign.audit.tails import fit_tail
-from semalign.audit.witnesses import Witnesses
+from semalign.auditing import KINDS, Audit, read_audit, write_audit
+from semalign.auditing.hypotheses import mirrored, moved, movements, orders, windows
+from semalign.auditing.kinds import NAMES
+from semalign.auditing.make import audit
+from semalign.auditing.tails import fit_tail
+from semalign.auditing.witnesses import Witnesses
 from semalign.core.residuals import fit_residuals, flat_pairs, pairs
 from semalign.data import Dataset, open_dataset
 from semalign.errors import SemalignError

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from semalign.audit.kinds import NAMES, WHOLE
+from semalign.auditing.kinds import NAMES, WHOLE
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError

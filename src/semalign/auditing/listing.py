@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from semalign.audit.result import Audit, Finding
+from semalign.auditing.result import Audit, Finding
 from semalign.files import shown, write_text
 
 COLUMNS = ("rank", "image", "face", "landmark", "kind", "probability", "dx", "dy")

@@ -1,9 +1,9 @@
 """In which way each annotation is most probably wrong, and how far it is from what is usual.
 
 Every face is held against what witnesses say of it who have not seen its annotation (`semalign.core.residuals`). Then each way
-in which it may be wrong (`semalign.audit.hypotheses`) is tried: points that are taken away, a run of points that slipped, the
-whole face moved, turned or resized, its points in another order, or mirrored. The way that leaves least to be explained is its
-kind.
+in which it may be wrong (`semalign.auditing.hypotheses`) is tried: points that are taken away, a run of points that slipped,
+the whole face moved, turned or resized, its points in another order, or mirrored. The way that leaves least to be explained is
+its kind.
 
 Shape legend: b faces, n landmarks, m = 2n whitened coordinates, w runs of points.
 """
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from semalign.audit.hypotheses import mirrored, moved, movements, orders, slips, windows
-from semalign.audit.kinds import NUMBERS
+from semalign.auditing.hypotheses import mirrored, moved, movements, orders, slips, windows
+from semalign.auditing.kinds import NUMBERS
 from semalign.core.residuals import Whitened, fit_residuals, flat_pairs, pairs
 from semalign.schemes import LandmarkScheme
 

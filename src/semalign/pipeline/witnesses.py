@@ -1,4 +1,4 @@
-"""Where the evidence of a cell comes from: a builder that may learn from some faces and judges others.
+"""Where evidence of faces comes from: a builder that may learn from some faces and judges others.
 
 Shape legend: b faces, n landmarks, h w heatmap.
 """
