@@ -1,8 +1,8 @@
 """How probable it is that an annotation is wrong.
 
-A face's figures (`semalign.auditing.judge`) are of families: single points, runs of points, the whole face's place, the order of
-its points. For each family the faces themselves tell how its figures are spread where nothing is wrong (`semalign.auditing.tails`)
-and, by expectation maximisation, in how many faces something is.
+A face's figures (`semalign.auditing.judge`) are of families: single points, runs of points, the whole face's place, the
+order of its points. For each family the faces themselves tell how its figures are spread where nothing is wrong
+(`semalign.auditing.tails`) and, by expectation maximisation, in how many faces something is.
 
 Shape legend: b faces, n landmarks, f families, c figures of a family.
 """
