@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semalign.auditing import KINDS, Audit, read_audit, write_audit
+from semalign.auditing.groups import shifted_groups
 from semalign.auditing.hypotheses import mirrored, moved, movements, orders, windows
 from semalign.auditing.kinds import NAMES
 from semalign.auditing.make import audit
@@ -118,6 +119,69 @@ def test_planted_errors_come_first_with_their_kind_and_are_mended(
     before = np.linalg.norm(wrong.points()[rows] - truth, axis=-1).max(axis=1)
     after = np.linalg.norm(found.proposals[rows] - truth, axis=-1).max(axis=1)
     assert (after < before).all() and np.median(after) < 5.0
+
+
+def test_points_of_the_next_frame_are_named_so(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semalign.auditing.make.picture_size", lambda sample: (96, 96))
+    monkeypatch.setattr("semalign.auditing.make.read_pictures", lambda samples, rows: iter(()))
+    one = faces.samples[0].image
+    samples = [replace(sample, image=one, frame=number) for number, sample in enumerate(faces.samples)]
+    rows = [10, 40, 41, 42, 43, 90]
+    for row in rows:
+        samples[row] = replace(samples[row], points=faces.samples[row + 1].points)
+    found = audit(replace(faces, samples=tuple(samples)), Knowing(faces))
+    assert set(np.argsort(-found.odds)[: len(rows)]) == set(rows)
+    known = [row for row in rows if row != 40]  # of frame 40 there are its points nowhere, nor its own in a neighbour
+    assert [NAMES[found.face_kind[row]] for row in known] == ["frame"] * len(known)
+
+
+def test_a_folder_that_counts_from_another_number_is_named_so(faces: Dataset) -> None:
+    samples = [
+        replace(sample, subset="other", points=sample.points + 1) if row % 4 == 0 else sample
+        for row, sample in enumerate(faces.samples)
+    ]
+    found = audit(replace(faces, samples=tuple(samples)), Knowing(faces), duplicates=False)
+    named = found.face_kind == NAMES.index("origin")
+    assert named[::4].mean() > 0.9 and not named[np.arange(COUNT) % 4 > 0].any()
+    moves = found.moves()[::4].mean(axis=(0, 1))
+    assert (moves < -0.6).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([-1.0, 1.0]), st.floats(0.3, 1.2))
+def test_groups_are_shifted_by_whole_pixels_only(seed: int, step: float, noise: float) -> None:
+    random = np.random.default_rng(seed)
+    groups = np.array(["a"] * 150 + ["b"] * 60)
+    offsets = random.normal(0, noise, (210, 2))
+    good = np.ones(210, bool)
+    assert shifted_groups(offsets, groups, good) == {}
+    assert shifted_groups(offsets + 0.5 * step * (groups == "b")[:, None], groups, good) == {}
+    found = shifted_groups(offsets + step * (groups == "b")[:, None], groups, good)
+    assert set(found) <= {"b"} and (noise > 0.6 or set(found) == {"b"})
+    assert all((value == step).all() for value in found.values())
+
+
+def test_the_copy_of_a_photograph_with_other_points_is_named_so(faces: Dataset, tmp_path: Path) -> None:
+    rows = np.random.default_rng(5).permutation(COUNT)[:WRONG]
+    witness, samples = Knowing(faces), list(faces.samples)
+    for row in rows:
+        original = faces.samples[row]
+        picture = tmp_path / f"copy-{row}.png"
+        picture.write_bytes(original.image.read_bytes())
+        name = f"{original.id}-copy"
+        witness.truth = {**witness.truth, name: witness.truth[original.id]}
+        samples.append(replace(original, id=name, image=picture, points=one_point(original.points.copy(), int(row))))
+    found = audit(replace(faces, name="faces", samples=tuple(samples)), witness)
+    assert (found.face_probability[COUNT:] > 0.5).all()
+    assert {NAMES[kind] for kind in found.face_kind[COUNT:]} == {"duplicate"}
+
+
+def test_hidden_points_that_lie_off_were_guessed(faces: Dataset) -> None:
+    wrong, rows = planted(faces, one_point)
+    samples = [replace(sample, visible=np.ones(68, bool)) for sample in wrong.samples]
+    for row in rows:
+        samples[row].visible[row % 68] = False
+    found = audit(replace(wrong, samples=tuple(samples)), Knowing(faces), duplicates=False)
+    assert [NAMES[found.point_kind[row, row % 68]] for row in rows] == ["guessed"] * WRONG
 
 
 def test_few_findings_where_nothing_was_planted(faces: Dataset) -> None:

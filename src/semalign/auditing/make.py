@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign import __version__
+from semalign.auditing.groups import shifted_groups
 from semalign.auditing.judge import Figures, Judge, Seen
 from semalign.auditing.kinds import NUMBERS, WHOLE
 from semalign.auditing.probability import probabilities
@@ -39,8 +40,12 @@ FITTING = 8.0  # by how much likelier another face's points must be than the fac
 ASTRAY = 0.85  # share of the best look's confidence from which a look counts
 ELSEWHERE = 0.1  # sizes of the face, or logarithm of their ratio, from which a face lies elsewhere
 COMPARED = 400  # faces at most that are compared with each other
-COPY, DIFFERENT = 0.9, 0.11  # likeness of copies, and how far a point of theirs must be apart in face sizes
-LIKELY = 0.9  # probability that one of two copies whose annotations differ is wrong
+COPY, DIFFERENT = 0.9, 30.0  # likeness of copies, and d² of the difference of two annotations from which one is wrong
+LIKELY = (
+    0.9  # probability that one of two copies whose annotations differ is wrong, or of a group that counts otherwise
+)
+LIKELY_ODDS = float(np.log(LIKELY / (1 - LIKELY)))
+UNSPECIFIC = tuple(NUMBERS[name] for name in ("point", "slipped", "guessed", "misplaced", "scaled", "shape"))
 MOST_FOUND = 8  # faces of a picture that are looked at
 
 
@@ -101,6 +106,7 @@ class Auditor:
         self._others(figures, kind, repaired, probability)
         if duplicates:
             self._duplicates(kind, probability, odds)
+        self._counted(kind, repaired, probability, odds)
         labels = self._search()(Observations(repaired, repaired), self.witnesses)
         spread = labels.spread if labels.spread is not None else np.full_like(labels.points, np.nan)
         point_kind = np.where(self.hidden, NUMBERS["guessed"], NUMBERS["point"])
@@ -221,6 +227,9 @@ class Auditor:
             near = [known[sample.image, frame] for frame in steps if (sample.image, frame) in known]
             others = np.array([*near, *doubtful[doubtful != row]], int)
             own = self._seen(np.array([row]))
+            if any(np.array_equal(self.observed[row], self.observed[other]) for other in near):
+                kind[row], repaired[row] = NUMBERS["frame"], _in_place_of(own)[0]
+                continue
             if len(others):
                 whitened = self.judge.model.whitened(own.observed, own.predicted, own.indicators)
                 squares = self.judge.model.squares(self.judge.model.again(whitened, self.observed[others]))
@@ -245,17 +254,34 @@ class Auditor:
         with self.progress.stage("copies of photographs", len(faces)) as advance:
             pairs = find_near_duplicates(replace(self.dataset, samples=faces), counted(advance))
         row = {name: index for index, name in enumerate(self.dataset.ids())}
-        predicted = to_complex(seen.predicted)
-        x = (to_complex(self.observed) - predicted) / sizes_of(predicted)[:, None]
+        x = self.judge.model.whitened(seen.observed, seen.predicted, seen.indicators).x
         for first, second, likeness in pairs:
             one, other = row[first], row[second]
-            apart = np.nanmax(np.abs(x[one] - x[other]))
-            if likeness < COPY or not apart > DIFFERENT:
+            if likeness < COPY or not self._differ(x[[one]] - x[[other]]):
                 continue
             wrong = one if odds[one] > odds[other] else other
+            if probability[wrong] < SURE or kind[wrong] in UNSPECIFIC:
+                kind[wrong] = NUMBERS["duplicate"]
             if probability[wrong] < SURE:
-                kind[wrong], probability[wrong] = NUMBERS["duplicate"], LIKELY
-                odds[wrong] = float(np.log(LIKELY / (1 - LIKELY)))
+                probability[wrong], odds[wrong] = LIKELY, LIKELY_ODDS
+
+    def _differ(self, x: Float[np.ndarray, "1 m"]) -> bool:
+        """Whether two annotations of one photograph, whitened, are further apart than two people's."""
+        apart = x / np.sqrt(2)
+        return bool(
+            self.judge.model.left_out(apart).squares.max() > DIFFERENT
+            or self.judge.unlike(self.judge.model.squares(apart))[0]
+        )
+
+    def _counted(self, kind: np.ndarray, repaired: np.ndarray, probability: np.ndarray, odds: np.ndarray) -> None:
+        """Groups of faces whose points count from another number than all others'."""
+        offsets = np.nanmedian(self.observed - self.seen.predicted, axis=1)
+        groups = np.array([sample.subset for sample in self.dataset.samples])
+        for group, step in shifted_groups(offsets, groups, probability < SURE).items():
+            rows = np.flatnonzero((groups == group) & ((probability < SURE) | np.isin(kind, UNSPECIFIC)))
+            kind[rows], repaired[rows] = NUMBERS["origin"], repaired[rows] - step
+            low = rows[probability[rows] < LIKELY]
+            probability[low], odds[low] = LIKELY, LIKELY_ODDS
 
     def _search(self) -> LabelSearch:
         if len(self.witnesses.members) == 2:
