@@ -63,12 +63,21 @@ def audit(
     Raises:
         SemalignError: too few faces, another landmark scheme than the witnesses', or a picture that cannot be read.
     """
+    refuse_few(dataset)
+    auditor = Auditor(dataset, builder, progress or SilentProgress())
+    return auditor.audit(duplicates)
+
+
+def refuse_few(dataset: Dataset) -> None:
+    """Refuse a data set of too few faces.
+
+    Raises:
+        SemalignError: it is one.
+    """
     if len(dataset) < FEWEST:
         raise SemalignError(
             f"{dataset.root}: has {len(dataset)} faces, and what is usual is learned from {FEWEST} at least; give more of them."
         )
-    auditor = Auditor(dataset, builder, progress or SilentProgress())
-    return auditor.audit(duplicates)
 
 
 class Auditor:
@@ -116,6 +125,9 @@ class Auditor:
         kind[single] = point_kind[np.flatnonzero(single), figures.points[single].argmax(axis=1)]
         points = np.where(np.isnan(self.observed).any(axis=-1), 0.0, found.points)
         points = np.where(slipped, np.maximum(points, probability[:, None]), points)
+        # Of a face with a point that lies off, and of which none is sure by itself, it is the farthest.
+        unsaid = np.flatnonzero((probability >= SURE) & ~np.isin(kind, WHOLE) & (points < SURE).all(axis=1))
+        points[unsaid, figures.points[unsaid].argmax(axis=1)] = probability[unsaid]
         return Audit(
             ids=self.dataset.ids(),
             files=tuple(str(sample.image.absolute()) for sample in self.dataset.samples),

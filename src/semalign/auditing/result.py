@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.kinds import NAMES, WHOLE
 from semalign.data.labels import LabelStore
@@ -47,6 +47,13 @@ class Finding(NamedTuple):
     probability: float
     dx: float
     dy: float
+
+
+class Listed(NamedTuple):
+    """What is probably wrong: faces as a whole, and single points of the others."""
+
+    faces: Bool[np.ndarray, " b"]
+    points: Bool[np.ndarray, "b n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,21 +104,37 @@ class Audit:
         Args:
             least: probability of what is listed.
         """
-        moves = self.moves()
+        moves, listed = self.moves(), self.listed(least)
         found = []
-        for face in np.flatnonzero((self.face_probability >= least) & self._whole()):
+        for face in np.flatnonzero(listed.faces):
             middle = moves[face].mean(axis=0)
             kind = NAMES[self.face_kind[face]]
             found.append(Finding(self.ids[face], None, kind, float(self.face_probability[face]), *map(float, middle)))
-        single = (self.point_probability >= least) & ~self._whole()[:, None]
-        for face, point in np.argwhere(single):
+        for face, point in np.argwhere(listed.points):
             probability, kind = float(self.point_probability[face, point]), NAMES[self.point_kind[face, point]]
             found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
         yield from sorted(found, key=lambda one: -one.probability)
 
-    def _whole(self) -> np.ndarray:
-        """Faces (b,) that are wrong as a whole, so that their points need not be listed one by one."""
-        return np.isin(self.face_kind, WHOLE)
+    def listed(self, least: float = LISTED) -> Listed:
+        """What is probably wrong. Points of a face that is wrong as a whole are not listed one by one.
+
+        Args:
+            least: probability of what is listed.
+        """
+        whole = np.isin(self.face_kind, WHOLE) & (self.face_probability >= least)
+        there = np.isfinite(self.annotations).all(axis=-1) & ~whole[:, None]
+        points = there & (self.point_probability >= least) & (self.point_kind >= 0)
+        return Listed(whole, points)
+
+
+def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:
+    """Square roots of the areas of the annotations' boxes, pixels, at least 1; absent points do not count."""
+    there = np.isfinite(annotations)
+    low = np.where(there, annotations, np.inf).min(axis=1)
+    high = np.where(there, annotations, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        sides = np.nan_to_num(high - low, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0)
+    return np.sqrt(sides[:, 0] * sides[:, 1]).clip(1.0)
 
 
 def write_audit(audit: Audit, folder: str | Path) -> None:

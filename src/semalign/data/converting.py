@@ -98,7 +98,21 @@ def rewrite_dataset(
         SemalignError: a format that is only read, faces that are not there, another number of points, or a file that cannot be
             read or written.
     """
-    source = Path(source)
+    known, place = _rewritable(Path(source), scheme, images)
+    return known.rewrite(place, points, Path(out), overwrite)
+
+
+def refuse_read_only(source: str | Path) -> None:
+    """Refuse a data set of a format that is only read, before anything is done with it.
+
+    Raises:
+        SemalignError: it is one, or is no data set.
+    """
+    _rewritable(Path(source), None, None)
+
+
+def _rewritable(source: Path, scheme: LandmarkScheme | None, images: str | Path | None) -> tuple[Format, Path]:
+    """The format of a data set that can be written once more, and where it lies."""
     refuse_results(source)
     found, place = find_dataset(source, formats.READERS)
     known = found.configured(scheme, None if images is None else Path(images))
@@ -106,7 +120,7 @@ def rewrite_dataset(
         raise SemalignError(
             f"{source}: {found.title} is only read; write it anew with 'semalign convert {source} OUT --to FORMAT'."
         )
-    return known.rewrite(place, points, Path(out), overwrite)
+    return known, place
 
 
 def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:

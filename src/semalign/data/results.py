@@ -19,6 +19,8 @@ MADE_BY = {
     "run": "written by 'semalign run' or 'train'",
     "export": "written by 'semalign labels export'",
     "paper": "written by 'semalign reproduce'",
+    "audit": "written by 'semalign audit'",
+    "clean": "written by 'semalign clean'",
 }
 
 
@@ -30,6 +32,10 @@ def kind_of_results(folder: Path) -> str | None:
         return "run"
     if any(_says(folder / name, b'"label_version"') for name in (DONE, STARTED)):
         return "export"
+    if _says(folder / "audit.json", b'"judges"'):
+        return "audit"
+    if _says(folder / DONE, b'"judged_by_version"'):
+        return "clean"
     if all(os.path.isfile(folder / name) for name in ("reproduce.json", "asked.json")):
         return "paper"
     return None
