@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,12 +23,12 @@ from jaxtyping import Bool, Float
 from semalign import __version__
 from semalign.auditing.decisions import Decisions
 from semalign.auditing.kinds import NAMES
-from semalign.auditing.result import LISTED, Audit, face_sizes
-from semalign.auditing.source import Source
+from semalign.auditing.result import LISTED, Audit, face_sizes, read_about, read_audit
+from semalign.auditing.source import Source, refuse_other
 from semalign.core.curves import tangents
-from semalign.data import rewrite_dataset
+from semalign.data import refuse_read_only, rewrite_dataset
 from semalign.errors import SemalignError
-from semalign.files import read_json, shown, write_json, write_text
+from semalign.files import read_json, refuse_occupied, shown, write_json, write_text
 
 Accept = Literal["auto", "all", "none", "reviewed"]
 ACCEPTED: Final[tuple[Accept, ...]] = ("auto", "all", "none", "reviewed")
@@ -203,6 +203,47 @@ def _table(audit: Audit, points: Float[np.ndarray, "b n 2"], moved: Bool[np.ndar
 
 def _text(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else ""
+
+
+def exporter(audit: Path, out: Path | None = None) -> Callable[[Path], dict[str, Any]] | None:
+    """What the review page's Export calls: `clean` with what people decided.
+
+    Args:
+        audit: folder of the audit.
+        out: folder that is written; None = that of the cleaned data set whose audit it is, or NAME-clean beside it.
+
+    Returns:
+        Gives of the audit's folder what is to be told of the export; None where the data set cannot be written once more.
+
+    Raises:
+        SemalignError: the audit cannot be read, or `out` holds something else.
+    """
+    if out is None:
+        inside = audit.name == AUDIT and (audit.parent / PROVENANCE).is_file()
+        out = audit.parent if inside else audit.with_name(f"{audit.resolve().name.removesuffix('-audit')}-clean")
+    if not (out / PROVENANCE).is_file():
+        refuse_occupied(out, "cleaned data set")
+    try:
+        source = Source.of(read_about(audit))
+        refuse_read_only(source.path)
+    except SemalignError:
+        return None
+    source.refuse_within(out)
+    target = out
+
+    def export(folder: Path) -> dict[str, Any]:
+        found = read_audit(folder)
+        refuse_other(found, source.opened(), folder)
+        done = clean(found, source, target, "reviewed", decisions=folder)
+        told = {
+            "folder": shown(done.out),
+            "faces changed": done.faces,
+            "points moved": done.points,
+            "files": len(done.files),
+        }
+        return told | ({"notes": " ".join(done.notes)} if done.notes else {})
+
+    return export
 
 
 def read_provenance(out: Path) -> dict[str, Any]:

@@ -192,10 +192,7 @@ def read_audit(folder: str | Path) -> Audit:
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    refuse_unfinished(folder)
-    about = read_json(folder / ABOUT, "make the audit again")
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
+    about = read_about(folder)
     store = LabelStore(folder / LABELS)
     annotations, proposals = store.read(0), store.read(1)
     try:
@@ -219,6 +216,19 @@ def read_audit(folder: str | Path) -> Audit:
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SemalignError(f"{folder}: is no audit that can be read ({what}); make it again.") from error
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a finished audit says of itself.
+
+    Raises:
+        SemalignError: there is none, or one of a newer version.
+    """
+    refuse_unfinished(folder)
+    about = read_json(folder / ABOUT, "make the audit again")
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
+    return about
 
 
 def refuse_unfinished(folder: Path) -> None:

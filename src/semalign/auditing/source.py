@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,13 +58,13 @@ class Source:
         }
 
     @classmethod
-    def of(cls, audit: Audit) -> Source:
-        """That of an audit.
+    def of(cls, about: Mapping[str, Any]) -> Source:
+        """That of an audit, from what it says of itself.
 
         Raises:
             SemalignError: the audit does not say.
         """
-        said = audit.about.get("source")
+        said = about.get("source")
         if not isinstance(said, dict) or not said.get("path"):
             raise SemalignError("the audit does not say which data set it is of; make it again with 'semalign audit'.")
         scheme, images = said.get("scheme"), said.get("images")

@@ -71,7 +71,13 @@ class Desk:
         """What the page must know before anything else."""
         index, scheme = self.index, self.index.scheme
         return {
-            "title": shown(Path(str(index.about.get("data") or self.folder)).name or self.folder.name),
+            "title": shown(
+                str(
+                    index.about.get("name")
+                    or Path(str(index.about.get("data") or self.folder)).name
+                    or self.folder.name
+                )
+            ),
             "faces": len(index),
             "name": self.name,
             "export": self._export is not None,
