@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,9 @@ from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_json
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 ABOUT, LABELS, FACES, POINTS = "audit.json", "labels", "faces.parquet", "points.parquet"
@@ -125,6 +128,51 @@ class Audit:
         there = np.isfinite(self.annotations).all(axis=-1) & ~whole[:, None]
         points = there & (self.point_probability >= least) & (self.point_kind >= 0)
         return Listed(whole, points)
+
+    def to_pandas(self, table: str = "findings", least: float = LISTED) -> pd.DataFrame:
+        """A table of the audit as a data frame.
+
+        Args:
+            table: `findings`, a row each, worst first; `faces`, a row a face; or `points`, a row a landmark. Places are pixels
+                of the image; `landmark` is missing in a finding that concerns a face as a whole.
+            least: probability of what `findings` lists.
+
+        Raises:
+            SemalignError: another table, or pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise SemalignError("data frames need pandas; install semalign[pandas].") from error
+        names = self.scheme.landmarks
+        if table == "findings":
+            found = list(self.findings(least))
+            face = {name: row for row, name in enumerate(self.ids)}
+            frame = pd.DataFrame(found, columns=list(Finding._fields))
+            frame["landmark"] = frame["landmark"].astype("Int64")
+            frame.insert(1, "face", [face[one.image] for one in found])
+            named = [None if one.landmark is None else names[one.landmark] for one in found]
+            frame.insert(3, "name", pd.Series(named, dtype=object))
+            frame.index = pd.RangeIndex(1, len(found) + 1, name="rank")
+            return frame
+        kinds = np.array([*NAMES, None], dtype=object)  # -1 is the last
+        if table == "faces":
+            columns = {"image": self.ids, "file": self.files, "probability": self.face_probability, "odds": self.odds}
+            middle = self.moves().mean(axis=1)
+            return pd.DataFrame(columns | {"kind": kinds[self.face_kind], "dx": middle[:, 0], "dy": middle[:, 1]})
+        if table != "points":
+            raise SemalignError(f"there is no table {table!r}; choose findings, faces or points.")
+        count = self.scheme.count
+        points: dict[str, Any] = {
+            "image": np.repeat(np.array(self.ids, dtype=object), count),
+            "landmark": np.tile(np.arange(count), len(self)),
+            "name": np.tile(np.array(names, dtype=object), len(self)),
+            "probability": self.point_probability.ravel(),
+            "kind": kinds[self.point_kind.ravel()],
+        }
+        for name, values in (("", self.annotations), ("proposed_", self.proposals), ("spread_", self.spread)):
+            points |= {f"{name}{axis}": values[..., index].ravel() for index, axis in enumerate("xy")}
+        return pd.DataFrame(points)
 
 
 def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:

@@ -77,11 +77,12 @@ def refuse_other(audit: Audit, dataset: Dataset, folder: Path) -> None:
     Raises:
         SemalignError: other faces, another scheme, or annotations that have changed since.
     """
-    if audit.ids != dataset.ids() or audit.scheme.count != dataset.scheme.count:
-        what = f"its {len(audit)} faces are not the {len(dataset)} of {dataset.root}"
-    elif not np.allclose(audit.annotations, dataset.points(), rtol=0, atol=1e-9, equal_nan=True):
-        changed = ~np.isclose(audit.annotations, dataset.points(), rtol=0, atol=1e-9, equal_nan=True).all(axis=(1, 2))
-        first = shown(audit.ids[int(changed.argmax())])
+    damaged = set(audit.about.get("damaged") or ())
+    rest = dataset.select(exclude=damaged) if damaged else dataset
+    if audit.ids != rest.ids() or audit.scheme.count != dataset.scheme.count:
+        what = f"its {len(audit)} faces are not the {len(rest)} of {dataset.root}"
+    elif not np.allclose(audit.annotations, rest.points(), rtol=0, atol=1e-9, equal_nan=True):
+        changed = ~np.isclose(audit.annotations, rest.points(), rtol=0, atol=1e-9, equal_nan=True).all(axis=(1, 2))
         first = shown(audit.ids[int(changed.argmax())])
         what = f"{int(changed.sum())} of its faces have other annotations by now, the first {first}"
     else:

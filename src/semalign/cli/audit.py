@@ -32,8 +32,8 @@ def audit(
     quick: Quick = False,
     model: QuickModel = "default",
     crossfit: CrossFit = None,
-    recipe: JudgingRecipe = "300w-crossfit",
-    folds: Folds = 4,
+    recipe: JudgingRecipe = None,
+    folds: Folds = None,
     scheme: Scheme = None,
     images: Images = None,
     top: Annotated[int, option("--top", "N", "Findings that are printed.", default=True, min=0)] = 20,
@@ -72,14 +72,15 @@ def audit(
     source = Source(path, load_scheme(scheme) if scheme else None, images)
     dataset = source.opened()
     out = Path(f"{dataset.name}-audit") if out is None else out
-    judging = Judging(quick, model, crossfit, recipe, folds, not no_duplicates)
+    judging = Judging(quick, model, crossfit, recipe or "", folds or 0, not no_duplicates)
     result = audit_source(source, dataset, judging, out, overwrite=overwrite, progress=RichProgress())
     open_index(out)  # so that 'semalign review' is there at once
     findings = list(result.findings(least))
     found = listing.rows(result, findings)
     if csv_file is not None:
         listing.write_csv(csv_file, found)
-    skipped = [{"image": name, "why": why} for name, why in dataset.skipped]
+    left_out = (*dataset.skipped, *result.about.get("damaged", {}).items())
+    skipped = [{"image": name, "why": why} for name, why in left_out]
     if json_file is not None:
         write_or_print_json(json_file, {"faces": len(result), "findings": found, "unusable": skipped})
     if str(json_file) != "-":

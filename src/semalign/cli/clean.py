@@ -45,8 +45,8 @@ def clean(
     quick: Quick = False,
     model: QuickModel = "default",
     crossfit: CrossFit = None,
-    recipe: JudgingRecipe = "300w-crossfit",
-    folds: Folds = 4,
+    recipe: JudgingRecipe = None,
+    folds: Folds = None,
     scheme: Scheme = None,
     images: Images = None,
     least: Least = 0.5,
@@ -98,7 +98,7 @@ def clean(
     elif chosen == "reviewed":
         raise SemalignError(f"{place}: holds no audit that people have reviewed; name its folder with --audit.")
     else:
-        judging = Judging(quick, model, crossfit, recipe, folds, not no_duplicates)
+        judging = Judging(quick, model, crossfit, recipe or "", folds or 0, not no_duplicates)
         found = audit_source(source, dataset, judging, place, progress=RichProgress())
     done = write(found, source, out, chosen, decisions=place, least=least)
     _tell(done, len(found), as_json, chosen, place, list(dataset.skipped))

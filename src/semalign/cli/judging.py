@@ -21,9 +21,15 @@ CrossFit = Annotated[
     Path | None, option("--crossfit", "DIR", "Networks of a finished 'semalign crossfit' on these faces.")
 ]
 JudgingRecipe = Annotated[
-    str, option("--recipe", "RECIPE", "How the networks are trained, without --quick.", default=True)
+    str | None,
+    option(
+        "--recipe", "RECIPE", "How the networks are trained, without --quick.", default="one that suits the landmarks"
+    ),
 ]
-Folds = Annotated[int, option("--folds", "K", "Networks that are trained, without --quick.", default=True, min=2)]
+Folds = Annotated[
+    int | None,
+    option("--folds", "K", "Networks that are trained, without --quick.", default="4 for 68 points, or 6", min=2),
+]
 Scheme = Annotated[
     str | None, option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="the data's own")
 ]
