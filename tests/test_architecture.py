@@ -123,7 +123,13 @@ def test_what_only_the_paper_uses_lies_there() -> None:
     known = modules(SOURCE)
     commands = [name for name in known if row_of(name) == "cli"]
     reached: set[str] = set()
-    waiting = [*commands, CORRECTION, *(type(reader).__module__ for reader in READERS)]  # a reader is only named
+    adapters = [name for name in known if row_of(name) == "adapters"]  # for who writes programs
+    waiting = [
+        *commands,
+        CORRECTION,
+        *adapters,
+        *(type(reader).__module__ for reader in READERS),
+    ]  # a reader is only named
     while waiting:
         name = waiting.pop()
         if name not in reached and row_of(name) != "paper":
