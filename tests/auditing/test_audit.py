@@ -119,6 +119,7 @@ def test_planted_errors_come_first_with_their_kind_and_are_mended(
     before = np.linalg.norm(wrong.points()[rows] - truth, axis=-1).max(axis=1)
     after = np.linalg.norm(found.proposals[rows] - truth, axis=-1).max(axis=1)
     assert (after < before).all() and np.median(after) < 5.0
+    assert np.median(after / before) < 0.4
 
 
 def test_points_of_the_next_frame_are_named_so(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,8 @@ class Auditor:
         self._look_again(np.flatnonzero(self._doubtful(figures, found.faces)), figures)
         found = probabilities(figures)
         kind, probability, odds = figures.kind.copy(), found.faces.copy(), found.odds.copy()
-        repaired = self._repaired(figures, found.points, probability)
+        points = self._points(figures, found.points, probability)
+        repaired = self._repaired(figures, points, probability)
         self._unexplained(figures, kind, repaired, probability)
         self._others(figures, kind, repaired, probability)
         if duplicates:
@@ -119,15 +120,9 @@ class Auditor:
         labels = self._search()(Observations(repaired, repaired), self.witnesses)
         spread = labels.spread if labels.spread is not None else np.full_like(labels.points, np.nan)
         point_kind = np.where(self.hidden, NUMBERS["guessed"], NUMBERS["point"])
-        slipped = (figures.kind == NUMBERS["slipped"])[:, None] & figures.changed
-        point_kind[slipped] = NUMBERS["slipped"]
+        point_kind[_slipped(figures)] = NUMBERS["slipped"]
         single = kind == NUMBERS["point"]
         kind[single] = point_kind[np.flatnonzero(single), figures.points[single].argmax(axis=1)]
-        points = np.where(np.isnan(self.observed).any(axis=-1), 0.0, found.points)
-        points = np.where(slipped, np.maximum(points, probability[:, None]), points)
-        # Of a face with a point that lies off, and of which none is sure by itself, it is the farthest.
-        unsaid = np.flatnonzero((probability >= SURE) & ~np.isin(kind, WHOLE) & (points < SURE).all(axis=1))
-        points[unsaid, figures.points[unsaid].argmax(axis=1)] = probability[unsaid]
         return Audit(
             ids=self.dataset.ids(),
             files=tuple(str(sample.image.absolute()) for sample in self.dataset.samples),
@@ -161,14 +156,14 @@ class Auditor:
             advance(1)
         return seen
 
-    def _points(self, witnesses: Witnesses) -> list[np.ndarray]:
+    def _said(self, witnesses: Witnesses) -> list[np.ndarray]:
         """What members say, without what is systematic."""
         pairs = zip(self.systematic, witnesses.members, strict=True)
         return [adaptation.corrected(member.points) for adaptation, member in pairs]
 
     def _seen(self, rows: Int[np.ndarray, " c"], witnesses: Witnesses | None = None) -> Seen:
         said = self.witnesses.take(rows) if witnesses is None else witnesses
-        points = self._points(said)
+        points = self._said(said)
         return Seen(self.observed[rows], np.mean(points, axis=0), said.indicators(points), self.widths[rows])
 
     def _doubtful(self, figures: Figures, probability: np.ndarray) -> Bool[np.ndarray, " b"]:
@@ -208,6 +203,20 @@ class Auditor:
         yield from ((x0, y0, x1, y1) for x0, y0, x1, y1 in found)
         if not found:
             yield _bounds(self.witnesses.predictions.points[row])
+
+    def _points(
+        self, figures: Figures, found: Float[np.ndarray, "b n"], probability: Float[np.ndarray, " b"]
+    ) -> Float[np.ndarray, "b n"]:
+        """How probably each point is wrong by itself."""
+        there = ~np.isnan(self.observed).any(axis=-1)
+        points = np.where(there, found, 0.0)
+        points = np.where(_slipped(figures) & there, np.maximum(points, probability[:, None]), points)
+        # Of a face with a point that lies off, and of which none is sure by itself, it is the farthest.
+        rows = np.flatnonzero(
+            (probability >= SURE) & ~np.isin(figures.kind, WHOLE) & (points < SURE).all(axis=1) & there.any(axis=1)
+        )
+        points[rows, np.where(there, figures.points, -1.0)[rows].argmax(axis=1)] = probability[rows]
+        return points
 
     def _repaired(
         self, figures: Figures, points: Float[np.ndarray, "b n"], probability: Float[np.ndarray, " b"]
@@ -299,6 +308,11 @@ class Auditor:
         if len(self.witnesses.members) == 2:
             return make_search(CalibratedSettings(), "auto")
         return make_search(AverageSettings(), "auto")
+
+
+def _slipped(figures: Figures) -> Bool[np.ndarray, "b n"]:
+    """Points that slipped along their curve."""
+    return (figures.kind == NUMBERS["slipped"])[:, None] & figures.changed
 
 
 def _elsewhere(seen: Seen) -> Bool[np.ndarray, " c"]:
