@@ -78,7 +78,9 @@ def test_without_spreads_they_count_as_the_usual_ones():
     without = usual(MEAN[None] * 30, SURE[:1], None)
     known = usual(MEAN[None] * 30, SURE[:1], np.full((1, 5, 2), 2.0))
     assert np.allclose(without.visibility, known.visibility, atol=0.02)
-    assert not np.allclose(without.visibility, usual(MEAN[None] * 30, SURE[:1], np.full((1, 5, 2), 9.0)).visibility, 0.02)
+    assert not np.allclose(
+        without.visibility, usual(MEAN[None] * 30, SURE[:1], np.full((1, 5, 2), 9.0)).visibility, 0.02
+    )
 
 
 def test_no_faces_are_judged_as_none():

@@ -28,6 +28,7 @@ from semalign.errors import SemalignError
 from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
 from semalign.inference.backend import quick_precision
 from semalign.inference.landmarker import open_model, torch_device
+from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, save_model
 from semalign.models.correction import Correction
@@ -88,7 +89,8 @@ class Detector:
         tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
         chosen = self.settings.precision
         precision = quick_precision(self.device) if chosen == "auto" else chosen
-        shipped = correction or pretrained.correction_for(model.about, model.scheme)
+        with own_settings():
+            shipped = correction or pretrained.correction_for(model.about, model.scheme)
         self.landmarker = Landmarker(
             model, self.device, tta, self.settings.batch_size, precision, shipped, self.settings.correct
         )
@@ -110,7 +112,8 @@ class Detector:
             SemalignError: an unknown name, a file that is no model, a device that is not there.
         """
         model = open_model(name_or_path)
-        correction = pretrained.correction_beside(pretrained.resolve(name_or_path), model.scheme)
+        with own_settings():
+            correction = pretrained.correction_beside(pretrained.resolve(name_or_path), model.scheme)
         return cls(model, device, finder, settings, correction)
 
     @property

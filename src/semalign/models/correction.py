@@ -194,6 +194,7 @@ def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCo
         prior = ShapePrior(*(tensors.pop(PRIOR + name).double() for name in ("mean", "covariance")))
         network = CorrectionNetwork(own.count)
         network.load_state_dict(tensors)
+        network.float()  # whatever the program's default type is
         return ShapeCorrection(prior, network.eval(), own, description["base"], description["about"])
 
     correction = load_kind(path, "correction for hidden landmarks", KIND, FORMAT, build)
