@@ -19,8 +19,8 @@ from semalign.errors import SemalignError
 
 COMMANDS = {
     "audit", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
-    "predict", "serve", "export", "bench speed", "bench labels", "reproduce",
-    "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert",
+    "predict", "serve", "export", "correction", "bench speed", "bench labels", "reproduce",
+    "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert", "clean",
 }  # fmt: skip
 
 

@@ -11,9 +11,11 @@ import commands
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from worlds import NETWORK
 
+from semalign.core.shape_posterior import fit_shape_prior
 from semalign.data import images, read_pts
 from semalign.data.crops import CropSettings
 from semalign.data.images import open_picture
@@ -29,6 +31,7 @@ from semalign.detect import (
     sources,
 )
 from semalign.models.checkpoint import Model, save_model
+from semalign.models.correction import CorrectionNetwork, ShapeCorrection, save_correction
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme, load_scheme
 
@@ -267,6 +270,32 @@ def test_a_real_model_and_boxes_from_a_file(tmp_path: Path) -> None:
     direct = Detector.from_pretrained(model)(photo, [[20, 20, 70, 75], [60, 10, 100, 50]])
     for name, face in zip(("photo.pts", "photo_2.pts"), direct, strict=True):
         assert np.allclose(read_pts(out / name), face.points, atol=1e-3)
+
+
+def test_correct_is_for_models_that_have_a_correction(tmp_path: Path) -> None:
+    scheme = load_scheme("ibug68")
+    model, photo, boxes = tmp_path / "m.safetensors", tmp_path / "photo.png", tmp_path / "boxes.csv"
+    save_model(model, Model(build_hourglass(NETWORK, 68, 0), scheme, CropSettings(), 2.0))
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)).save(photo)
+    boxes.write_text("image,x0,y0,x1,y1\nphoto.png,20,20,70,75\n")
+    usual = (photo, "--model", model, "--boxes", boxes)
+    refused = invoke(*usual, "--correct", "--out", tmp_path / "refused")
+    assert refused.exit_code == 2 and "this model has no correction for hidden landmarks" in refused.stderr
+    assert not (tmp_path / "refused").exists()
+    assert invoke(*usual, "--out", tmp_path / "bare").exit_code == 0
+    prior = fit_shape_prior(torch.from_numpy(np.random.default_rng(1).normal(size=(20, 68, 2))))
+    made = ShapeCorrection(prior, CorrectionNetwork(68).eval(), scheme)
+    save_correction(tmp_path / "m.correction.safetensors", made)
+    for name, more in (("told", ()), ("corrected", ("--correct",))):
+        assert invoke(*usual, *more, "--out", tmp_path / name).exit_code == 0
+    bare, told, corrected = (
+        results(tmp_path / name)["images"][0]["faces"][0] for name in ("bare", "told", "corrected")
+    )
+    assert "visibility" not in bare and told["visibility"] == [0.5] * 68
+    assert told["points"] == bare["points"] != corrected["points"]
+    assert results(tmp_path / "corrected")["settings"]["correct"] is True
+    resumed = invoke(*usual, "--out", tmp_path / "told", "--correct", "--resume")
+    assert resumed.exit_code == 2 and "continue with the same options" in resumed.stderr
 
 
 def test_two_faces_and_a_picture_of_that_name_are_all_kept(white: dict[str, Any]) -> None:

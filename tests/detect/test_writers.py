@@ -194,3 +194,50 @@ def test_a_folder_that_cannot_be_made_is_said(dots, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SemalignError, match="file"):
         ResultFolder(tmp_path / "file" / "out", ["csv"], dots.scheme)
+
+
+def with_visibility(dots, name: str, visibility: list[float] | None) -> Finding:
+    seen = None if visibility is None else np.array(visibility)
+    face = Face(dots.points(20, 20, 20.0), np.full(3, 0.5), dots.scheme, visibility=seen)
+    return Finding(name, PurePosixPath(name).with_suffix(""), (65, 48), [face])
+
+
+def test_visibility_is_in_every_table(dots, tmp_path: Path):
+    with ResultFolder(tmp_path / "out", FORMATS, dots.scheme) as results:
+        results.add(finding(dots, "empty.jpg", 0), PICTURE)
+        results.add(with_visibility(dots, "a.jpg", [0.1, 0.5, 0.98764]), PICTURE)
+    out = tmp_path / "out"
+    (face,) = json.loads((out / "landmarks.json").read_text())["images"][1]["faces"]
+    assert (
+        face["visibility"]
+        == [0.1, 0.5, 0.9876]
+        == list(read_lines(out / "landmarks.jsonl"))[1].values["faces"][0]["visibility"]
+    )
+    rows = list(csv.DictReader((out / "landmarks.csv").read_text().splitlines()))
+    assert [row["visibility"] for row in rows] == ["0.1000", "0.5000", "0.9876"]
+    table = pytest.importorskip("pyarrow.parquet").read_table(out / "landmarks.parquet")
+    assert table["visibility"].to_pylist() == [0.1, 0.5, 0.9876]
+    (annotation,) = json.loads((out / "coco.json").read_text())["annotations"]
+    assert annotation["keypoints"][2::3] == [1, 2, 2] and annotation["num_keypoints"] == 3
+    assert annotation["visibility"] == face["visibility"]
+
+
+def test_without_visibility_no_table_has_it(dots, folder: Path):
+    assert "visibility" not in (folder / "landmarks.json").read_text()
+    assert "visibility" not in (folder / "landmarks.csv").read_text().splitlines()[0]
+    assert (
+        "visibility" not in pytest.importorskip("pyarrow.parquet").read_table(folder / "landmarks.parquet").column_names
+    )
+    annotations = json.loads((folder / "coco.json").read_text())["annotations"]
+    assert all(v == 2 for item in annotations for v in item["keypoints"][2::3])
+    assert all("visibility" not in item for item in annotations)
+
+
+def test_a_face_without_visibility_among_others_is_left_empty(dots, tmp_path: Path):
+    with ResultFolder(tmp_path / "out", FORMATS, dots.scheme) as results:
+        results.add(with_visibility(dots, "a.jpg", [0.1, 0.5, 0.9]), PICTURE)
+        results.add(with_visibility(dots, "b.jpg", None), PICTURE)
+    rows = list(csv.DictReader((tmp_path / "out" / "landmarks.csv").read_text().splitlines()))
+    assert [row["visibility"] for row in rows[3:]] == [""] * 3
+    table = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "out" / "landmarks.parquet")
+    assert table["visibility"].to_pylist()[3:] == [None] * 3

@@ -32,6 +32,7 @@ def predict(
     largest: options.Largest = False,
     score_threshold: options.ScoreThreshold = 0.4,
     tta: options.Tta = None,
+    correct: options.Correct = False,
     no_smoothing: options.NoSmoothing = False,
     limit: options.Limit = None,
     device: options.Device = None,
@@ -44,7 +45,7 @@ def predict(
     """Find faces and their landmarks in pictures, videos or a camera's picture.
 
     DIR then holds landmarks.json and, by default, every picture with its landmarks. Points are in pixels, from 0, with a
-    confidence for each landmark. A camera runs until Ctrl-C.
+    confidence for each landmark and, with the shipped default, a probability that it is visible. A camera runs until Ctrl-C.
 
     Results are on disk (landmarks.jsonl) as soon as a picture is done. However it was stopped, the same command with
     --resume continues.
@@ -84,7 +85,7 @@ def predict(
         _list(sources, folder)
         return
     wanted = FacesWanted(finder, min_face, 1 if largest else max_faces, score_threshold)
-    detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta, precision)
+    detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta, precision, correct)
     notes = mirror_note(detector.scheme, tta)
     results = open_results(folder, formats, detector.scheme, about, resume, overwrite)
     with results:

@@ -94,6 +94,13 @@ Tta = Annotated[
         max=4,
     ),
 ]
+Correct = Annotated[
+    bool,
+    flag(
+        "--correct",
+        "Move landmarks that the network is not sure of to where the others say that they are; for faces behind things.",
+    ),
+]
 NoSmoothing = Annotated[bool, flag("--no-smoothing", "Leave the landmarks of videos as each frame gives them.")]
 Limit = Annotated[
     int | None, option("--limit", "N", "Stop a video or a camera after so many frames.", default="none", min=1)

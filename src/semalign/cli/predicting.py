@@ -37,20 +37,24 @@ def detector_of(
     box_format: BoxFormat | None,
     tta: int | None,
     precision: Literal["auto", "fp32", "bf16"],
+    correct: bool = False,
 ) -> tuple[Detector, BoxFile | None, dict[str, Any]]:
     """The detector, the boxes, and what says where the results come from.
 
     Raises:
-        SemalignError: a model, a finder, a device or a file of boxes that cannot be used.
+        SemalignError: a model, a finder, a device or a file of boxes that cannot be used; a model that has no correction, if
+            it is to `correct`.
     """
     if box_format is not None and boxes is None:
         raise SemalignError("--box-format says what the numbers of --boxes are; give a file with --boxes.")
     given = None if boxes is None else BoxFile(boxes, box_format)
     chosen = DetectorSettings(
-        tta=tta, score_threshold=wanted.score_threshold, max_faces=wanted.most, precision=precision
+        tta=tta, score_threshold=wanted.score_threshold, max_faces=wanted.most, precision=precision, correct=correct
     )
     detector = Detector.from_pretrained(model, device, open_finder(wanted.finder, wanted.smallest), chosen)
     settings = {"tta": tta, "precision": precision, "boxes": boxes is not None, **wanted._asdict()}
+    if correct:
+        settings["correct"] = True
     about = {"semalign": __version__, "model": model, "scheme": detector.scheme.name, "settings": settings}
     return detector, given, about
 

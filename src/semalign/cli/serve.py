@@ -16,6 +16,7 @@ def serve(
     host: Annotated[
         str, option("--host", "ADDRESS", "Address to listen on; others than the loopback let others in.", default=True)
     ] = "127.0.0.1",
+    correct: Annotated[bool, flag("--correct", "Move hidden landmarks to where the others say that they are.")] = False,
     browse: Annotated[bool, flag("--open", "Open the page in the browser.")] = False,
 ) -> None:
     """A page on this machine: drop a picture or use the camera, look at points, confidences and heatmaps, save them.
@@ -27,12 +28,13 @@ def serve(
         semalign serve runs/300w/aligned/model.safetensors --port 9000
     """
     from semalign.cli.page import run_page
-    from semalign.detect import Detector
+    from semalign.detect import Detector, DetectorSettings
     from semalign.models import pretrained
     from semalign.serve import Service, open_server
 
     loaded = pretrained.load(model)
-    run_page(open_server(Service(Detector(loaded), loaded, model), host, port), browse)
+    detector = Detector(loaded, settings=DetectorSettings(correct=correct))
+    run_page(open_server(Service(detector, loaded, model), host, port), browse)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"serve": serve}

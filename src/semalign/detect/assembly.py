@@ -19,6 +19,8 @@ from semalign.schemes import LandmarkScheme
 JSON, CSV, COCO, PARQUET = "landmarks.json", "landmarks.csv", "coco.json", "landmarks.parquet"
 TABLES = (JSON, JSONL, CSV, PARQUET, COCO)  # with the record they are made of: all files that are not a picture's own
 COLUMNS = ("image", "frame", "seconds", "face", "landmark", "name", "x", "y", "confidence")
+VISIBILITY = "visibility"  # the last column, where the record has it
+VISIBLE = 0.5  # a landmark is hidden for COCO if it is visible with less probability
 _ROWS = 2000  # pictures of a Parquet row group
 
 
@@ -52,31 +54,42 @@ def _write_json(path: Path, record: Path, scheme: LandmarkScheme, complete: bool
 def _write_csv(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
     """A row for each landmark; a face's number is its track in a video and its place from 1 in a picture."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(_csv([COLUMNS]))
+        columns = _columns(record)
+        file.write(_csv([columns]))
         for line in read_lines(record):
-            file.write(_csv([_as_text(row) for row in _rows(line.values, scheme)]))
+            file.write(_csv([_as_text(row)[: len(columns)] for row in _rows(line.values, scheme)]))
+
+
+def _columns(record: Path) -> tuple[str, ...]:
+    """COLUMNS, and visibility if the first face of the record has it."""
+    faces = (face for line in read_lines(record) for face in line.values["faces"])
+    return (*COLUMNS, VISIBILITY) if VISIBILITY in next(faces, {}) else COLUMNS
 
 
 def _as_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    image, frame, seconds, face, landmark, name, x, y, sure = row
-    time = None if seconds is None else f"{seconds:.4f}"
-    return image, frame, time, face, landmark, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}"
+    image, frame, seconds, face, landmark, name, x, y, sure, visible = row
+    time, seen = (None if value is None else f"{value:.4f}" for value in (seconds, visible))
+    return image, frame, time, face, landmark, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}", seen
 
 
 def _rows(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
-    """The values of COLUMNS for each landmark of a picture; None for what only videos have."""
+    """The values of COLUMNS and the visibility for each landmark of a picture; None for what only videos have, or nobody
+    knows.
+    """
     for number, face in enumerate(entry["faces"], 1):
-        points = zip(scheme.landmarks, face["points"], face["confidence"], strict=True)
-        for index, (name, (x, y), sure) in enumerate(points):
+        visible = face.get(VISIBILITY) or [None] * len(face["points"])
+        points = zip(scheme.landmarks, face["points"], face["confidence"], visible, strict=True)
+        for index, (name, (x, y), sure, seen) in enumerate(points):
             place = (entry["image"], entry.get("frame"), entry.get("seconds"), face.get("track", number), index)
-            yield (*place, name, x, y, sure)
+            yield (*place, name, x, y, sure, seen)
 
 
 def _write_coco(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
     """COCO keypoints: `images`, `annotations`, `categories`.
 
     Keypoints are 0-based pixels as here; boxes are continuous there (the first pixel spans 0 to 1), so they lie half a pixel
-    further. Beside the usual keys an annotation has `score` and `confidence`; v is 2 for every landmark.
+    further. Beside the usual keys an annotation has `score`, `confidence` and, where it is known, `visibility`; v is 1 for
+    landmarks that are probably hidden and 2 for all others.
     """
     skeleton = [
         [a + 1, b + 1]
@@ -115,11 +128,22 @@ def _annotations(record: Path) -> Iterator[dict[str, Any]]:
                 "bbox": [round(value, 3) for value in (x0 + 0.5, y0 + 0.5, x1 - x0, y1 - y0)],
                 "area": round((x1 - x0) * (y1 - y0), 3),
                 "num_keypoints": len(face["points"]),
-                "keypoints": [value for x, y in face["points"] for value in (x, y, 2)],
+                "keypoints": [
+                    value for (x, y), v in zip(face["points"], _flags(face), strict=True) for value in (x, y, v)
+                ],
                 "score": face["score"],
                 "confidence": face["confidence"],
             }
+            if VISIBILITY in face:
+                annotation[VISIBILITY] = face[VISIBILITY]
             yield annotation if "track" not in face else {**annotation, "track_id": face["track"]}
+
+
+def _flags(face: Mapping[str, Any]) -> list[int]:
+    """COCO's v of each landmark: 2 visible, 1 hidden; 2 where nobody knows."""
+    if VISIBILITY not in face:
+        return [2] * len(face["points"])
+    return [2 if visible >= VISIBLE else 1 for visible in face[VISIBILITY]]
 
 
 def _write_parquet(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
@@ -127,15 +151,17 @@ def _write_parquet(path: Path, record: Path, scheme: LandmarkScheme, complete: b
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = (pa.string(), pa.int32(), pa.float64(), pa.int32(), pa.int16(), pa.string(), *[pa.float64()] * 3)
+    types = (pa.string(), pa.int32(), pa.float64(), pa.int32(), pa.int16(), pa.string(), *[pa.float64()] * 4)
     about = {key: value for key, value in read_head(record).items() if key != "cwd"}
     metadata = {"semalign": dumped({**about, "complete": complete})}
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata=metadata)
+    names = _columns(record)
+    types = types[: len(names)]
+    schema = pa.schema(list(zip(names, types, strict=True)), metadata=metadata)
     lines = read_lines(record)
     with pq.ParquetWriter(path, schema) as writer:
         while chunk := list(islice(lines, _ROWS)):
             rows = [row for line in chunk for row in _rows(line.values, scheme)]
-            columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
+            columns = list(zip(*rows, strict=True))[: len(names)] if rows else [()] * len(names)
             arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
 

@@ -28,7 +28,10 @@ from semalign.errors import SemalignError
 from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
 from semalign.inference.backend import quick_precision
 from semalign.inference.landmarker import open_model, torch_device
+from semalign.inference.processes import own_settings
+from semalign.models import pretrained
 from semalign.models.checkpoint import Model, save_model
+from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
 
 Image = str | Path | np.ndarray | PillowImage | Picture
@@ -50,6 +53,8 @@ class DetectorSettings:
     # Of a network that PyTorch computes. 'auto' is 'bf16' where the processor has instructions for it (AMX): it takes a third
     # of the time and moves points by a few hundredths of a per cent of the eyes' distance. Elsewhere it is 'fp32'.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Whether hidden landmarks are moved to where the visible ones say that they are (semalign.models.correction).
+    correct: bool = False
 
     def __post_init__(self) -> None:
         if self.max_faces is not None and self.max_faces < 1:
@@ -65,6 +70,8 @@ class Detector:
         model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.
         device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one.
         finder: finds faces where no boxes are given; default: CenterFace, which ships with the package.
+        correction: says which landmarks are visible and, with `settings.correct`, where the hidden ones are; None takes the
+            one that ships for the model, where there is one.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Detector:
         device: str | torch.device | None = None,
         finder: FaceFinder | None = None,
         settings: DetectorSettings | None = None,
+        correction: Correction | None = None,
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
@@ -81,7 +89,11 @@ class Detector:
         tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
         chosen = self.settings.precision
         precision = quick_precision(self.device) if chosen == "auto" else chosen
-        self.landmarker = Landmarker(model, self.device, tta, self.settings.batch_size, precision)
+        with own_settings():
+            shipped = correction or pretrained.correction_for(model.about, model.scheme)
+        self.landmarker = Landmarker(
+            model, self.device, tta, self.settings.batch_size, precision, shipped, self.settings.correct
+        )
 
     @classmethod
     def from_pretrained(
@@ -93,12 +105,16 @@ class Detector:
     ) -> Detector:
         """A detector with a model that came with the package, by its name, or with a model file, by its path.
 
-        A file that `semalign export` wrote (.onnx) is computed with onnxruntime, on the CPU.
+        A file that `semalign export` wrote (.onnx) is computed with onnxruntime, on the CPU. A correction that lies beside a
+        model file (`model.correction.safetensors` beside `model.safetensors`) is used before a shipped one.
 
         Raises:
             SemalignError: an unknown name, a file that is no model, a device that is not there.
         """
-        return cls(open_model(name_or_path), device, finder, settings)
+        model = open_model(name_or_path)
+        with own_settings():
+            correction = pretrained.correction_beside(pretrained.resolve(name_or_path), model.scheme)
+        return cls(model, device, finder, settings, correction)
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -213,10 +229,14 @@ def _in_whole(face: Face, picture: Picture) -> Face:
 
 def faces_of(found: Landmarks) -> list[Face]:
     """Each face's landmarks on their own."""
-    spread = [None] * len(found) if found.spread is None else found.spread
+    nothing = [None] * len(found)
+    spreads = nothing if found.spread is None else found.spread
+    visibilities = nothing if found.visibility is None else found.visibility
     return [
-        Face(points, confidence, found.scheme, spread=own)
-        for points, confidence, own in zip(found.points, found.confidence, spread, strict=True)
+        Face(points, confidence, found.scheme, spread=spread, visibility=visibility)
+        for points, confidence, spread, visibility in zip(
+            found.points, found.confidence, spreads, visibilities, strict=True
+        )
     ]
 
 

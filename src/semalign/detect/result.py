@@ -26,6 +26,7 @@ class Face:
         track: number of the face in a video, the same from frame to frame; None in a picture.
         spread: standard deviation of each heatmap's peak along x and y, pixels of the image (`semalign.inference.Landmarks`);
             None where the model gives no heatmaps; read-only.
+        visibility: probability that each landmark is visible, not behind something; None where nothing tells it; read-only.
     """
 
     points: Float[np.ndarray, "n 2"]
@@ -33,10 +34,11 @@ class Face:
     scheme: LandmarkScheme
     track: int | None = None
     spread: Float[np.ndarray, "n 2"] | None = None
+    visibility: Float[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         """Keep the arrays from being changed."""
-        for name in ("points", "confidence", "spread"):
+        for name in ("points", "confidence", "spread", "visibility"):
             if getattr(self, name) is not None:
                 value = np.array(getattr(self, name), dtype=np.float64)
                 value.flags.writeable = False
@@ -59,7 +61,9 @@ class Face:
         return draw_landmarks(picture, self.points, self.confidence, self.scheme, label)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: scheme, score, box and points in pixels (to a thousandth), confidence, and track in a video."""
+        """JSON values: scheme, score, box and points in pixels (to a thousandth), confidence, visibility where it is known,
+        and track in a video.
+        """
         values: dict[str, Any] = {
             "scheme": self.scheme.name,
             "score": round(self.score, 4),
@@ -67,6 +71,8 @@ class Face:
             "points": np.round(self.points, 3).tolist(),
             "confidence": np.round(self.confidence, 4).tolist(),
         }
+        if self.visibility is not None:
+            values["visibility"] = np.round(self.visibility, 4).tolist()
         return values if self.track is None else {"track": self.track, **values}
 
     def to_pts(self, path: str | Path) -> None:

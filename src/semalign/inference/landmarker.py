@@ -24,6 +24,7 @@ from semalign.inference.onnx import OnnxBackend
 from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
 
 
@@ -36,9 +37,12 @@ class Landmarker:
         tta: test-time augmentation: mean heatmap of so many versions of a crop, 1 to 4; None = the model's own.
         batch_size: crops at a time.
         precision: of a network that PyTorch computes, 'fp32' or 'bf16'.
+        correction: says which landmarks are visible; None = nothing does.
+        correct: whether the correction also moves the landmarks that the network is not sure of.
 
     Raises:
-        SemalignError: a device that cannot be used; `tta`, or a device but the CPU, for an exported model.
+        SemalignError: a device that cannot be used; `tta`, or a device but the CPU, for an exported model; a correction of
+            another landmark scheme, or none to correct by.
     """
 
     def __init__(
@@ -48,7 +52,11 @@ class Landmarker:
         tta: int | None = None,
         batch_size: int = 32,
         precision: str = "fp32",
+        correction: Correction | None = None,
+        correct: bool = False,
     ) -> None:
+        _refuse_misfit(correction, model.scheme, correct)
+        self.correction, self.correct = correction, correct
         self.backend: Backend
         if isinstance(model, Model):
             place = None if device is None else torch_device(device)
@@ -114,7 +122,11 @@ class Landmarker:
 
     def on_crops(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
         """The landmarks on every crop of a data set, in the image frames; `advance` is told how many more are done."""
-        return self.backend.predict(crops, advance)
+        found = self.backend.predict(crops, advance)
+        if self.correction is None:
+            return found
+        judged = self.correction(found.points, found.confidence, found.spread, self.correct)
+        return replace(found, points=judged.points, visibility=judged.visibility)
 
     def heatmaps(
         self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float[np.ndarray, " 4"]
@@ -152,6 +164,18 @@ class Landmarker:
     def _none(self) -> Landmarks:
         count = self.scheme.count
         return Landmarks(np.empty((0, count, 2)), np.empty((0, count)), self.scheme)
+
+
+def _refuse_misfit(correction: Correction | None, scheme: LandmarkScheme, correct: bool) -> None:
+    if correct and correction is None:
+        raise SemalignError(
+            "this model has no correction for hidden landmarks; leave --correct (correct=True) out, or use the model 'default'."
+        )
+    if correction is not None and correction.scheme != scheme:
+        raise SemalignError(
+            f"the correction is for the landmark scheme {correction.scheme.name!r}, the model for {scheme.name!r}; "
+            "use one that was fitted for this model."
+        )
 
 
 def turned_back(

@@ -23,12 +23,14 @@ class Landmarks:
         scheme: what the landmarks are.
         spread: standard deviation of each heatmap's peak along x and along y, in pixels of the image: how far the network
             spreads its answer. None where no heatmaps come out, as from an exported model.
+        visibility: probability that each landmark is visible, not behind something; None where nothing tells it.
     """
 
     points: Float[np.ndarray, "b n 2"]
     confidence: Float[np.ndarray, "b n"]
     scheme: LandmarkScheme
     spread: Float[np.ndarray, "b n 2"] | None = None
+    visibility: Float[np.ndarray, "b n"] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -37,4 +39,7 @@ class Landmarks:
     def take(self, rows: Int[np.ndarray, " k"]) -> Landmarks:
         """Those of some faces, in the order of the rows."""
         spread = None if self.spread is None else self.spread[rows]
-        return replace(self, points=self.points[rows], confidence=self.confidence[rows], spread=spread)
+        visibility = None if self.visibility is None else self.visibility[rows]
+        return replace(
+            self, points=self.points[rows], confidence=self.confidence[rows], spread=spread, visibility=visibility
+        )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model, load_model
+from semalign.models.correction import SUFFIX, ShapeCorrection, load_correction
 from semalign.schemes import LandmarkScheme
 from semalign.schemes.scheme import refuse_unknown
 
 DEFAULT = "300w-detector"  # the model that this name stands for; a file of its own of this name comes first
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
+CORRECTIONS = "corrections"  # folder beside the shipped models
 
 
 def available() -> dict[str, Path]:
@@ -41,6 +45,35 @@ def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Mode
             f"{path}: is an exported model, which finds landmarks and does nothing else; give the model file it was made from."
         )
     return load_model(path, scheme)
+
+
+def corrections() -> dict[str, Path]:
+    """The shipped corrections for hidden landmarks: name of the model -> file."""
+    folder = Path(str(resources.files("semalign") / "pretrained" / CORRECTIONS))
+    return {path.stem: path for path in sorted(folder.glob(f"*{ENDING}"))}
+
+
+def correction_for(about: Mapping[str, Any], scheme: LandmarkScheme) -> ShapeCorrection | None:
+    """The shipped correction that was made for a model, told by what the model says of itself; None where none was.
+
+    So a copy of a shipped model and an export of it have its correction, too.
+    """
+    for path in corrections().values():
+        correction = load_correction(path)
+        if correction.scheme == scheme and _origin(correction.base) == _origin(about):
+            return correction
+    return None
+
+
+def correction_beside(path: Path, scheme: LandmarkScheme) -> ShapeCorrection | None:
+    """The correction that lies beside a model's file; None where none does; raises as `load_correction`."""
+    file = path.with_suffix(SUFFIX)
+    return load_correction(file, scheme) if file.is_file() else None
+
+
+def _origin(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one model from another; an export may have its terms added."""
+    return {key: value for key, value in about.items() if key != "terms"}
 
 
 def card(name: str) -> str:

@@ -1,0 +1,185 @@
+"""Fitting a correction for hidden landmarks (`semalign.models.correction`) to faces with things in front of them.
+
+The shape prior comes from the annotations. What the landmark network finds in the same faces, bare and behind something, is
+brought nearest to the annotations by the correction as a whole: its gradient flows through the shape posterior to the small
+network that weighs the landmarks, which learns at the same time which of them are hidden. Every face is also seen in the
+mirror, and in a share of the faces the spreads are withheld, so that the result works without them.
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from semalign.core.shape_posterior import ShapePrior, fit_shape_prior
+from semalign.errors import SemalignError
+from semalign.models.correction import (
+    CorrectionNetwork,
+    ShapeCorrection,
+    first_frames,
+    weighed_shapes,
+    what_is_seen,
+)
+from semalign.models.network import initialised
+from semalign.schemes import LandmarkScheme
+
+USUAL_SLOPE = 0.7  # with which the logarithm of a variance grows with a peak's lowness, before any training
+USUALLY_VISIBLE = 1.5  # logit, before any training
+LEAST = 1e-5  # variance, squared sizes of the mean shape
+
+
+@dataclass(frozen=True)
+class ShapeCorrectionSettings:
+    """How a correction is fitted."""
+
+    epochs: int = 6
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    withheld: float = 0.3  # share of the faces whose spreads are withheld
+    visibility_weight: float = 1.5  # of the visibility's cross-entropy beside the error in % of the shape's size
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("epochs and batch_size must be at least 1")
+        if not 0 <= self.withheld <= 1:
+            raise ValueError("withheld must be between 0 and 1")
+
+
+@dataclass(frozen=True, eq=False)
+class SeenFaces:
+    """What a landmark network finds in faces that are partly hidden, and the truth; points and spreads in one frame each.
+
+    Attributes:
+        points: what it finds.
+        confidence: heights of the peaks.
+        spread: of the peaks; None where the network gives none.
+        labels: where the landmarks are.
+        hidden: which lie behind something.
+    """
+
+    points: Float[np.ndarray, "b n 2"]
+    confidence: Float[np.ndarray, "b n"]
+    spread: Float[np.ndarray, "b n 2"] | None
+    labels: Float[np.ndarray, "b n 2"]
+    hidden: Bool[np.ndarray, "b n"]
+
+    def mirrored(self, flip_index: tuple[int, ...]) -> SeenFaces:
+        """The same in the mirror."""
+        swap, mirror = list(flip_index), np.array([-1.0, 1.0])
+        spread = None if self.spread is None else self.spread[:, swap]
+        return SeenFaces(
+            self.points[:, swap] * mirror,
+            self.confidence[:, swap],
+            spread,
+            self.labels[:, swap] * mirror,
+            self.hidden[:, swap],
+        )
+
+
+def fit_shape_correction(
+    shapes: Float[np.ndarray, "_ n 2"],
+    seen: SeenFaces,
+    scheme: LandmarkScheme,
+    settings: ShapeCorrectionSettings,
+    seed: int = 0,
+    base: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> ShapeCorrection:
+    """Fit a correction.
+
+    Args:
+        shapes: annotated faces whose landmarks are all there, for the prior.
+        seen: what the network finds in such faces.
+        scheme: the landmarks.
+        settings: how.
+        seed: of weights, order and what is withheld.
+        base: `about` of the landmark network.
+        about: kept in the correction, JSON values only.
+        advance: told after each batch how many more faces were looked at.
+
+    Raises:
+        SemalignError: there are fewer than two faces, or landmarks of shapes are absent.
+    """
+    if len(shapes) < 2 or not np.isfinite(shapes).all() or not len(seen.points):
+        raise SemalignError("a correction needs at least two faces whose landmarks are all there; give it more.")
+    flip = scheme.flip_index if scheme.mirrors else ()
+    prior = fit_shape_prior(torch.from_numpy(shapes), flip)
+    faces = [seen, seen.mirrored(flip)] if flip else [seen]
+    points, confidence, labels = (
+        torch.from_numpy(np.concatenate([getattr(part, name) for part in faces]).astype(np.float64))
+        for name in ("points", "confidence", "labels")
+    )
+    spreads = [part.spread for part in faces if part.spread is not None]
+    spread = torch.from_numpy(np.concatenate(spreads).astype(np.float64)) if spreads else None
+    visible = torch.from_numpy(~np.concatenate([part.hidden for part in faces])).float()
+    size = first_frames(prior, points, confidence).size
+    looks = what_is_seen(confidence, spread, size)
+    squares = ((points - labels) / size[:, None, None]).square().mean(dim=-1)
+    network = initialised(lambda: CorrectionNetwork(scheme.count), seed)
+    _begin(network, looks, squares)
+    _learn(network, prior, _Known(points, labels, looks, visible), settings, seed, advance)
+    return ShapeCorrection(prior, network.eval(), scheme, dict(base or {}), dict(about or {}))
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    points: Tensor
+    labels: Tensor
+    looks: Tensor
+    visible: Tensor
+
+
+@torch.no_grad()
+def _begin(network: CorrectionNetwork, looks: Float[Tensor, "b n 2"], squares: Float[Tensor, "b n"]) -> None:
+    """What is usual, and a plain guess from each peak's own height."""
+    usual = looks.nanmean(dim=0)
+    network.usual.copy_(usual.nan_to_num())
+    network.deviation.copy_((looks - usual).square().nanmean(dim=0).sqrt().nan_to_num(1.0).clamp(min=1e-4))
+    network.bias[:, 0] = (squares + LEAST).log().mean(dim=0)
+    network.bias[:, 1] = USUALLY_VISIBLE
+    network.own[:, 0, 0], network.own[:, 0, 1] = USUAL_SLOPE, -1.0
+
+
+def _learn(
+    network: CorrectionNetwork,
+    prior: ShapePrior,
+    known: _Known,
+    settings: ShapeCorrectionSettings,
+    seed: int,
+    advance: Callable[[int], None] | None,
+) -> None:
+    count, size = len(known.points), min(settings.batch_size, len(known.points))
+    steps = settings.epochs * (count // size)
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=max(steps, 2))
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of what is dropped
+        for _ in range(settings.epochs):
+            order = torch.randperm(count, generator=generator)
+            for rows in order[: count // size * size].split(size):
+                withheld = torch.rand(size, 1, generator=generator) < settings.withheld
+                looks = known.looks[rows].clone()
+                looks[..., 1] = torch.where(withheld, torch.nan, looks[..., 1])
+                variance, logit = network(looks)
+                frames, shapes = weighed_shapes(prior, known.points[rows], variance)
+                error = 100 * (shapes - frames.to_mean(known.labels[rows])).norm(dim=-1).mean()
+                unseen = functional.binary_cross_entropy_with_logits(logit, known.visible[rows])
+                optimizer.zero_grad()
+                (error + settings.visibility_weight * unseen).backward()
+                optimizer.step()
+                schedule.step()
+                if advance is not None:
+                    advance(size)
