@@ -18,7 +18,7 @@ from semalign.cli.app import app, help_text
 from semalign.errors import SemalignError
 
 COMMANDS = {
-    "audit", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
+    "audit", "clean", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
     "predict", "serve", "export", "bench speed", "bench labels", "reproduce",
     "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert",
 }  # fmt: skip

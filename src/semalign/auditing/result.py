@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.kinds import NAMES, WHOLE
 from semalign.data.labels import LabelStore
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     Attributes:
         image: id of the face.
         landmark: from 0; None = the whole face.
-        kind: name in `KINDS`.
+        kind: name in `KINDS`; empty where next to nothing speaks for an error.
         probability: that it is wrong, 0 to 1.
         dx, dy: from the annotation to where it should be, pixels of the image; of a whole face the mean over its points.
     """
@@ -47,6 +47,18 @@ class Finding(NamedTuple):
     probability: float
     dx: float
     dy: float
+
+
+class Wrong(NamedTuple):
+    """What is probably wrong.
+
+    Attributes:
+        faces: as a whole, so that their points need not be looked at one by one.
+        points: by themselves, in the other faces.
+    """
+
+    faces: Bool[np.ndarray, " b"]
+    points: Bool[np.ndarray, "b n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,27 +103,49 @@ class Audit:
         """From annotations to proposals, pixels of the image; 0 where a point is absent."""
         return np.nan_to_num(self.proposals - self.annotations)
 
+    def there(self) -> Bool[np.ndarray, "b n"]:
+        """Points that are annotated."""
+        return np.isfinite(self.annotations).all(axis=-1)
+
+    def wrong(self, least: float = LISTED) -> Wrong:
+        """What is wrong at least this probably: the one rule of what is listed, shown and taken.
+
+        A face is wrong as a whole if its kind says so and it is wrong probably enough; of all others single points may be.
+        """
+        faces = (self.face_probability >= least) & np.isin(self.face_kind, WHOLE)
+        return Wrong(faces, self.there() & (self.point_probability >= least) & ~faces[:, None])
+
     def findings(self, least: float = LISTED) -> Iterator[Finding]:
         """What is probably wrong, worst first: faces as a whole, and single points of the others.
 
         Args:
             least: probability of what is listed.
         """
-        moves = self.moves()
+        moves, wrong = self.moves(), self.wrong(least)
         found = []
-        for face in np.flatnonzero((self.face_probability >= least) & self._whole()):
+        for face in np.flatnonzero(wrong.faces):
             middle = moves[face].mean(axis=0)
-            kind = NAMES[self.face_kind[face]]
+            kind = kind_name(self.face_kind[face])
             found.append(Finding(self.ids[face], None, kind, float(self.face_probability[face]), *map(float, middle)))
-        single = (self.point_probability >= least) & ~self._whole()[:, None]
-        for face, point in np.argwhere(single):
-            probability, kind = float(self.point_probability[face, point]), NAMES[self.point_kind[face, point]]
+        for face, point in np.argwhere(wrong.points):
+            probability, kind = float(self.point_probability[face, point]), kind_name(self.point_kind[face, point])
             found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
         yield from sorted(found, key=lambda one: -one.probability)
 
-    def _whole(self) -> np.ndarray:
-        """Faces (b,) that are wrong as a whole, so that their points need not be listed one by one."""
-        return np.isin(self.face_kind, WHOLE)
+
+def kind_name(kind: int) -> str:
+    """The name of a kind by its index; empty for -1."""
+    return NAMES[kind] if kind >= 0 else ""
+
+
+def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:
+    """Square roots of the areas of the annotations' boxes, pixels, at least 1; absent points do not count."""
+    there = np.isfinite(annotations)
+    low = np.where(there, annotations, np.inf).min(axis=1)
+    high = np.where(there, annotations, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        sides = np.nan_to_num(high - low, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0)
+    return np.sqrt(sides[:, 0] * sides[:, 1]).clip(1.0)
 
 
 def write_audit(audit: Audit, folder: str | Path) -> None:

@@ -23,6 +23,7 @@ from semalign import __version__
 from semalign.cli import (
     audit,
     bench,
+    clean,
     convert,
     data,
     export,
@@ -169,7 +170,7 @@ def build() -> typer.Typer:
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
     _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS, "Use a model")
-    _add(application, audit.COMMANDS | review.COMMANDS | convert.COMMANDS, "Data and labels")
+    _add(application, audit.COMMANDS | clean.COMMANDS | review.COMMANDS | convert.COMMANDS, "Data and labels")
     for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
         _add(group, module.COMMANDS)

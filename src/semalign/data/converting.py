@@ -98,6 +98,18 @@ def rewrite_dataset(
         SemalignError: a format that is only read, faces that are not there, another number of points, or a file that cannot be
             read or written.
     """
+    known, place = rewritable(source, scheme, images=images)
+    return known.rewrite(place, points, Path(out), overwrite)
+
+
+def rewritable(
+    source: str | Path, scheme: LandmarkScheme | None = None, *, images: str | Path | None = None
+) -> tuple[Format, Path]:
+    """The format in which `rewrite_dataset` writes the data set at `source`, and the file or folder that it reads.
+
+    Raises:
+        SemalignError: no data set, or one of a format that is only read.
+    """
     source = Path(source)
     refuse_results(source)
     found, place = find_dataset(source, formats.READERS)
@@ -106,7 +118,7 @@ def rewrite_dataset(
         raise SemalignError(
             f"{source}: {found.title} is only read; write it anew with 'semalign convert {source} OUT --to FORMAT'."
         )
-    return known.rewrite(place, points, Path(out), overwrite)
+    return known, place
 
 
 def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:

@@ -23,8 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.auditing import Audit, read_audit
-from semalign.auditing.kinds import WHOLE
-from semalign.auditing.result import ABOUT, FACES, LABELS, LISTED, POINTS, refuse_unfinished
+from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, face_sizes, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
@@ -176,9 +175,8 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
     (folder / "index.json").unlink(missing_ok=True)
     size = face_sizes(audit.annotations)
     move = (np.linalg.norm(audit.moves(), axis=-1) / size[:, None]).astype(np.float32)
-    whole = np.isin(audit.face_kind, WHOLE) & (audit.face_probability >= LISTED)
-    there = np.isfinite(audit.annotations).all(axis=-1) & ~whole[:, None]
-    listed = there & (audit.point_probability >= LISTED)
+    whole, listed = audit.wrong()
+    there = audit.there() & ~whole[:, None]
     arrays = {
         "annotations": audit.annotations,
         "proposals": audit.proposals,
@@ -223,13 +221,3 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
         "files": audit.files,
     }
     write_text(folder / "index.json", json.dumps(about))
-
-
-def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:
-    """Square roots of the areas of the annotations' boxes, pixels, at least 1; absent points do not count."""
-    there = np.isfinite(annotations)
-    low = np.where(there, annotations, np.inf).min(axis=1)
-    high = np.where(there, annotations, -np.inf).max(axis=1)
-    with np.errstate(invalid="ignore"):
-        sides = np.nan_to_num(high - low, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0)
-    return np.sqrt(sides[:, 0] * sides[:, 1]).clip(1.0)

@@ -1,0 +1,110 @@
+"""Write a data set once more with better labels."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from semalign.cli import judging
+from semalign.cli.options import AsJson, flag, one_line, option
+from semalign.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from semalign.auditing import Cleaned
+
+
+def clean(
+    path: judging.DataPath,
+    out: Annotated[
+        Path | None, option("--out", "DIR", "New folder.", default="the data set's name and '-clean'")
+    ] = None,
+    accept: Annotated[
+        str,
+        option(
+            "--accept",
+            "WHICH",
+            "What moves: auto (what is probably wrong), all (every point to its proposal), reviewed (as people decided), none.",
+            default=True,
+        ),
+    ] = "auto",
+    least: Annotated[
+        float,
+        option("--least", "P", "Probability from which auto takes a proposal.", default=True, min=0.0, max=1.0),
+    ] = 0.5,
+    audit: Annotated[
+        Path | None, option("--audit", "DIR", "Use this finished audit of the data set instead of judging again.")
+    ] = None,
+    quick: judging.Quick = False,
+    model: judging.Model = "default",
+    crossfit: judging.Crossfit = None,
+    recipe: judging.RecipeOfNetworks = "300w-crossfit",
+    folds: judging.Folds = 4,
+    scheme: judging.Scheme = None,
+    images: judging.Images = None,
+    no_duplicates: judging.NoDuplicates = False,
+    overwrite: Annotated[
+        bool, flag("--overwrite", "Replace what DIR holds of this data set; people's decisions on its audit stay.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a data set once more, in its own format, with wrong annotations mended; the original is only read.
+
+    DIR holds audit/ (see `semalign audit`), labels/ in the format of PATH, changes.csv, a row for each point that moved, and
+    provenance.json. Nothing but coordinates that moved is written otherwise than it was. Broken off, the same command goes on.
+
+    Examples:
+        semalign clean ~/faces --quick
+        semalign clean annotations.xml --images ~/pictures --quick --out cleaned
+        semalign clean ~/faces --audit faces-audit --accept reviewed --out faces-reviewed
+    """
+    from semalign.auditing.cleaning import clean as make
+    from semalign.cli.progress import RichProgress
+
+    source = judging.source(path, scheme, images)
+    made = make(
+        path,
+        out,
+        accept=accept,
+        least=least,
+        judging=judging.judging(quick, model, crossfit, recipe, folds, no_duplicates),
+        audit=audit,
+        scheme=source.scheme,
+        images=images,
+        overwrite=overwrite,
+        progress=RichProgress(),
+    )
+    judging.prepare(made.audit_folder)
+    if as_json:
+        print_json(made.provenance)
+        return
+    for line in _summary(made):
+        say(one_line(line))
+    for name, why in made.left_out:
+        say(one_line(f"not judged, unchanged: {name}: {why}"), err=True)
+
+
+def _summary(made: Cleaned) -> list[str]:
+    """What moved, where it is, what to do next."""
+    moved: dict[str, Any] = made.provenance["moved"]
+    points, faces = (
+        f"{moved['points_moved']:,} of {moved['points']:,}",
+        f"{moved['faces_changed']:,} of {moved['faces']:,}",
+    )
+    lines = [f"{points} points moved, in {faces} faces"]
+    if moved["points_moved"]:
+        for key, words in (("median", "half of them by more than"), ("largest", "the farthest by")):
+            lines[0] += f"; {words} {moved['distance'][key]:.1f} px ({moved['percent'][key]:.1f} % of the face)"
+        kinds = ", ".join(f"{kind or 'none'} {count:,}" for kind, count in moved["kinds"].items())
+        lines.append(f"points by kind of error: {kinds}")
+    return [
+        *lines,
+        *(f"note: {note}" for note in made.notes),
+        f"labels: {made.labels}",
+        f"changes: {made.out / 'changes.csv'}",
+        f"next: semalign review {shlex.quote(str(made.audit_folder))}",
+    ]
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"clean": clean}
