@@ -6,9 +6,10 @@ Shape legend: b faces, n landmarks, m points that move.
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,13 @@ class Changes:
         """Number of points that move."""
         return len(self.face)
 
+    def that_move(self) -> Changes:
+        """Without points that are where they were."""
+        kept = self.moves().any(axis=1)
+        who = tuple(name for name, keep in zip(self.who, kept.tolist(), strict=True) if keep)
+        arrays = {name: getattr(self, name)[kept] for name in ("face", "landmark", "kind", "probability", "by_hand")}
+        return replace(self, who=who, **arrays)
+
     def moves(self) -> Float[np.ndarray, "m 2"]:
         """From the annotations, pixels."""
         found: np.ndarray = (self.points - self.audit.annotations)[self.face, self.landmark]
@@ -90,41 +98,24 @@ class Changes:
             }
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Iterator[tuple[Any, ...]]:
         """A row for each point, with the columns `COLUMNS`; None where nothing is known."""
         audit, at = self.audit, (self.face, self.landmark)
-        moves = self.moves()
-        along, across = (
-            part[at] for part in split(self.points - audit.annotations, tangents(self.points, audit.scheme))
+        moves, own = self.moves(), np.unique(self.face)
+        line = np.full(self.points.shape, np.nan)
+        line[own] = tangents(self.points[own], audit.scheme)
+        distance, (along, across) = np.hypot(*moves.T), split(moves[None], line[at][None])
+        columns = (
+            np.round(self.probability, 4),
+            *np.round([*audit.annotations[at].T, *self.points[at].T], 9),
+            *np.round([distance, 100 * distance / face_sizes(audit.annotations)[self.face]], 4),
+            *np.round([along[0], across[0], *np.where(self.by_hand[:, None], np.nan, audit.spread[at]).T], 4),
         )
-        distance = np.hypot(*moves.T)
-        percent = 100 * distance / face_sizes(audit.annotations)[self.face]
-        spread = np.where(self.by_hand[:, None], np.nan, audit.spread[at])
-        rounded = (
-            *(column.round(4) for column in (self.probability,)),
-            *(column.round(9) for column in (*audit.annotations[at].T, *self.points[at].T)),
-            *(column.round(4) for column in (distance, percent, along, across, *spread.T)),
-        )
-        numbers = np.stack(rounded, axis=1) if len(self) else np.empty((0, 11))
-        return [
-            dict(
-                zip(
-                    COLUMNS,
-                    (
-                        shown(audit.ids[face]),
-                        landmark,
-                        audit.scheme.landmarks[landmark],
-                        kind_name(kind),
-                        *(value if np.isfinite(value) else None for value in values),
-                        who,
-                    ),
-                    strict=True,
-                )
-            )
-            for face, landmark, kind, values, who in zip(
-                self.face.tolist(), self.landmark.tolist(), self.kind.tolist(), numbers.tolist(), self.who, strict=True
-            )
-        ]
+        numbers = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
+        places = zip(self.face.tolist(), self.landmark.tolist(), self.kind.tolist(), self.who, numbers, strict=True)
+        for face, landmark, kind, who, values in places:
+            known = (value if isfinite(value) else None for value in values)
+            yield shown(audit.ids[face]), landmark, audit.scheme.landmarks[landmark], kind_name(kind), *known, who
 
 
 def changes(audit: Audit, accept: str = "auto", least: float = LISTED, folder: Path | None = None) -> Changes:
@@ -193,11 +184,10 @@ def decided(audit: Audit, folder: Path | None) -> Decisions:
 
 def write_changes(path: Path, found: Changes) -> None:
     """The rows as a CSV file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found.rows())
-    path.write_text(text.getvalue(), encoding="utf-8")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(found.rows())
 
 
 def _rounded(

@@ -15,10 +15,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from semalign import __version__
 from semalign.auditing.accepting import WAYS, Changes, changes, write_changes
@@ -129,11 +131,10 @@ def clean(
             "audit": AUDIT if audit is None else shown(folder.absolute()),
             "judges": found.about.get("judges"),
             "settings": {"accept": accept, "least": least, "judging": found.about.get(ASKED)},
-            "moved": moved.summary(),
             "left_out": [{"image": name, "why": why} for name, why in left_out.items()],
         }
         with nullcontext() if progress is None else progress.stage("writing the labels", 1):
-            labels, notes = _write(source, out, moved, head, known.document)
+            moved, labels, notes = _write(source, out, moved, head, known.document)
     return Cleaned(out, labels, folder, moved, (*dataset.notes, *notes), tuple(left_out.items()), head)
 
 
@@ -273,15 +274,22 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
 
 def _write(
     source: Source, out: Path, moved: Changes, head: dict[str, Any], document: bool
-) -> tuple[Path, tuple[str, ...]]:
-    """Write labels, changes and provenance: all of it before any is put in its place, the provenance last."""
+) -> tuple[Changes, Path, tuple[str, ...]]:
+    """Write labels, changes and provenance: all of it before any is put in its place, the provenance last.
+
+    Returns:
+        What moved as it is written, where it can be read, and what the format could not hold.
+    """
     try:
         place = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
         try:
             written = rewrite_dataset(source.path, moved.by_face(), place / LABELS, source.scheme, images=source.images)
             files = [file.relative_to(place / LABELS) for file in written.files]
-            inside = Path(LABELS) / files[0] if document and len(files) == 1 else Path(LABELS)
+            alone = document and len(files) == 1 and len(files[0].parts) == 1
+            inside = Path(LABELS) / files[0] if alone else Path(LABELS)
+            moved = _read_back(moved, Source(place / inside, source.scheme, source.images).open(pictures=False))
             write_changes(place / CHANGES, moved)
+            head |= {"moved": moved.summary()}
             head |= {"labels": shown(inside), "files": len(files)}
             head |= {"notes": list(written.notes)}
             write_json(place / DONE, head)
@@ -294,4 +302,26 @@ def _write(
             shutil.rmtree(place, ignore_errors=True)
     except OSError as error:
         raise write_error(out, error) from error
-    return out / inside, written.notes
+    return moved, out / inside, written.notes
+
+
+def _read_back(moved: Changes, written: Dataset) -> Changes:
+    """What moved as a data set that was written has it, which may hold fewer digits.
+
+    Raises:
+        SemalignError: something else has moved, or faces are lost.
+    """
+    rows = {name: row for row, name in enumerate(written.ids())}
+    known = np.array([row for row, name in enumerate(moved.audit.ids) if name in rows], np.int64)
+    if len(known) < len(moved.audit) and not written.skipped:
+        raise SemalignError(f"{written.root}: would not hold all faces; nothing was written.")
+    points = moved.points.copy()
+    points[known] = written.points()[[rows[moved.audit.ids[row]] for row in known]]
+    other = (points != moved.points) & ~(np.isnan(points) & np.isnan(moved.points))
+    other[moved.face, moved.landmark] = False
+    if other.any():
+        name = moved.audit.ids[int(np.flatnonzero(other.any(axis=(1, 2)))[0])]
+        raise SemalignError(
+            f"{name}: other points than those that move would be written otherwise; nothing was written."
+        )
+    return replace(moved, points=points).that_move()

@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semalign.auditing.result import ABOUT, Audit, read_audit, write_audit
+from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, Audit, read_audit, write_audit
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semalign.pipeline import Progress
     from semalign.pipeline.witnesses import EvidenceBuilder
 
-NETWORKS: Final = "crossfit"  # in the audit's folder: the networks that were trained for it
+NETWORKS, CROPS = "crossfit", "crops"  # in the audit's folder: networks that were trained for it, and what they look at
 SOURCE, ASKED = "source", "asked"  # keys of `Audit.about`: what was judged, and by whom
 
 
@@ -133,11 +133,11 @@ def audit_source(
             f"{out}: holds an audit already; give --overwrite to replace it, or another folder with --out."
         )
     networks = out / NETWORKS
-    if not (out / ABOUT).is_file() and not networks.is_dir():
+    if not (out / ABOUT).is_file() and not _begun(out):
         refuse_occupied(out, "audit")
     builder: EvidenceBuilder
     if judging.quick:
-        builder = ShippedModel(judging.model, out / "crops")
+        builder = ShippedModel(judging.model, out / CROPS)
     else:
         trained = judging.crossfit
         if trained is None:
@@ -151,11 +151,20 @@ def audit_source(
                 recipe, source.path, networks, folds=judging.folds, resume=True, keep_going=True, progress=progress
             )
             trained = networks
-        builder = CrossFitted(trained, out / "crops")
+        builder = CrossFitted(trained, out / CROPS)
     made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)
     made = replace(made, about=made.about | {SOURCE: source.about(), ASKED: judging.asked()})
     write_audit(made, out)
     return made
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but the beginning of an audit that was broken off."""
+    try:
+        names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    except OSError:
+        return False
+    return bool(names & {CROPS, NETWORKS}) and names <= {CROPS, NETWORKS, LABELS, FACES, POINTS}
 
 
 def audit_there(folder: Path, dataset: Dataset) -> Audit | None:

@@ -75,7 +75,8 @@ def clean(
         overwrite=overwrite,
         progress=RichProgress(),
     )
-    judging.prepare(made.audit_folder)
+    if audit is None:
+        judging.prepare(made.audit_folder)
     if as_json:
         print_json(made.provenance)
         return

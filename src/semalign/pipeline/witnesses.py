@@ -97,7 +97,12 @@ class ShippedModel:
         ]
 
     def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
-        """As `Looking`."""
+        """As `Looking`.
+
+        Raises:
+            SemalignError: none can be read, or the faces have other landmarks.
+        """
+        self._check(faces)
         return _readable(faces, self.folder, self.model, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
@@ -106,15 +111,19 @@ class ShippedModel:
         Raises:
             SemalignError: the faces have other landmarks.
         """
+        self._check(judge)
         model = self.model
-        if judge.scheme.count != model.scheme.count:
-            raise SemalignError(
-                f"the model {self.name} finds the landmarks of {model.scheme.name!r}, the data have those of "
-                f"{judge.scheme.name!r}; give data of the first."
-            )
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
         evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
         return evidence if model.mesh is None else Beside(evidence, model.mesh(meshes_of(crops)))
+
+    def _check(self, faces: Dataset) -> None:
+        scheme = self.model.scheme
+        if faces.scheme.count != scheme.count:
+            raise SemalignError(
+                f"the model {self.name} finds the landmarks of {scheme.name!r}, the data have those of "
+                f"{faces.scheme.name!r}; give data of the first."
+            )
 
 
 class CrossFitted:
