@@ -60,7 +60,7 @@ class Changes:
 
     def that_move(self) -> Changes:
         """Without points that are where they were."""
-        kept = self.moves().any(axis=1)
+        kept: np.ndarray = np.any(self.moves() != 0, axis=1)
         who = tuple(name for name, keep in zip(self.who, kept.tolist(), strict=True) if keep)
         arrays = {name: getattr(self, name)[kept] for name in ("face", "landmark", "kind", "probability", "by_hand")}
         return replace(self, who=who, **arrays)
