@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from semalign.auditing.run import audit as audit
     from semalign.data import Dataset as Dataset
     from semalign.data import LabelStore as LabelStore
     from semalign.data import LabelVersion as LabelVersion
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "semalign.auditing.run": ("audit",),
     "semalign.data": (
         "Dataset",
         "LabelStore",

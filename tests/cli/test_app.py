@@ -18,9 +18,9 @@ from semalign.cli.app import app, help_text
 from semalign.errors import SemalignError
 
 COMMANDS = {
-    "audit", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
+    "audit", "clean", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
     "predict", "serve", "export", "correction", "bench speed", "bench labels", "reproduce",
-    "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert", "clean",
+    "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert",
 }  # fmt: skip
 
 
@@ -110,13 +110,15 @@ def test_unknown_options_are_refused_with_status_2() -> None:
         (("run", "demo", "--out", "x"), "interrupted; run the same command with --resume to continue\n"),
         (("evaluate", "m", "--data", "d"), "interrupted\n"),
         (("data", "check", "d"), "interrupted\n"),
+        (("audit", "d", "--quick"), "interrupted; run the same command to continue\n"),
     ],
 )
 def test_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], sentence: str) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for function in ("semalign.pipeline.run", "semalign.pipeline.evaluate_model", "semalign.data.check_dataset"):
+    functions = ("semalign.pipeline.run", "semalign.pipeline.evaluate_model", "semalign.data.check_dataset")
+    for function in (*functions, "semalign.auditing.judging.open_dataset"):
         monkeypatch.setattr(function, interrupted)
     result = invoke(*words)
     assert (result.exit_code, result.stderr) == (130, sentence)

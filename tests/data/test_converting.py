@@ -283,6 +283,11 @@ def test_out_is_never_in(tmp_path: Path) -> None:
         result = invoke("convert", place, out, "--to", to, "--overwrite")
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
         assert "is what is read, and is never overwritten" in result.stderr
+    result = invoke("convert", source.parent, source, "--to", "csv", "--overwrite")  # named by its folder
+    assert result.exit_code == 2 and "is what is read, and is never overwritten" in result.stderr
+    pts = make_pts(tmp_path / "pts", ("a.png",))
+    result = invoke("convert", pts, pts / "a.pts", "--to", "csv", "--overwrite")
+    assert result.exit_code == 2 and "is what is read, and is never overwritten" in result.stderr
     out = tmp_path / "out.json"
     succeed("convert", source, out, "--to", "coco")
     assert "exists already; give --overwrite" in invoke("convert", source, out, "--to", "coco").stderr

@@ -1,258 +1,327 @@
-"""A data set written once more without what is wrong with it, in its own format, and what was moved, by whom, and how surely.
+"""A data set cleaned: audited, and written once more in its own format with what was accepted. It is only read.
 
-    audit/            the audit, unless it is elsewhere
-    cleaned/          the data set's own documents, or pictures with .pts files
-    changes.csv       a row a point that was moved
-    provenance.json   who judged and decided, how many points moved; written last, so that what has none is unfinished
+audit/             the audit, as `semalign audit` makes it, unless another one was given
+labels/            the documents under their own names, or the pictures with their .pts files
+changes.csv        a row for each point that moved, see `semalign.auditing.accepting.COLUMNS`
+provenance.json    what of, who judged, what was accepted, how much moved; written last
 
-Shape legend: b faces, n landmarks.
+Replacing puts new ones in place of the last three, and never touches people's decisions, which are in the audit.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from semalign import __version__
-from semalign.auditing.decisions import Decisions
-from semalign.auditing.kinds import NAMES
-from semalign.auditing.result import LISTED, Audit, face_sizes, read_about, read_audit
-from semalign.auditing.source import Source, refuse_other
-from semalign.core.curves import tangents
-from semalign.data import refuse_read_only, rewrite_dataset
+from semalign.auditing.accepting import WAYS, Changes, changes, write_changes
+from semalign.auditing.judging import ASKED, Judging, Source, audit_source, audit_there, refuse_other, source_of
+from semalign.auditing.result import ABOUT, LISTED, Audit, read_audit
+from semalign.data.converting import rewritable, rewrite_dataset
+from semalign.data.results import CLEANED, DONE, STARTED
+from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, shown, write_json, write_text
+from semalign.files import read_json, refuse_occupied, shown, write_error, write_json
+from semalign.schemes import LandmarkScheme
 
-Accept = Literal["auto", "all", "none", "reviewed"]
-ACCEPTED: Final[tuple[Accept, ...]] = ("auto", "all", "none", "reviewed")
-AUDIT, CLEANED, CHANGES, PROVENANCE = "audit", "cleaned", "changes.csv", "provenance.json"
-COLUMNS = (
-    "image",
-    "landmark",
-    "kind",
-    "probability",
-    "x",
-    "y",
-    "new_x",
-    "new_y",
-    "distance",
-    "percent",
-    "along",
-    "across",
-    "spread",
-    "decided_by",
-)
-AUTO = "auto"  # in place of a person
+if TYPE_CHECKING:
+    from semalign.pipeline import Progress
+
+AUDIT, LABELS, CHANGES = "audit", "labels", "changes.csv"
+REVIEWED: Final = "reviewed"
+BEFORE: Final = "before"  # name of what is replaced while it is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cleaned:
-    """A data set that was written without what was wrong.
+    """A data set that was cleaned.
 
     Attributes:
-        out: folder.
-        files: annotation files that were written.
-        faces: that changed.
-        points: that were moved.
-        notes: what the format does not keep of the new coordinates, in sentences.
+        out: the folder.
+        labels: what to give as the data set: the document, or the folder with all of them.
+        audit_folder: of the audit.
+        changes: what moved.
+        notes: what the data set lacks, and what its format could not hold, in sentences.
+        left_out: (face, why) of faces that could not be judged and stay as they were.
+        provenance: what `provenance.json` says.
     """
 
     out: Path
-    files: tuple[Path, ...]
-    faces: int
-    points: int
+    labels: Path
+    audit_folder: Path
+    changes: Changes
     notes: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    provenance: dict[str, Any]
 
 
 def clean(
-    audit: Audit,
-    source: Source,
-    out: str | Path,
-    accept: Accept = "auto",
+    path: str | Path,
+    out: str | Path | None = None,
     *,
-    decisions: Path | None = None,
+    accept: str = "auto",
     least: float = LISTED,
+    judging: Judging | None = None,
+    audit: str | Path | None = None,
+    scheme: LandmarkScheme | None = None,
+    images: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Cleaned:
-    """Write a data set once more with what an audit proposes, or people decided, into a folder.
+    """Audit a data set and write it once more, in its own format, with what was accepted of the proposals.
+
+    The new folder is made all at once but for the audit in it, which is kept when the work is broken off: the same call then
+    goes on with it. A finished audit that is there is used again if it is of the same annotations and judges.
 
     Args:
-        audit: of the data set.
-        source: where it is; only read.
-        out: folder; what an earlier call wrote there is replaced.
-        accept: `auto` takes the proposals of what is listed, faces as a whole and single points; `all` those of all points;
-            `none` takes none; `reviewed` takes what people decided.
-        decisions: folder with the decisions, for `reviewed`.
-        least: probability from which something is listed.
+        path: data set of a format that can be written (`semalign.data.formats.Format`); it is only read.
+        out: new folder, by default the data set's name and `-clean`.
+        accept: `auto`, `all`, `reviewed` or `none`, see `semalign.auditing.accepting.changes`.
+        least: probability from which `auto` takes a proposal.
+        judging: how annotations are judged, by default by networks that are trained for it.
+        audit: folder of a finished audit of this data set, which is then used instead.
+        scheme: another landmark scheme than the data set's own.
+        images: folder of the pictures that a document names.
+        overwrite: replace what an earlier call wrote of this data set; people's decisions on its audit stay.
+        progress: told what goes on.
 
     Raises:
-        SemalignError: nothing was decided, a format that is only read, or a file that cannot be read or written.
+        SemalignError: a format that is only read, an `out` that holds something else or is where the data set is, an audit of
+            other annotations, no decisions where they are asked for, or a file that cannot be read or written.
     """
-    out = Path(out)
-    points, who = _labels(audit, accept, decisions, least)
-    moved = np.isfinite(points).all(axis=-1) & (points != audit.annotations).any(axis=-1)
-    rows = np.flatnonzero(moved.any(axis=1))
-    new = np.where(moved[..., None], points, np.nan)
-    (out / PROVENANCE).unlink(missing_ok=True)
-    changes = {audit.ids[row]: new[row] for row in rows}
-    written = rewrite_dataset(source.path, changes, out / CLEANED, source.scheme, images=source.images, overwrite=True)
-    write_text(out / CHANGES, _table(audit, points, moved, who))
-    listed = audit.listed(least)
-    about = {
-        "semalign": __version__,
-        "data": audit.about.get("name"),
-        "source": source.said(),
-        "judges": audit.about.get("judges"),
-        "judged_by_version": audit.about.get("semalign"),
-        "accept": accept,
-        "least": least if accept == "auto" else None,
-        "listed": {"faces": int(listed.faces.sum()), "points": int(listed.points.sum())},
-        "faces": len(audit),
-        "faces_changed": len(rows),
-        "points": int(np.isfinite(audit.annotations).all(axis=-1).sum()),
-        "points_moved": int(moved.sum()),
-        "decided_by": sorted({who(face, point) for face, point in np.argwhere(moved)}),
-        "files": [str(path.relative_to(out)) for path in written.files],
-    }
-    write_json(out / PROVENANCE, about)
-    return Cleaned(out, tuple(written.files), len(rows), int(moved.sum()), tuple(written.notes))
+    if accept not in WAYS:
+        raise SemalignError(f"{accept!r} is no way to accept proposals; choose from {', '.join(WAYS)}.")
+    given = None if audit is None else read_audit(audit)
+    if given is not None and images is None:
+        images = source_of(given).images
+    source = Source(Path(path), scheme, None if images is None else Path(images))
+    known, place = rewritable(source.path, scheme, images=images)
+    dataset = source.open(pictures=audit is None)
+    out = Path(f"{dataset.name}-clean") if out is None else Path(out)
+    _refuse_inside(out, source.path, place)
+    folder, judges = out / AUDIT if audit is None else Path(audit), judging or Judging()
+    if given is not None:
+        refuse_other(given, folder, dataset)
+    with _claimed(out, source, overwrite):
+        found = given if given is not None else _audited(source, dataset, folder, judges, accept, overwrite, progress)
+        moved = changes(found, accept, least, folder)
+        unjudged = set(dataset.ids()) - set(found.ids)
+        left_out = {str(one["image"]): str(one["why"]) for one in found.about.get("left_out", ())}
+        left_out |= {shown(name): "it is not in the audit" for name in sorted(unjudged) if shown(name) not in left_out}
+        head = {
+            "made_by": CLEANED,
+            "semalign": __version__,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": {
+                "path": shown(path),
+                "absolute": shown(os.path.abspath(path)),
+                "name": dataset.name,
+                "format": known.title,
+                "scheme": dataset.scheme.name,
+            },
+            "audit": AUDIT if audit is None else shown(folder.absolute()),
+            "judges": found.about.get("judges"),
+            "settings": {"accept": accept, "least": least, "judging": found.about.get(ASKED)},
+            "left_out": [{"image": name, "why": why} for name, why in left_out.items()],
+        }
+        with nullcontext() if progress is None else progress.stage("writing the labels", 1):
+            moved, labels, notes = _write(source, out, moved, head, known.document)
+    return Cleaned(out, labels, folder, moved, (*dataset.notes, *notes), tuple(left_out.items()), head)
 
 
-class _Who:
-    """Who decided about each point."""
+def export_reviewed(folder: str | Path) -> Cleaned:
+    """Write the data set of an audit once more as people decided, into a folder beside the audit; what an earlier export wrote
+    there is replaced.
 
-    def __init__(self, entries: Mapping[tuple[int, int | None], str] | None) -> None:
-        self._entries = entries
+    The folder is called as the audit's with `-reviewed` in place of `-audit`; of one that is called audit, `reviewed`.
 
-    def __call__(self, face: int, point: int) -> str:
-        if self._entries is None:
-            return AUTO
-        return self._entries.get((int(face), int(point))) or self._entries.get((int(face), None), "")
-
-
-def _labels(
-    audit: Audit, accept: Accept, decisions: Path | None, least: float
-) -> tuple[Float[np.ndarray, "b n 2"], _Who]:
-    """The labels that result, and who decided."""
-    if accept == "reviewed":
-        if decisions is None:
-            raise ValueError("decisions are wanted")
-        made = Decisions(decisions, audit.ids, audit.scheme.count)
-        try:
-            points, decided = made.labels(audit)
-            if not decided.any():
-                raise SemalignError(
-                    f"{decisions}: nobody has decided anything yet; go through it with 'semalign review {decisions}'."
-                )
-            row = {name: index for index, name in enumerate(audit.ids)}
-            last = {
-                (row[entry.image], entry.landmark): entry.who
-                for entry in made.history()
-                if not entry.undone and entry.image in row
-            }
-        finally:
-            made.close()
-        return points, _Who(last)
-    return np.where(_taken(audit, accept, least)[..., None], audit.proposals, audit.annotations), _Who(None)
+    Raises:
+        SemalignError: as `clean`.
+    """
+    folder = Path(folder)
+    source = source_of(read_audit(folder))
+    return clean(
+        source.path,
+        beside(folder),
+        accept=REVIEWED,
+        audit=folder,
+        scheme=source.scheme,
+        images=source.images,
+        overwrite=True,
+    )
 
 
-def _taken(audit: Audit, accept: Accept, least: float) -> Bool[np.ndarray, "b n"]:
-    """Which points take their proposals."""
-    if accept == "auto":
-        listed = audit.listed(least)
-        return listed.faces[:, None] | listed.points
-    return np.full(audit.point_probability.shape, accept == "all")
+def beside(folder: Path) -> Path:
+    """Where `export_reviewed` writes."""
+    folder = Path(os.path.abspath(folder))
+    name = folder.name.removesuffix(AUDIT).removesuffix("-")
+    return folder.parent / (f"{name}-{REVIEWED}" if name else REVIEWED)
 
 
-def _table(audit: Audit, points: Float[np.ndarray, "b n 2"], moved: Bool[np.ndarray, "b n"], who: _Who) -> str:
-    """The changes as CSV text: lengths in pixels of the image, `percent` of the face's size."""
-    step = np.where(moved[..., None], points - audit.annotations, 0.0)
-    tangent = tangents(audit.proposals, audit.scheme)
-    along = (step * tangent).sum(axis=-1)
-    across = step[..., 1] * tangent[..., 0] - step[..., 0] * tangent[..., 1]
-    length, sizes = np.linalg.norm(step, axis=-1), face_sizes(audit.annotations)
-    spread = np.linalg.norm(audit.spread, axis=-1) / np.sqrt(2)
-    whole = audit.listed().faces
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for face, point in np.argwhere(moved).tolist():
-        kind = audit.face_kind[face] if whole[face] else audit.point_kind[face, point]
-        probability = audit.face_probability[face] if whole[face] else audit.point_probability[face, point]
-        numbers = (*audit.annotations[face, point], *points[face, point])
-        values = (length[face, point], 100 * length[face, point] / sizes[face], along[face, point], across[face, point])
-        writer.writerow(
-            (
-                shown(audit.ids[face]),
-                point,
-                NAMES[kind] if kind >= 0 else "",
-                f"{probability:.4f}",
-                *(_text(value, 6) for value in numbers),
-                *(_text(value, 3) for value in (*values, spread[face, point])),
-                who(face, point),
-            )
+def audit_of(path: Path) -> Path | None:
+    """The folder of the audit that a folder is, or that belongs to a cleaned data set; None where it is neither."""
+    if (path / ABOUT).is_file():
+        return path
+    said = _said(path / DONE)
+    return path / str(said.get("audit", AUDIT)) if said is not None else None
+
+
+def _audited(
+    source: Source,
+    dataset: Dataset,
+    folder: Path,
+    judging: Judging,
+    accept: str,
+    overwrite: bool,
+    progress: Progress | None,
+) -> Audit:
+    """The audit that is there already, or else a new one."""
+    found = None
+    if not overwrite or accept == REVIEWED:
+        found = audit_there(folder, dataset)
+    elif (folder / ABOUT).is_file():
+        found = _same(folder, dataset, judging)
+    if accept == REVIEWED and found is None:
+        raise SemalignError(
+            f"{folder}: holds no finished audit on which people could have decided; give its folder with --audit."
         )
-    return text.getvalue()
+    if found is not None and accept != REVIEWED and found.about.get(ASKED) != judging.asked():
+        raise SemalignError(
+            f"{folder}: is an audit by other judges; give --overwrite to judge again, or use it with --audit {folder}."
+        )
+    if found is None:
+        return audit_source(source, dataset, folder, judging, overwrite=overwrite, progress=progress)
+    if progress is not None:
+        progress.say(f"using the audit in {folder}")
+    return found
 
 
-def _text(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else ""
-
-
-def exporter(audit: Path, out: Path | None = None) -> Callable[[Path], dict[str, Any]] | None:
-    """What the review page's Export calls: `clean` with what people decided.
-
-    Args:
-        audit: folder of the audit.
-        out: folder that is written; None = that of the cleaned data set whose audit it is, or NAME-clean beside it.
-
-    Returns:
-        Gives of the audit's folder what is to be told of the export; None where the data set cannot be written once more.
-
-    Raises:
-        SemalignError: the audit cannot be read, or `out` holds something else.
-    """
-    if out is None:
-        inside = audit.name == AUDIT and (audit.parent / PROVENANCE).is_file()
-        out = audit.parent if inside else audit.with_name(f"{audit.resolve().name.removesuffix('-audit')}-clean")
-    if not (out / PROVENANCE).is_file():
-        refuse_occupied(out, "cleaned data set")
+def _same(folder: Path, dataset: Dataset, judging: Judging) -> Audit | None:
+    """The audit in a folder if a new one would be the same."""
     try:
-        source = Source.of(read_about(audit))
-        refuse_read_only(source.path)
+        found = audit_there(folder, dataset)
     except SemalignError:
         return None
-    source.refuse_within(out)
-    target = out
-
-    def export(folder: Path) -> dict[str, Any]:
-        found = read_audit(folder)
-        refuse_other(found, source.opened(), folder)
-        done = clean(found, source, target, "reviewed", decisions=folder)
-        told = {
-            "folder": shown(done.out),
-            "faces changed": done.faces,
-            "points moved": done.points,
-            "files": len(done.files),
-        }
-        return told | ({"notes": " ".join(done.notes)} if done.notes else {})
-
-    return export
+    same = (
+        found is not None and found.about.get(ASKED) == judging.asked() and found.about.get("semalign") == __version__
+    )
+    return found if same else None
 
 
-def read_provenance(out: Path) -> dict[str, Any]:
-    """What `clean` wrote of itself.
+def _refuse_inside(out: Path, given: Path, place: Path) -> None:
+    """Refuse to write where the data set is.
 
     Raises:
-        SemalignError: there is nothing finished in the folder.
+        SemalignError: `out` is the data set or lies in its folder.
     """
-    found = read_json(out / PROVENANCE, "run 'semalign clean' again")
-    if not isinstance(found, dict):
-        raise SemalignError(f"{out / PROVENANCE}: is no provenance of a cleaned data set; run 'semalign clean' again.")
-    return found
+    real = Path(os.path.realpath(out))
+    for data in (given, place):
+        own = Path(os.path.realpath(data))
+        if own in (real, *real.parents):
+            raise SemalignError(
+                f"{out}: is where the data set is, which is only read; choose a folder outside {data} with --out."
+            )
+
+
+def _said(marker: Path) -> dict[str, Any] | None:
+    """What a cleaned data set says of itself; None if this is none."""
+    if not marker.is_file():
+        return None
+    said = read_json(marker, "repair or delete it")
+    return said if isinstance(said, dict) and said.get("made_by") == CLEANED else None
+
+
+@contextmanager
+def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
+    """A block that makes a cleaned data set; a folder that is new or of the same data set is marked as unfinished before it.
+
+    If the block fails before anything was made, nothing is left behind.
+
+    Raises:
+        SemalignError: the folder holds something else, or is finished and not to be replaced.
+    """
+    done, started = _said(out / DONE), _said(out / STARTED)
+    path = shown(os.path.abspath(source.path))
+    if done is None and started is None:
+        refuse_occupied(out, "cleaned data set")
+    for said in (done, started):
+        if said is not None and said["data"]["absolute"] != path:
+            raise SemalignError(
+                f"{out}: is for the data set {said['data']['absolute']}; choose another folder with --out."
+            )
+    if done is not None and not overwrite:
+        raise SemalignError(
+            f"{out}: holds a cleaned data set already; give --overwrite to replace it, or another folder with --out."
+        )
+    write_json(out / STARTED, {"made_by": CLEANED, "data": {"absolute": path}})
+    try:
+        yield
+    finally:
+        if (out / DONE).is_file() or [entry.name for entry in out.iterdir()] == [STARTED]:
+            (out / STARTED).unlink()
+        if not any(out.iterdir()):
+            out.rmdir()
+
+
+def _write(
+    source: Source, out: Path, moved: Changes, head: dict[str, Any], document: bool
+) -> tuple[Changes, Path, tuple[str, ...]]:
+    """Write labels, changes and provenance: all of it before any is put in its place, the provenance last.
+
+    Returns:
+        What moved as it is written, where it can be read, and what the format could not hold.
+    """
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
+        try:
+            written = rewrite_dataset(source.path, moved.by_face(), place / LABELS, source.scheme, images=source.images)
+            files = [file.relative_to(place / LABELS) for file in written.files]
+            alone = document and len(files) == 1 and len(files[0].parts) == 1
+            inside = Path(LABELS) / files[0] if alone else Path(LABELS)
+            moved = _read_back(moved, Source(place / inside, source.scheme, source.images).open(pictures=False))
+            write_changes(place / CHANGES, moved)
+            head |= {"moved": moved.summary()}
+            head |= {"labels": shown(inside), "files": len(files)}
+            head |= {"notes": list(written.notes)}
+            write_json(place / DONE, head)
+            (out / DONE).unlink(missing_ok=True)
+            if (out / LABELS).exists():
+                os.replace(out / LABELS, place / BEFORE)
+            for name in (LABELS, CHANGES, DONE):
+                os.replace(place / name, out / name)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+    except OSError as error:
+        raise write_error(out, error) from error
+    return moved, out / inside, written.notes
+
+
+def _read_back(moved: Changes, written: Dataset) -> Changes:
+    """What moved as a data set that was written has it, which may hold fewer digits.
+
+    Raises:
+        SemalignError: something else has moved, or faces are lost.
+    """
+    rows = {name: row for row, name in enumerate(written.ids())}
+    known = np.array([row for row, name in enumerate(moved.audit.ids) if name in rows], np.int64)
+    if len(known) < len(moved.audit) and not written.skipped:
+        raise SemalignError(f"{written.root}: would not hold all faces; nothing was written.")
+    points = moved.points.copy()
+    points[known] = written.points()[[rows[moved.audit.ids[row]] for row in known]]
+    other = (points != moved.points) & ~(np.isnan(points) & np.isnan(moved.points))
+    other[moved.face, moved.landmark] = False
+    if other.any():
+        name = moved.audit.ids[int(np.flatnonzero(other.any(axis=(1, 2)))[0])]
+        raise SemalignError(
+            f"{name}: other points than those that move would be written otherwise; nothing was written."
+        )
+    return replace(moved, points=points).that_move()

@@ -273,6 +273,12 @@ class Decisions:
             which = None if landmark == WHOLE else landmark
             yield Entry(action, image, which, VERDICTS[verdict], x, y, who, at, bool(undone))
 
+    def people(self) -> dict[tuple[int, int | None], str]:
+        """Who made the decision that holds, by face (row) and landmark (None = the face as a whole)."""
+        rows = {image: row for row, image in enumerate(self._images)}
+        standing = (one for one in self.history() if not one.undone and one.image in rows)
+        return {(rows[one.image], one.landmark): one.who for one in standing}
+
     def labels(self, audit: Audit) -> tuple[Float[np.ndarray, "b n 2"], Bool[np.ndarray, "b n"]]:
         """The labels that result: accepted proposals, moved points, and everything else as it was annotated.
 

@@ -27,8 +27,9 @@ from semalign.data.samples import Box, Dataset, Sample
 from semalign.data.video import picture_size, read_pictures
 from semalign.detect.centerface import CenterFaceFinder
 from semalign.errors import SemalignError
+from semalign.files import shown
 from semalign.pipeline.progress import Progress, SilentProgress, counted
-from semalign.pipeline.witnesses import EvidenceBuilder
+from semalign.pipeline.witnesses import EvidenceBuilder, Looking
 from semalign.searches import LabelSearch, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.calibrated import CalibratedSettings
@@ -55,24 +56,29 @@ def audit(
     """How probably each annotation is wrong, in which way, and where it should be.
 
     Args:
-        dataset: all its faces are judged, whatever their split.
+        dataset: all its faces are judged, whatever their split; those whose pictures cannot be read are left out, and named
+            in `Audit.about`.
         builder: gives what witnesses say who have not seen the annotations.
         duplicates: also find copies of photographs and compare their annotations; reads every picture once more.
         progress: told what goes on.
 
     Raises:
-        SemalignError: too few faces, another landmark scheme than the witnesses', or a picture that cannot be read.
+        SemalignError: too few faces, or another landmark scheme than the witnesses'.
     """
     refuse_few(dataset)
-    auditor = Auditor(dataset, builder, progress or SilentProgress())
-    return auditor.audit(duplicates)
+    progress = progress or SilentProgress()
+    if isinstance(builder, Looking):
+        with progress.stage("reading the pictures", len(dataset)) as advance:
+            dataset = builder.readable(dataset, counted(advance))
+        refuse_few(dataset)
+    return Auditor(dataset, builder, progress).audit(duplicates)
 
 
 def refuse_few(dataset: Dataset) -> None:
-    """Refuse a data set of too few faces.
+    """Refuse a data set of which it cannot be told what is usual.
 
     Raises:
-        SemalignError: it is one.
+        SemalignError: it has too few faces.
     """
     if len(dataset) < FEWEST:
         raise SemalignError(
@@ -145,6 +151,7 @@ class Auditor:
             "data": str(self.dataset.root.absolute()),
             "name": self.dataset.name,
             "judges": self.builder.name,
+            "left_out": [{"image": shown(name), "why": shown(why)} for name, why in self.dataset.skipped],
         }
 
     def _looked(self, samples: Sequence[Sample], title: str | None = None) -> Witnesses:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,9 +24,6 @@ from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_json
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FORMAT = 1
 ABOUT, LABELS, FACES, POINTS = "audit.json", "labels", "faces.parquet", "points.parquet"
@@ -39,7 +36,7 @@ class Finding(NamedTuple):
     Attributes:
         image: id of the face.
         landmark: from 0; None = the whole face.
-        kind: name in `KINDS`.
+        kind: name in `KINDS`; empty where next to nothing speaks for an error.
         probability: that it is wrong, 0 to 1.
         dx, dy: from the annotation to where it should be, pixels of the image; of a whole face the mean over its points.
     """
@@ -52,8 +49,13 @@ class Finding(NamedTuple):
     dy: float
 
 
-class Listed(NamedTuple):
-    """What is probably wrong: faces as a whole, and single points of the others."""
+class Wrong(NamedTuple):
+    """What is probably wrong.
+
+    Attributes:
+        faces: as a whole, so that their points need not be looked at one by one.
+        points: by themselves, in the other faces.
+    """
 
     faces: Bool[np.ndarray, " b"]
     points: Bool[np.ndarray, "b n"]
@@ -101,78 +103,39 @@ class Audit:
         """From annotations to proposals, pixels of the image; 0 where a point is absent."""
         return np.nan_to_num(self.proposals - self.annotations)
 
+    def there(self) -> Bool[np.ndarray, "b n"]:
+        """Points that are annotated."""
+        return np.isfinite(self.annotations).all(axis=-1)
+
+    def wrong(self, least: float = LISTED) -> Wrong:
+        """What is wrong at least this probably: the one rule of what is listed, shown and taken.
+
+        A face is wrong as a whole if its kind says so and it is wrong probably enough; of all others single points may be.
+        """
+        faces = (self.face_probability >= least) & np.isin(self.face_kind, WHOLE)
+        return Wrong(faces, self.there() & (self.point_probability >= least) & ~faces[:, None])
+
     def findings(self, least: float = LISTED) -> Iterator[Finding]:
         """What is probably wrong, worst first: faces as a whole, and single points of the others.
 
         Args:
             least: probability of what is listed.
         """
-        moves, listed = self.moves(), self.listed(least)
+        moves, wrong = self.moves(), self.wrong(least)
         found = []
-        for face in np.flatnonzero(listed.faces):
+        for face in np.flatnonzero(wrong.faces):
             middle = moves[face].mean(axis=0)
-            kind = NAMES[self.face_kind[face]]
+            kind = kind_name(self.face_kind[face])
             found.append(Finding(self.ids[face], None, kind, float(self.face_probability[face]), *map(float, middle)))
-        for face, point in np.argwhere(listed.points):
-            probability, kind = float(self.point_probability[face, point]), NAMES[self.point_kind[face, point]]
+        for face, point in np.argwhere(wrong.points):
+            probability, kind = float(self.point_probability[face, point]), kind_name(self.point_kind[face, point])
             found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
         yield from sorted(found, key=lambda one: -one.probability)
 
-    def listed(self, least: float = LISTED) -> Listed:
-        """What is probably wrong. Points of a face that is wrong as a whole are not listed one by one.
 
-        Args:
-            least: probability of what is listed.
-        """
-        whole = np.isin(self.face_kind, WHOLE) & (self.face_probability >= least)
-        there = np.isfinite(self.annotations).all(axis=-1) & ~whole[:, None]
-        points = there & (self.point_probability >= least) & (self.point_kind >= 0)
-        return Listed(whole, points)
-
-    def to_pandas(self, table: str = "findings", least: float = LISTED) -> pd.DataFrame:
-        """A table of the audit as a data frame.
-
-        Args:
-            table: `findings`, a row each, worst first; `faces`, a row a face; or `points`, a row a landmark. Places are pixels
-                of the image; `landmark` is missing in a finding that concerns a face as a whole.
-            least: probability of what `findings` lists.
-
-        Raises:
-            SemalignError: another table, or pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise SemalignError("data frames need pandas; install semalign[pandas].") from error
-        names = self.scheme.landmarks
-        if table == "findings":
-            found = list(self.findings(least))
-            face = {name: row for row, name in enumerate(self.ids)}
-            frame = pd.DataFrame(found, columns=list(Finding._fields))
-            frame["landmark"] = frame["landmark"].astype("Int64")
-            frame.insert(1, "face", [face[one.image] for one in found])
-            named = [None if one.landmark is None else names[one.landmark] for one in found]
-            frame.insert(3, "name", pd.Series(named, dtype=object))
-            frame.index = pd.RangeIndex(1, len(found) + 1, name="rank")
-            return frame
-        kinds = np.array([*NAMES, None], dtype=object)  # -1 is the last
-        if table == "faces":
-            columns = {"image": self.ids, "file": self.files, "probability": self.face_probability, "odds": self.odds}
-            middle = self.moves().mean(axis=1)
-            return pd.DataFrame(columns | {"kind": kinds[self.face_kind], "dx": middle[:, 0], "dy": middle[:, 1]})
-        if table != "points":
-            raise SemalignError(f"there is no table {table!r}; choose findings, faces or points.")
-        count = self.scheme.count
-        points: dict[str, Any] = {
-            "image": np.repeat(np.array(self.ids, dtype=object), count),
-            "landmark": np.tile(np.arange(count), len(self)),
-            "name": np.tile(np.array(names, dtype=object), len(self)),
-            "probability": self.point_probability.ravel(),
-            "kind": kinds[self.point_kind.ravel()],
-        }
-        for name, values in (("", self.annotations), ("proposed_", self.proposals), ("spread_", self.spread)):
-            points |= {f"{name}{axis}": values[..., index].ravel() for index, axis in enumerate("xy")}
-        return pd.DataFrame(points)
+def kind_name(kind: int) -> str:
+    """The name of a kind by its index; empty for -1."""
+    return NAMES[kind] if kind >= 0 else ""
 
 
 def face_sizes(annotations: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, " b"]:
@@ -240,7 +203,10 @@ def read_audit(folder: str | Path) -> Audit:
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    about = read_about(folder)
+    refuse_unfinished(folder)
+    about = read_json(folder / ABOUT, "make the audit again")
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
     store = LabelStore(folder / LABELS)
     annotations, proposals = store.read(0), store.read(1)
     try:
@@ -264,19 +230,6 @@ def read_audit(folder: str | Path) -> Audit:
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SemalignError(f"{folder}: is no audit that can be read ({what}); make it again.") from error
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What a finished audit says of itself.
-
-    Raises:
-        SemalignError: there is none, or one of a newer version.
-    """
-    refuse_unfinished(folder)
-    about = read_json(folder / ABOUT, "make the audit again")
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise SemalignError(f"{folder / ABOUT}: is not of a version that is known here; make the audit again.")
-    return about
 
 
 def refuse_unfinished(folder: Path) -> None:

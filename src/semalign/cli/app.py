@@ -44,6 +44,7 @@ from semalign.errors import SemalignError
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
 JSON_FILES = ("audit", "evaluate", "bench")  # commands whose --json may name a file
+CONTINUED = ("audit", "clean")  # commands that go on by themselves with what was begun
 Command = Callable[..., None]
 
 
@@ -101,8 +102,11 @@ class Commands(TyperGroup):
             complain(f"error: {error}")
             raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
-            resumable = any(option.name == "resume" for option in _asked(self, ctx.meta["words"]).params)
-            complain("interrupted" + ("; run the same command with --resume to continue" if resumable else ""))
+            command = _asked(self, ctx.meta["words"])
+            resumable = any(option.name == "resume" for option in command.params)
+            how = " with --resume" if resumable else ""
+            goes_on = resumable or command.name in CONTINUED
+            complain("interrupted" + (f"; run the same command{how} to continue" if goes_on else ""))
             raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 

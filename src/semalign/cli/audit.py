@@ -8,43 +8,32 @@ from typing import Annotated
 
 import typer
 
-from semalign.cli.judging import (
-    CrossFit,
-    DataPath,
-    Folds,
-    Images,
-    JudgingRecipe,
-    Least,
-    NoDuplicates,
-    Quick,
-    QuickModel,
-    Scheme,
-)
+from semalign.cli import judging
 from semalign.cli.options import JsonFile, Overwrite, option
 from semalign.cli.output import claim_file, say
 
 
 def audit(
-    path: DataPath,
+    path: judging.DataPath,
     out: Annotated[
         Path | None, option("--out", "DIR", "Folder of the audit.", default="the data set's name and '-audit'")
     ] = None,
-    quick: Quick = False,
-    model: QuickModel = "default",
-    crossfit: CrossFit = None,
-    recipe: JudgingRecipe = None,
-    folds: Folds = None,
-    scheme: Scheme = None,
-    images: Images = None,
+    quick: judging.Quick = False,
+    model: judging.Model = "default",
+    crossfit: judging.Crossfit = None,
+    recipe: judging.RecipeOfNetworks = "300w-crossfit",
+    folds: judging.Folds = 4,
+    scheme: judging.Scheme = None,
+    images: judging.Images = None,
     top: Annotated[int, option("--top", "N", "Findings that are printed.", default=True, min=0)] = 20,
     csv_file: Annotated[Path | None, option("--csv", "FILE", "Write all findings to this CSV file, too.")] = None,
     json_file: JsonFile = None,
-    least: Least = 0.5,
+    least: judging.Least = 0.5,
     fail_above: Annotated[
         int | None,
         option("--fail-above", "N", "Exit with status 1 if there are more findings than this, for checks by machines."),
     ] = None,
-    no_duplicates: NoDuplicates = False,
+    no_duplicates: judging.NoDuplicates = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Find wrong annotations: how probably, of what kind, and where the points should be.
@@ -59,33 +48,30 @@ def audit(
         semalign audit ~/faces --out faces-audit
     """
     from semalign.auditing import listing
-    from semalign.auditing.run import Judging, audit_source
-    from semalign.auditing.source import Source
+    from semalign.auditing.judging import audit_source
     from semalign.cli import tables
     from semalign.cli.output import write_or_print_json
     from semalign.cli.progress import RichProgress
-    from semalign.review.index import open_index
-    from semalign.schemes import load_scheme
 
     for file in (csv_file, json_file):
         claim_file(file, overwrite)
-    source = Source(path, load_scheme(scheme) if scheme else None, images)
-    dataset = source.opened()
+    source = judging.source(path, scheme, images)
+    dataset = source.open()
     out = Path(f"{dataset.name}-audit") if out is None else out
-    judging = Judging(quick, model, crossfit, recipe or "", folds or 0, not no_duplicates)
-    result = audit_source(source, dataset, judging, out, overwrite=overwrite, progress=RichProgress())
-    open_index(out)  # so that 'semalign review' is there at once
+    judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
+    result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
     findings = list(result.findings(least))
     found = listing.rows(result, findings)
     if csv_file is not None:
         listing.write_csv(csv_file, found)
-    left_out = (*dataset.skipped, *result.about.get("damaged", {}).items())
-    skipped = [{"image": name, "why": why} for name, why in left_out]
+    skipped = result.about["left_out"]
     if json_file is not None:
         write_or_print_json(json_file, {"faces": len(result), "findings": found, "unusable": skipped})
+    judging.prepare(out)
     if str(json_file) != "-":
         tables.print_findings(result, found[:top], len(found), skipped)
         say(f"audit: {out}")
+        say(f"next: semalign review {out}")
     if fail_above is not None and len(found) > fail_above:
         raise typer.Exit(1)
 

@@ -1,126 +1,111 @@
-"""Write a data set once more without what is wrong with it."""
+"""Write a data set once more with better labels."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from semalign.cli.judging import (
-    CrossFit,
-    DataPath,
-    Folds,
-    Images,
-    JudgingRecipe,
-    Least,
-    NoDuplicates,
-    Quick,
-    QuickModel,
-    Scheme,
-)
+from semalign.cli import judging
 from semalign.cli.options import AsJson, flag, one_line, option
 from semalign.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from semalign.auditing.cleaning import Cleaned
+    from semalign.auditing import Cleaned
 
 
 def clean(
-    path: DataPath,
+    path: judging.DataPath,
     out: Annotated[
-        Path | None, option("--out", "DIR", "Folder that is written.", default="the data set's name and '-clean'")
+        Path | None, option("--out", "DIR", "New folder.", default="the data set's name and '-clean'")
     ] = None,
     accept: Annotated[
         str,
         option(
             "--accept",
             "WHICH",
-            "auto: what is probably wrong; all: every point; none: nothing; reviewed: what people decided.",
+            "What moves: auto (what is probably wrong), all (every point to its proposal), reviewed (as people decided), none.",
             default=True,
         ),
     ] = "auto",
+    least: Annotated[
+        float,
+        option("--least", "P", "Probability from which auto takes a proposal.", default=True, min=0.0, max=1.0),
+    ] = 0.5,
     audit: Annotated[
-        Path | None, option("--audit", "DIR", "Audit of this data set.", default="that in DIR, or a new one")
+        Path | None, option("--audit", "DIR", "Use this finished audit of the data set instead of judging again.")
     ] = None,
-    quick: Quick = False,
-    model: QuickModel = "default",
-    crossfit: CrossFit = None,
-    recipe: JudgingRecipe = None,
-    folds: Folds = None,
-    scheme: Scheme = None,
-    images: Images = None,
-    least: Least = 0.5,
-    no_duplicates: NoDuplicates = False,
+    quick: judging.Quick = False,
+    model: judging.Model = "default",
+    crossfit: judging.Crossfit = None,
+    recipe: judging.RecipeOfNetworks = "300w-crossfit",
+    folds: judging.Folds = 4,
+    scheme: judging.Scheme = None,
+    images: judging.Images = None,
+    no_duplicates: judging.NoDuplicates = False,
     overwrite: Annotated[
-        bool, flag("--overwrite", "Replace what an earlier call wrote; its audit and decisions are kept.")
+        bool, flag("--overwrite", "Replace what DIR holds of this data set; people's decisions on its audit stay.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set once more, in its own format, without what is wrong with it. PATH is only read.
+    """Write a data set once more, in its own format, with wrong annotations mended; the original is only read.
 
-    DIR then has the audit, the data set in 'cleaned', every point that was moved in changes.csv, and provenance.json. What was
-    not moved keeps its digits. To decide yourself: clean with --accept none, 'semalign review DIR', then press Export on the
-    page, or clean again with --accept reviewed --overwrite.
+    DIR holds audit/ (see `semalign audit`), labels/ in the format of PATH, changes.csv, a row for each point that moved, and
+    provenance.json. Nothing but coordinates that moved is written otherwise than it was. Broken off, the same command goes on.
 
     Examples:
-        semalign clean faces/annotations.xml --quick
-        semalign clean faces --quick --accept none --out checked
-        semalign clean faces --out checked --accept reviewed --overwrite
+        semalign clean ~/faces --quick
+        semalign clean annotations.xml --images ~/pictures --quick --out cleaned
+        semalign clean ~/faces --audit faces-audit --accept reviewed --out faces-reviewed
     """
-    from semalign.auditing import read_audit
-    from semalign.auditing.cleaning import ACCEPTED, AUDIT, PROVENANCE, Accept
-    from semalign.auditing.cleaning import clean as write
-    from semalign.auditing.result import ABOUT
-    from semalign.auditing.run import Judging, audit_source
-    from semalign.auditing.source import Source, refuse_other
+    from semalign.auditing.cleaning import clean as make
     from semalign.cli.progress import RichProgress
-    from semalign.data import refuse_read_only
-    from semalign.errors import SemalignError
-    from semalign.schemes import load_scheme
 
-    if accept not in ACCEPTED:
-        raise SemalignError(f"--accept {accept!r} is unknown; choose from {', '.join(ACCEPTED)}.")
-    chosen: Accept = accept
-    refuse_read_only(path)
-    source = Source(path, load_scheme(scheme) if scheme else None, images)
-    dataset = source.opened()
-    out = Path(f"{dataset.name}-clean") if out is None else out
-    source.refuse_within(out)
-    if (out / PROVENANCE).is_file() and not overwrite:
-        raise SemalignError(
-            f"{out}: holds a cleaned data set already; give --overwrite to replace it, or another folder with --out."
-        )
-    place = audit or out / AUDIT
-    if audit is not None or (place / ABOUT).is_file():
-        found = read_audit(place)
-        refuse_other(found, dataset, place)
-        say(one_line(f"audit: {place}, which was there"))
-    elif chosen == "reviewed":
-        raise SemalignError(f"{place}: holds no audit that people have reviewed; name its folder with --audit.")
-    else:
-        judging = Judging(quick, model, crossfit, recipe or "", folds or 0, not no_duplicates)
-        found = audit_source(source, dataset, judging, place, progress=RichProgress())
-    done = write(found, source, out, chosen, decisions=place, least=least)
-    _tell(done, len(found), as_json, chosen, place, list(dataset.skipped))
-
-
-def _tell(done: Cleaned, faces: int, as_json: bool, accept: str, audit: Path, skipped: list[tuple[str, str]]) -> None:
-    from semalign.auditing.cleaning import read_provenance
-    from semalign.files import shown
-
+    source = judging.source(path, scheme, images)
+    made = make(
+        path,
+        out,
+        accept=accept,
+        least=least,
+        judging=judging.judging(quick, model, crossfit, recipe, folds, no_duplicates),
+        audit=audit,
+        scheme=source.scheme,
+        images=images,
+        overwrite=overwrite,
+        progress=RichProgress(),
+    )
+    if audit is None:
+        judging.prepare(made.audit_folder)
     if as_json:
-        unusable = [{"image": shown(name), "why": shown(why)} for name, why in skipped]
-        print_json(
-            read_provenance(done.out) | {"out": shown(done.out), "notes": list(done.notes), "unusable": unusable}
-        )
+        print_json(made.provenance)
         return
-    say(one_line(f"{done.points} points moved, in {done.faces} of {faces} faces: {done.out}"))
-    for note in done.notes:
-        say(one_line(f"note: {note}"))
-    for _, why in skipped:
-        say(one_line(f"left as it is: {why}"), err=True)
-    if accept != "reviewed":
-        say(one_line(f"to look at it: semalign review {audit}"))
+    for line in _summary(made):
+        say(one_line(line))
+    for name, why in made.left_out:
+        say(one_line(f"not judged, unchanged: {name}: {why}"), err=True)
+
+
+def _summary(made: Cleaned) -> list[str]:
+    """What moved, where it is, what to do next."""
+    moved: dict[str, Any] = made.provenance["moved"]
+    points, faces = (
+        f"{moved['points_moved']:,} of {moved['points']:,}",
+        f"{moved['faces_changed']:,} of {moved['faces']:,}",
+    )
+    lines = [f"{points} points moved, in {faces} faces"]
+    if moved["points_moved"]:
+        for key, words in (("median", "half of them by more than"), ("largest", "the farthest by")):
+            lines[0] += f"; {words} {moved['distance'][key]:.1f} px ({moved['percent'][key]:.1f} % of the face)"
+        kinds = ", ".join(f"{kind or 'none'} {count:,}" for kind, count in moved["kinds"].items())
+        lines.append(f"points by kind of error: {kinds}")
+    return [
+        *lines,
+        *(f"note: {note}" for note in made.notes),
+        f"labels: {made.labels}",
+        f"changes: {made.out / 'changes.csv'}",
+        f"next: semalign review {shlex.quote(str(made.audit_folder))}",
+    ]
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"clean": clean}

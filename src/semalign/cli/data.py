@@ -86,27 +86,18 @@ def synthesize(
         int | None,
         option("--workers", "N", "Processes; the files do not depend on it.", default="one per core", min=1),
     ] = None,
-    fish: Annotated[bool, flag("--fish", "Draw fish with 12 landmarks instead, as COCO keypoints.")] = False,
 ) -> None:
     """Make a data set of synthetic faces: true landmarks, noisy annotations.
 
-    OUT has the layout of 300W, with the exact points in truth.parquet. The same command completes an unfinished set. With
-    --fish it has images, annotations.json, scheme.toml and truth.csv: an object that is no face, to try your own landmarks by.
+    OUT has the layout of 300W, with the exact points in truth.parquet. The same command completes an unfinished set.
 
-    Examples:
+    Example:
         semalign data synthesize faces --count 1000 --seed 7
-        semalign data synthesize fish --fish --count 200
     """
     from semalign.cli.progress import stage_of
     from semalign.cores import usable_cores
     from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, write_dataset
-    from semalign.synthetic.objects import NOISE, ObjectSettings, write_objects
 
-    if fish:
-        with stage_of("drawing fish") as report:
-            write_objects(out, ObjectSettings(count, seed or 0, size, NOISE * noise), report)
-        say(f"{count} fish: {out}")
-        return
     settings = SynthesisSettings(
         count=count,
         seed=seed,

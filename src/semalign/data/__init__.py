@@ -1,7 +1,7 @@
 """Data sets: samples, `.pts` files, formats, conversion, checks, crops, augmentation, the label store and its export."""
 
 from semalign.data.check import CheckReport, check_dataset
-from semalign.data.converting import Converted, convert_dataset, refuse_read_only, rewrite_dataset
+from semalign.data.converting import Converted, convert_dataset, rewrite_dataset
 from semalign.data.duplicates import find_near_duplicates, independent_folds, leaky_training_ids
 from semalign.data.export import export_labels
 from semalign.data.images import read_image
@@ -30,7 +30,6 @@ __all__ = [
     "read_image",
     "read_picture",
     "read_pts",
-    "refuse_read_only",
     "rewrite_dataset",
     "write_pts",
 ]

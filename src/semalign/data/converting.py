@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from semalign.data import formats
-from semalign.data.formats.base import Format, Written
+from semalign.data.formats.base import Entry, Format, Written
+from semalign.data.formats.document import DocumentFormat
 from semalign.data.opening import find_dataset, scan_dataset
 from semalign.data.results import refuse_results
 from semalign.data.samples import Dataset
@@ -98,21 +99,19 @@ def rewrite_dataset(
         SemalignError: a format that is only read, faces that are not there, another number of points, or a file that cannot be
             read or written.
     """
-    known, place = _rewritable(Path(source), scheme, images)
+    known, place = rewritable(source, scheme, images=images)
     return known.rewrite(place, points, Path(out), overwrite)
 
 
-def refuse_read_only(source: str | Path) -> None:
-    """Refuse a data set of a format that is only read, before anything is done with it.
+def rewritable(
+    source: str | Path, scheme: LandmarkScheme | None = None, *, images: str | Path | None = None
+) -> tuple[Format, Path]:
+    """The format in which `rewrite_dataset` writes the data set at `source`, and the file or folder that it reads.
 
     Raises:
-        SemalignError: it is one, or is no data set.
+        SemalignError: no data set, or one of a format that is only read.
     """
-    _rewritable(Path(source), None, None)
-
-
-def _rewritable(source: Path, scheme: LandmarkScheme | None, images: str | Path | None) -> tuple[Format, Path]:
-    """The format of a data set that can be written once more, and where it lies."""
+    source = Path(source)
     refuse_results(source)
     found, place = find_dataset(source, formats.READERS)
     known = found.configured(scheme, None if images is None else Path(images))
@@ -127,11 +126,21 @@ def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:
     """Refuse to write where the data set is.
 
     Raises:
-        SemalignError: `out` is the data set's folder, one above it, its document or one of its pictures.
+        SemalignError: `out` is the data set's folder, one above it, one of its documents or pictures.
     """
     real = Path(os.path.realpath(out))
-    kept = {Path(os.path.realpath(source)), *(Path(os.path.realpath(sample.image)) for sample in dataset.samples)}
+    images = [sample.image for sample in dataset.samples]
+    kept = {Path(os.path.realpath(path)) for path in (source, *_annotation_files(source), *images)}
     if os.path.isdir(source):
         kept |= {Path(os.path.realpath(dataset.root)), *Path(os.path.realpath(source)).parents}
     if real in kept:
         raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another name or folder.")
+
+
+def _annotation_files(source: Path) -> Iterable[Path]:
+    """The files that the annotations are in."""
+    reader, place = find_dataset(source, formats.READERS)
+    if isinstance(reader, DocumentFormat):
+        return reader.documents(place)
+    entries = (item for item in reader.entries(place) if isinstance(item, Entry))
+    return {Path(entry.where.partition(": ")[0]) for entry in entries}

@@ -8,8 +8,9 @@ from pathlib import Path
 from semalign.errors import SemalignError
 from semalign.files import read_json
 
-# What export writes beside its .pts files: when it is finished, and before.
+# What export and clean write beside what they made: when it is finished, and before.
 DONE, STARTED = "provenance.json", "provenance.started.json"
+CLEANED = "semalign clean"  # what the former of them says of a cleaned data set
 PREDICTIONS = ("landmarks.json", "landmarks.jsonl", "landmarks.parquet")
 HEAD = 65536  # bytes at each end of a file in which it says whose it is
 RUN = ("origin.json", "summary.json", "crops")  # one of them is beside the recipe.toml of a run or a training
@@ -18,9 +19,9 @@ MADE_BY = {
     "predictions": "written by 'semalign predict'",
     "run": "written by 'semalign run' or 'train'",
     "export": "written by 'semalign labels export'",
-    "paper": "written by 'semalign reproduce'",
     "audit": "written by 'semalign audit'",
-    "clean": "written by 'semalign clean'",
+    "cleaned": "written by 'semalign clean'",
+    "paper": "written by 'semalign reproduce'",
 }
 
 
@@ -34,8 +35,8 @@ def kind_of_results(folder: Path) -> str | None:
         return "export"
     if _says(folder / "audit.json", b'"judges"'):
         return "audit"
-    if _says(folder / DONE, b'"judged_by_version"'):
-        return "clean"
+    if any(_says(folder / name, f'"{CLEANED}"'.encode()) for name in (DONE, STARTED)):
+        return "cleaned"
     if all(os.path.isfile(folder / name) for name in ("reproduce.json", "asked.json")):
         return "paper"
     return None

@@ -66,9 +66,7 @@ def split_faces(
 
     With `holdout`, a data set without test faces gets some by `data.holdout`; without it, all are training faces.
     """
-    dataset = open_dataset(
-        data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going, images=recipe.data.images or None
-    )
+    dataset = open_dataset(data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going)
     if dataset.suspicious:
         faces = len({name for name, _ in dataset.suspicious})
         doubt = (

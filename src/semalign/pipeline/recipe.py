@@ -66,7 +66,6 @@ class DataSettings:
     scheme: str = "ibug68"  # a shipped landmark scheme or the path of a TOML file
     test: tuple[str, ...] = ()  # subsets to test on and to leave out of training; none = the data set's own test faces
     holdout: float = 0.1  # share of the faces to test on where the data set has no test faces; 0 = none
-    images: str = ""  # folder of the pictures that a document names; "" = the document's own, or images in it
     leave_out_duplicates: bool = True  # training faces whose photograph is also a test face are left out
 
     def __post_init__(self) -> None:

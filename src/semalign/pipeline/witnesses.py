@@ -5,6 +5,8 @@ Shape legend: b faces, n landmarks, h w heatmap.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +57,20 @@ class EvidenceBuilder(Protocol):
         """
 
 
+@runtime_checkable
+class Looking(Protocol):
+    """An evidence builder that can tell which pictures it cannot read, before it says anything of the others."""
+
+    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """The faces without those whose pictures cannot be read, which then are in `Dataset.skipped`.
+
+        `progress` is called with (faces done, faces in all).
+
+        Raises:
+            SemalignError: none can be read.
+        """
+
+
 class ShippedModel:
     """The evidence of a trained network, with the face mesh where its file has it, which learns nothing more.
 
@@ -80,21 +96,34 @@ class ShippedModel:
             f"their annotations; {seen} of these {len(judge)} faces are such."
         ]
 
+    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """As `Looking`.
+
+        Raises:
+            SemalignError: none can be read, or the faces have other landmarks.
+        """
+        self._check(faces)
+        return _readable(faces, self.folder, self.model, progress)
+
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`.
 
         Raises:
             SemalignError: the faces have other landmarks.
         """
+        self._check(judge)
         model = self.model
-        if judge.scheme.count != model.scheme.count:
-            raise SemalignError(
-                f"the model {self.name} finds the landmarks of {model.scheme.name!r}, the data have those of "
-                f"{judge.scheme.name!r}; give data of the first."
-            )
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
         evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
         return evidence if model.mesh is None else Beside(evidence, model.mesh(meshes_of(crops)))
+
+    def _check(self, faces: Dataset) -> None:
+        scheme = self.model.scheme
+        if faces.scheme.count != scheme.count:
+            raise SemalignError(
+                f"the model {self.name} finds the landmarks of {scheme.name!r}, the data have those of "
+                f"{faces.scheme.name!r}; give data of the first."
+            )
 
 
 class CrossFitted:
@@ -131,6 +160,10 @@ class CrossFitted:
             f"{count - 1} of {count} folds, {new} are in no fold and judged by the first network."
         ]
 
+    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """As `Looking`."""
+        return _readable(faces, self.folder, self.kinds[0][0][0], progress)
+
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`."""
         fold = np.array([self.folds.get(name, 0) for name in judge.ids()])
@@ -141,6 +174,18 @@ class CrossFitted:
         own = judges[0]
         meshes = None if own.models[0].mesh is None else meshes_of(own.crops)
         return evidence_of(own, fold, meshes, judges[1] if len(judges) > 1 else None)
+
+
+def _readable(faces: Dataset, folder: Path, model: Model, progress: Callable[[int, int], None] | None) -> Dataset:
+    """As `Looking.readable`, for a model's crops, which are made on the way."""
+    bad: list[tuple[str, str]] = []
+    build_crops(
+        folder, faces.samples, model.crop, model.input_size, progress, lambda name, why: bad.append((name, why))
+    )
+    if not bad:
+        return faces
+    left = faces.select(exclude={name for name, _ in bad})
+    return replace(left, skipped=(*faces.skipped, *bad))
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:

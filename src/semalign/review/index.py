@@ -175,8 +175,8 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
     (folder / "index.json").unlink(missing_ok=True)
     size = face_sizes(audit.annotations)
     move = (np.linalg.norm(audit.moves(), axis=-1) / size[:, None]).astype(np.float32)
-    whole, listed = audit.listed()
-    there = np.isfinite(audit.annotations).all(axis=-1) & ~whole[:, None]
+    whole, listed = audit.wrong()
+    there = audit.there() & ~whole[:, None]
     arrays = {
         "annotations": audit.annotations,
         "proposals": audit.proposals,

@@ -40,13 +40,6 @@ def scheme_text(scheme: LandmarkScheme) -> str:
     return json.dumps(scheme.to_dict(), ensure_ascii=False)
 
 
-def scheme_toml(scheme: LandmarkScheme) -> str:
-    """A scheme as a TOML file that `load_scheme` reads."""
-    import tomli_w
-
-    return tomli_w.dumps({key: value for key, value in scheme.to_dict().items() if value is not None})
-
-
 def scheme_of_text(text: str) -> LandmarkScheme:
     """The scheme of a text by `scheme_text`.
 

@@ -59,7 +59,7 @@ class Pairs(Format):
         return Written(tuple(files), notes)
 
     def rewrite(self, place: Path, points: Mapping[str, np.ndarray], out: Path, overwrite: bool = False) -> Written:
-        """Write copies of all pictures and `.pts` files, in these the numbers of new coordinates replaced."""
+        """Write copies of all pictures and `.pts` files, bad ones too, in these the numbers of new coordinates replaced."""
         if os.path.realpath(out) == os.path.realpath(place):
             raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another folder.")
         missing = dict(points)
@@ -70,7 +70,9 @@ class Pairs(Format):
                     continue
                 try:
                     sample = entry.read()
-                except SemalignError:  # it is not in the data set either
+                except SemalignError:  # it is not in the data set, and stays as it is
+                    for path in _of_stem(Path(entry.where)):
+                        write_bytes(folder / path.relative_to(place), read_bytes(path))
                     continue
                 path = Path(entry.where)
                 inside = path.relative_to(place)
@@ -83,6 +85,14 @@ class Pairs(Format):
                 files.append(out / inside)
             refuse_strangers(missing, place)
         return Written(tuple(files))
+
+
+def _of_stem(path: Path) -> list[Path]:
+    """The pictures and `.pts` files that `list_pairs` takes for one face, by one of them."""
+    stem = unicodedata.normalize("NFC", path.stem)
+    found = (path.with_name(entry.name) for entry in list_folder(path.parent) if entry.is_file())
+    ours = (one for one in found if one.suffix.lower() in (*IMAGE_ENDINGS, ".pts"))
+    return [one for one in ours if unicodedata.normalize("NFC", one.stem) == stem]
 
 
 def _revised(data: bytes, old: np.ndarray, new: np.ndarray, name: str) -> bytes:

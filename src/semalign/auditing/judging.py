@@ -1,0 +1,208 @@
+"""From a data set as a person gives it to an audit in a folder: who judges, and whether it is one of the same annotations.
+
+What trains and judges is imported when it is needed, so that a page on an audit opens without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, Audit, read_audit, write_audit
+from semalign.data.opening import open_dataset
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.files import refuse_occupied
+from semalign.schemes import LandmarkScheme
+
+if TYPE_CHECKING:
+    from semalign.pipeline import Progress
+    from semalign.pipeline.witnesses import EvidenceBuilder
+
+NETWORKS, CROPS = "crossfit", "crops"  # in the audit's folder: networks that were trained for it, and what they look at
+SOURCE, ASKED = "source", "asked"  # keys of `Audit.about`: what was judged, and by whom
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How annotations are judged.
+
+    Attributes:
+        quick: by a model that is there, instead of networks that are trained on the other faces.
+        model: shipped model or model file that judges if `quick`.
+        crossfit: folder of a finished `semalign crossfit` on these faces, whose networks judge.
+        recipe: how networks are trained where neither is given.
+        folds: how many.
+        duplicates: also look for copies of photographs.
+    """
+
+    quick: bool = False
+    model: str = "default"
+    crossfit: Path | None = None
+    recipe: str = "300w-crossfit"
+    folds: int = 4
+    duplicates: bool = True
+
+    def asked(self) -> dict[str, Any]:
+        """What of it counts, for `Audit.about`."""
+        if self.quick:
+            judges: dict[str, Any] = {"model": self.model}
+        elif self.crossfit is not None:
+            judges = {"crossfit": os.path.abspath(self.crossfit)}
+        else:
+            judges = {"recipe": self.recipe, "folds": self.folds}
+        return judges | {"duplicates": self.duplicates}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as a person gave it.
+
+    Attributes:
+        path: folder or document.
+        scheme: another landmark scheme than its own.
+        images: folder of the pictures that a document names.
+    """
+
+    path: Path
+    scheme: LandmarkScheme | None = None
+    images: Path | None = None
+
+    def open(self, pictures: bool = True) -> Dataset:
+        """The data set without bad faces, as `semalign.data.open_dataset`; `pictures`: also without those without a picture."""
+        return open_dataset(self.path, self.scheme, keep_going=True, images=self.images, pictures=pictures)
+
+    def about(self) -> dict[str, Any]:
+        """For `Audit.about`."""
+        images = None if self.images is None else os.path.abspath(self.images)
+        return {"path": os.path.abspath(self.path), "scheme_given": self.scheme is not None, "images": images}
+
+
+def source_of(audit: Audit) -> Source:
+    """The data set that was audited, as far as the audit tells.
+
+    Raises:
+        SemalignError: it does not.
+    """
+    said = audit.about.get(SOURCE)
+    if not isinstance(said, Mapping):
+        said = {"path": audit.about.get("data")}
+    if not isinstance(said.get("path"), str):
+        raise SemalignError(
+            "the audit does not say which data set it is of; clean that with 'semalign clean PATH --audit'."
+        )
+    images = said.get("images")
+    return Source(
+        Path(said["path"]), audit.scheme if said.get("scheme_given") else None, None if images is None else Path(images)
+    )
+
+
+def audit_source(
+    source: Source,
+    dataset: Dataset,
+    out: Path,
+    judging: Judging,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Audit:
+    """A new audit, written into its folder; networks whose training was broken off are trained on.
+
+    Args:
+        source: as it was given.
+        dataset: what it is, opened.
+        out: new folder, or that of an audit.
+        judging: who judges.
+        overwrite: replace an audit that is there; people's decisions stay.
+        progress: told what goes on.
+
+    Raises:
+        SemalignError: `out` holds something else, or an audit that is not to be replaced; or as `semalign.auditing.make.audit`.
+    """
+    from semalign.auditing.make import audit as make
+    from semalign.pipeline import crossfit, load_recipe
+    from semalign.pipeline.witnesses import CrossFitted, ShippedModel
+
+    if (out / ABOUT).is_file() and not overwrite:
+        raise SemalignError(
+            f"{out}: holds an audit already; give --overwrite to replace it, or another folder with --out."
+        )
+    networks = out / NETWORKS
+    if not (out / ABOUT).is_file() and not _begun(out):
+        refuse_occupied(out, "audit")
+    builder: EvidenceBuilder
+    if judging.quick:
+        builder = ShippedModel(judging.model, out / CROPS)
+    else:
+        trained = judging.crossfit
+        if trained is None:
+            if source.images is not None:
+                raise SemalignError(
+                    f"{source.images}: networks are trained on a document whose pictures lie beside it, or in images there; "
+                    "move them, or let a model judge (--quick)."
+                )
+            recipe = load_recipe(judging.recipe)
+            crossfit(
+                recipe, source.path, networks, folds=judging.folds, resume=True, keep_going=True, progress=progress
+            )
+            trained = networks
+        builder = CrossFitted(trained, out / CROPS)
+    made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)
+    made = replace(made, about=made.about | {SOURCE: source.about(), ASKED: judging.asked()})
+    write_audit(made, out)
+    return made
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but the beginning of an audit that was broken off."""
+    try:
+        names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    except OSError:
+        return False
+    return bool(names & {CROPS, NETWORKS}) and names <= {CROPS, NETWORKS, LABELS, FACES, POINTS}
+
+
+def audit_there(folder: Path, dataset: Dataset) -> Audit | None:
+    """The finished audit in a folder, or None where there is none.
+
+    Raises:
+        SemalignError: it cannot be read, or is not one of these annotations.
+    """
+    if not (folder / ABOUT).is_file():
+        return None
+    found = read_audit(folder)
+    refuse_other(found, folder, dataset)
+    return found
+
+
+def refuse_other(audit: Audit, folder: Path, dataset: Dataset) -> None:
+    """Refuse an audit of other annotations. Faces that it has not judged are no reason: they have no verdict.
+
+    Raises:
+        SemalignError: another scheme, faces that the data set lacks, or that have other annotations there.
+    """
+    if audit.scheme.landmarks != dataset.scheme.landmarks:
+        raise SemalignError(
+            f"{folder}: is an audit of the landmarks {audit.scheme.name} ({audit.scheme.count}) and {dataset.root} has "
+            f"{dataset.scheme.name} ({dataset.scheme.count}); give the scheme of the audit with --scheme, or make it again."
+        )
+    rows = {name: row for row, name in enumerate(dataset.ids())}
+    lacking = [name for name in audit.ids if name not in rows]
+    if lacking:
+        raise SemalignError(
+            f"{folder}: is an audit of other faces: {dataset.root} has not {len(lacking)} of its {len(audit)}, such as "
+            f"{lacking[0]}; give the data set that was audited, or make the audit again."
+        )
+    points = dataset.points()[[rows[name] for name in audit.ids]]
+    same = (points == audit.annotations) | (np.isnan(points) & np.isnan(audit.annotations))
+    other = np.flatnonzero(~same.all(axis=(1, 2)))
+    if len(other):
+        raise SemalignError(
+            f"{folder}: is an audit of other annotations: those of {len(other)} of its {len(audit)} faces have changed, "
+            f"such as {audit.ids[other[0]]}; make the audit again."
+        )
