@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semalign.auditing import Audit as Audit
+    from semalign.auditing import read_audit as read_audit
+    from semalign.auditing.run import audit as audit
     from semalign.data import Dataset as Dataset
     from semalign.data import LabelStore as LabelStore
     from semalign.data import LabelVersion as LabelVersion
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "semalign.auditing": ("Audit", "read_audit"),
+    "semalign.auditing.run": ("audit",),
     "semalign.data": (
         "Dataset",
         "LabelStore",

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from semalign.cli.options import JsonFile, Overwrite, argument, flag, option
 from semalign.cli.output import claim_file, say
-
-if TYPE_CHECKING:
-    from semalign.auditing import Audit
-    from semalign.data import Dataset
-    from semalign.pipeline.witnesses import EvidenceBuilder
 
 
 def audit(
@@ -65,8 +60,10 @@ def audit(
         semalign audit ~/faces --out faces-audit
     """
     from semalign.auditing import listing
+    from semalign.auditing.run import audit as make
     from semalign.cli import tables
     from semalign.cli.output import write_or_print_json
+    from semalign.cli.progress import RichProgress
     from semalign.data import open_dataset
     from semalign.schemes import load_scheme
 
@@ -74,7 +71,20 @@ def audit(
         claim_file(file, overwrite)
     dataset = open_dataset(path, load_scheme(scheme) if scheme else None, keep_going=True)
     out = Path(f"{dataset.name}-audit") if out is None else out
-    result = _made(dataset, out, quick, model, crossfit, recipe, folds, path, not no_duplicates, overwrite)
+    result = make(
+        dataset,
+        quick=quick,
+        model=model,
+        crossfit=crossfit,
+        recipe=recipe,
+        folds=folds,
+        scheme=scheme,
+        source=path,
+        out=out,
+        overwrite=overwrite,
+        duplicates=not no_duplicates,
+        progress=RichProgress(),
+    )
     findings = list(result.findings(least))
     found = listing.rows(result, findings)
     if csv_file is not None:
@@ -87,50 +97,6 @@ def audit(
         say(f"audit: {out}")
     if fail_above is not None and len(found) > fail_above:
         raise typer.Exit(1)
-
-
-def _made(
-    dataset: Dataset,
-    out: Path,
-    quick: bool,
-    model: str,
-    crossfit: Path | None,
-    recipe: str,
-    folds: int,
-    path: Path,
-    duplicates: bool,
-    overwrite: bool,
-) -> Audit:
-    """A new audit, written into its folder."""
-    from semalign import pipeline
-    from semalign.auditing import write_audit
-    from semalign.auditing.make import audit as make
-    from semalign.auditing.result import ABOUT
-    from semalign.cli.progress import RichProgress
-    from semalign.errors import SemalignError
-    from semalign.files import refuse_occupied
-    from semalign.pipeline.witnesses import CrossFitted, ShippedModel
-
-    networks = out / "crossfit"
-    if (out / ABOUT).is_file() and not overwrite:
-        raise SemalignError(
-            f"{out}: holds an audit already; give --overwrite to replace it, or another folder with --out."
-        )
-    if not (out / ABOUT).is_file() and not networks.is_dir():
-        refuse_occupied(out, "audit")
-    progress = RichProgress()
-    builder: EvidenceBuilder
-    if quick:
-        builder = ShippedModel(model, out / "crops")
-    else:
-        if crossfit is None:
-            chosen = pipeline.load_recipe(recipe)
-            pipeline.crossfit(chosen, path, networks, folds=folds, resume=True, keep_going=True, progress=progress)
-            crossfit = networks
-        builder = CrossFitted(crossfit, out / "crops")
-    made = make(dataset, builder, duplicates=duplicates, progress=progress)
-    write_audit(made, out)
-    return made
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"audit": audit}
