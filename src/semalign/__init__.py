@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semalign.adapters import from_fiftyone as from_fiftyone
+    from semalign.adapters import from_supervision as from_supervision
+    from semalign.adapters import to_fiftyone as to_fiftyone
+    from semalign.adapters import to_supervision as to_supervision
     from semalign.auditing import Audit as Audit
     from semalign.auditing import read_audit as read_audit
     from semalign.auditing.run import audit as audit
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "semalign.adapters": ("from_fiftyone", "from_supervision", "to_fiftyone", "to_supervision"),
     "semalign.auditing": ("Audit", "read_audit"),
     "semalign.auditing.run": ("audit",),
     "semalign.data": (
