@@ -58,7 +58,7 @@ def test_everything_imported_is_declared() -> None:
         *CORE,
         *(
             canonicalize_name(r.name)
-            for name in ("tensorboard", "pandas", "mat", "fast", "onnx", "serve", "heic")
+            for name in ("tensorboard", "pandas", "mat", "fast", "onnx", "serve", "heic", "fiftyone", "supervision")
             for r in EXTRAS[name]
         ),
     }

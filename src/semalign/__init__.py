@@ -9,6 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semalign.adapters import from_fiftyone as from_fiftyone
+    from semalign.adapters import from_supervision as from_supervision
+    from semalign.adapters import to_fiftyone as to_fiftyone
+    from semalign.adapters import to_supervision as to_supervision
+    from semalign.auditing import Audit as Audit
+    from semalign.auditing import read_audit as read_audit
+    from semalign.auditing.run import audit as audit
     from semalign.data import Dataset as Dataset
     from semalign.data import LabelStore as LabelStore
     from semalign.data import LabelVersion as LabelVersion
@@ -36,6 +43,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "semalign.adapters": ("from_fiftyone", "from_supervision", "to_fiftyone", "to_supervision"),
+    "semalign.auditing": ("Audit", "read_audit"),
+    "semalign.auditing.run": ("audit",),
     "semalign.data": (
         "Dataset",
         "LabelStore",

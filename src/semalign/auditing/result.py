@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,9 @@ from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_json
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
+
+if TYPE_CHECKING:
+    import pandas as pd  # the extra `pandas`, imported where it is used
 
 FORMAT = 1
 ABOUT, LABELS, FACES, POINTS = "audit.json", "labels", "faces.parquet", "points.parquet"
@@ -131,6 +134,79 @@ class Audit:
             probability, kind = float(self.point_probability[face, point]), kind_name(self.point_kind[face, point])
             found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
         yield from sorted(found, key=lambda one: -one.probability)
+
+    def to_pandas(
+        self, rows: Literal["findings", "faces", "points"] = "findings", least: float = LISTED
+    ) -> pd.DataFrame:
+        """The audit as a data frame. Coordinates are pixels of the image, 0-based; dx and dy lead to where points should be.
+
+        - `findings`, worst first, `rank` from 1 being the index: image, face (row of the audit), landmark and name (none for a
+          whole face), kind, probability, dx, dy.
+        - `faces`, all of them: image, file, frame (of a video), kind (None: nothing is wrong), probability, odds, dx, dy.
+        - `points`, all of them: image, face, landmark, name, kind, probability, x, y, proposed_x, proposed_y, dx, dy, spread_x,
+          spread_y; NaN where a point is absent.
+
+        Args:
+            rows: what a row is.
+            least: probability of findings that are listed.
+
+        Raises:
+            SemalignError: pandas is not installed, or no such rows.
+        """
+        try:
+            import pandas as pd
+        except ModuleNotFoundError as error:
+            raise SemalignError(
+                "a data frame needs pandas; install it with: pip install 'semalign[pandas]'."
+            ) from error
+        if rows == "points":
+            return pd.DataFrame(self._points_by_column())
+        if rows == "faces":
+            faces = self._faces_by_column()
+            return pd.DataFrame(faces | {"frame": pd.array(faces["frame"], dtype="Int32")})
+        if rows == "findings":
+            found = self._findings_by_column(least)
+            found["landmark"] = pd.array(found["landmark"], dtype="Int16")
+            return pd.DataFrame(found, index=pd.RangeIndex(1, len(found["face"]) + 1, name="rank"))
+        raise SemalignError(f"an audit has no rows {rows!r}; choose from findings, faces, points.")
+
+    def _findings_by_column(self, least: float) -> dict[str, Any]:
+        found, face = list(self.findings(least)), {name: row for row, name in enumerate(self.ids)}
+        names = [None if one.landmark is None else self.scheme.landmarks[one.landmark] for one in found]
+        return {
+            "image": np.array([one.image for one in found], object),
+            "face": np.array([face[one.image] for one in found], np.int64),
+            "landmark": [one.landmark for one in found],
+            "name": np.array(names, object),
+            "kind": np.array([one.kind for one in found], object),
+            **{name: np.array([getattr(one, name) for one in found], float) for name in ("probability", "dx", "dy")},
+        }
+
+    def _faces_by_column(self) -> dict[str, Any]:
+        middle = self.moves().mean(axis=1)
+        return {
+            "image": np.array(self.ids, object),
+            "file": np.array(self.files, object),
+            "frame": [None if frame < 0 else frame for frame in self.frames.tolist()],
+            "kind": _called(self.face_kind),
+            "probability": self.face_probability,
+            "odds": self.odds,
+            "dx": middle[:, 0],
+            "dy": middle[:, 1],
+        }
+
+    def _points_by_column(self) -> dict[str, Any]:
+        count, moves = self.scheme.count, self.proposals - self.annotations
+        values = {"": self.annotations, "proposed_": self.proposals, "d": moves, "spread_": self.spread}
+        return {
+            "image": np.repeat(np.array(self.ids, object), count),
+            "face": np.repeat(np.arange(len(self)), count),
+            "landmark": np.tile(np.arange(count), len(self)),
+            "name": np.tile(np.array(self.scheme.landmarks, object), len(self)),
+            "kind": _called(self.point_kind.ravel()),
+            "probability": self.point_probability.ravel(),
+            **{f"{name}{'xy'[axis]}": value[..., axis].ravel() for name, value in values.items() for axis in range(2)},
+        }
 
 
 def kind_name(kind: int) -> str:
@@ -240,6 +316,11 @@ def refuse_unfinished(folder: Path) -> None:
     """
     if not (folder / ABOUT).is_file():
         raise SemalignError(f"{folder}: holds no finished audit; make one with 'semalign audit PATH --out {folder}'.")
+
+
+def _called(kinds: np.ndarray) -> np.ndarray:
+    """Names of kinds, None where there is none."""
+    return np.array([*NAMES, None], object)[kinds]
 
 
 def _names(kinds: np.ndarray) -> Any:
