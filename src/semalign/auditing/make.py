@@ -58,12 +58,21 @@ def audit(
     Raises:
         SemalignError: too few faces, another landmark scheme than the witnesses', or a picture that cannot be read.
     """
+    refuse_few(dataset)
+    auditor = Auditor(dataset, builder, progress or SilentProgress())
+    return auditor.audit(duplicates)
+
+
+def refuse_few(dataset: Dataset) -> None:
+    """Refuse a data set of which it cannot be told what is usual.
+
+    Raises:
+        SemalignError: it has too few faces.
+    """
     if len(dataset) < FEWEST:
         raise SemalignError(
             f"{dataset.root}: has {len(dataset)} faces, and what is usual is learned from {FEWEST} at least; give more of them."
         )
-    auditor = Auditor(dataset, builder, progress or SilentProgress())
-    return auditor.audit(duplicates)
 
 
 class Auditor:

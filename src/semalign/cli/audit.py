@@ -31,11 +31,18 @@ def audit(
         Path | None, option("--crossfit", "DIR", "Networks of a finished 'semalign crossfit' on these faces.")
     ] = None,
     recipe: Annotated[
-        str, option("--recipe", "RECIPE", "How the networks are trained, without --quick.", default=True)
-    ] = "300w-crossfit",
+        str | None,
+        option(
+            "--recipe",
+            "RECIPE",
+            "How the networks are trained, without --quick.",
+            default="300w-crossfit for faces, any-crossfit for other landmarks",
+        ),
+    ] = None,
     folds: Annotated[
-        int, option("--folds", "K", "Networks that are trained, without --quick.", default=True, min=2)
-    ] = 4,
+        int | None,
+        option("--folds", "K", "Networks that are trained, without --quick.", default="4 for faces, or 6", min=2),
+    ] = None,
     scheme: Annotated[
         str | None,
         option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="the data's own"),
@@ -74,7 +81,7 @@ def audit(
         claim_file(file, overwrite)
     dataset = open_dataset(path, load_scheme(scheme) if scheme else None, keep_going=True)
     out = Path(f"{dataset.name}-audit") if out is None else out
-    result = _made(dataset, out, quick, model, crossfit, recipe, folds, path, not no_duplicates, overwrite)
+    result = _made(dataset, out, quick, model, crossfit, recipe, folds, not no_duplicates, overwrite)
     findings = list(result.findings(least))
     found = listing.rows(result, findings)
     if csv_file is not None:
@@ -95,9 +102,8 @@ def _made(
     quick: bool,
     model: str,
     crossfit: Path | None,
-    recipe: str,
-    folds: int,
-    path: Path,
+    recipe: str | None,
+    folds: int | None,
     duplicates: bool,
     overwrite: bool,
 ) -> Audit:
@@ -105,10 +111,12 @@ def _made(
     from semalign import pipeline
     from semalign.auditing import write_audit
     from semalign.auditing.make import audit as make
+    from semalign.auditing.make import refuse_few
     from semalign.auditing.result import ABOUT
     from semalign.cli.progress import RichProgress
     from semalign.errors import SemalignError
     from semalign.files import refuse_occupied
+    from semalign.pipeline.judging import FOLDS, all_training, judging_recipe, judging_recipe_name
     from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     networks = out / "crossfit"
@@ -124,8 +132,11 @@ def _made(
         builder = ShippedModel(model, out / "crops")
     else:
         if crossfit is None:
-            chosen = pipeline.load_recipe(recipe)
-            pipeline.crossfit(chosen, path, networks, folds=folds, resume=True, keep_going=True, progress=progress)
+            refuse_few(dataset)
+            chosen = judging_recipe(dataset) if recipe is None else pipeline.load_recipe(recipe)
+            folds = folds or FOLDS[judging_recipe_name(dataset.scheme)]
+            faces = all_training(dataset)
+            pipeline.crossfit(chosen, faces, networks, folds=folds, resume=True, keep_going=True, progress=progress)
             crossfit = networks
         builder = CrossFitted(crossfit, out / "crops")
     made = make(dataset, builder, duplicates=duplicates, progress=progress)

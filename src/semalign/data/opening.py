@@ -89,7 +89,7 @@ def scan_dataset(
         )
     if not samples and not reading.skipped:
         raise SemalignError(f"{place}: holds no annotated face ({found.wanted}); choose another folder.")
-    notes = _passed_over(found, place)
+    notes = _passed_over(found, place) if description is None else ()
     if place.resolve() in given.resolve().parents:
         notes = (*notes, f"{given} is a part of {folder}, all of which is read.")
     if place.is_dir() and not found.general and not found.document:

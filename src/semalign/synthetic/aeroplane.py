@@ -191,7 +191,9 @@ class Build:
         tip, at = self._spinner(side), np.linspace(0, 1, 10)
         length = self.engine_length + 0.3 * self.chord
         line = tip + np.array([-length, 0, 0]) * at[::-1, None]
-        radius = (self.engine_radius * np.sqrt(np.clip(1 - (1 - 1.6 * at).clip(0) ** 2, 0, 1)) * (1 - 0.5 * at**3))[::-1]
+        radius = (self.engine_radius * np.sqrt(np.clip(1 - (1 - 1.6 * at).clip(0) ** 2, 0, 1)) * (1 - 0.5 * at**3))[
+            ::-1
+        ]
         meshes = [_tube(line, radius, radius, Part.ENGINE)]
         for turn in self.blade_turn + np.arange(self.blades) * 2 * np.pi / self.blades:
             reach = np.array([0, np.cos(turn), np.sin(turn)]) * 2.4 * self.engine_radius

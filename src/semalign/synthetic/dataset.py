@@ -9,7 +9,7 @@ OUT/synthetic.json                                  the settings; written last: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json
+from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json, write_text
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
@@ -81,6 +81,7 @@ def write_rows(
     write: Callable[[int], Row],
     progress: Callable[[int, int], None] | None,
     workers: int,
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a data set picture by picture and return its folder; an unfinished one is completed, a finished one kept.
 
@@ -91,6 +92,7 @@ def write_rows(
         write: writes the picture of a number, from 0, and its annotation; can be pickled.
         progress: called with (pictures done, pictures in all).
         workers: processes.
+        texts: of other files, by name.
 
     Raises:
         SemalignError: a folder that holds something else or cannot be written.
@@ -98,6 +100,8 @@ def write_rows(
     if _claim(out, description, folders):
         return out
     _make_folders(out, folders)
+    for name, text in (texts or {}).items():
+        write_text(out / name, text)
     count: int = description["count"]
     rows: list[Row] = []
     for row in map(write, range(count)) if workers <= 1 else spread(write, count, workers, CHUNK):

@@ -61,7 +61,9 @@ class Livery:
     ) -> Float[np.ndarray, "k 3"]:
         """The paint at places of the object, RGB from 0 to 255, without light."""
         x, y, z = places.T
-        palette = np.stack([self.body, self.wing, self.wing, self.engine, self.glass, np.full(3, 46.0), np.full(3, 38.0)])
+        palette = np.stack(
+            [self.body, self.wing, self.wing, self.engine, self.glass, np.full(3, 46.0), np.full(3, 38.0)]
+        )
         colour = palette[part]
         on_wing, on_body, on_tail = part == Part.WING, part == Part.BODY, part == Part.TAIL
         colour[on_wing & (np.abs(y) > self.tips * build.span)] = self.trim

@@ -18,10 +18,10 @@ from jaxtyping import Float
 
 from semalign.data.pts import write_pts
 from semalign.errors import SemalignError
-from semalign.files import write_text
 from semalign.schemes import SCHEME_FILE, scheme_toml
+from semalign.synthetic.aeroplane import SCHEME
 from semalign.synthetic.dataset import Row, write_picture, write_rows
-from semalign.synthetic.objects import SCHEME, ObjectPicture, ObjectSettings, object_of
+from semalign.synthetic.objects import ObjectPicture, ObjectSettings, object_of
 
 FORMAT = 1
 FOLDER = "images"
@@ -88,10 +88,8 @@ def write_objects(
         "count": settings.count,
         "settings": asdict(settings),
     }
-    write_rows(out, description, (FOLDER,), partial(_write_object, out, settings), progress, workers)
-    if not (out / SCHEME_FILE).is_file():
-        write_text(out / SCHEME_FILE, scheme_toml(SCHEME))
-    return out
+    write, texts = partial(_write_object, out, settings), {SCHEME_FILE: scheme_toml(SCHEME)}
+    return write_rows(out, description, (FOLDER,), write, progress, workers, texts)
 
 
 def object_size(points: Float[np.ndarray, "*b n 2"]) -> Float[np.ndarray, "*b"]:

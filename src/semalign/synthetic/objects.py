@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from semalign.errors import SemalignError
 from semalign.synthetic import draw
-from semalign.synthetic.aeroplane import SCHEME, Build, Part
+from semalign.synthetic.aeroplane import Build, Part
 from semalign.synthetic.backdrop import backdrop
 from semalign.synthetic.camera import photograph
 from semalign.synthetic.livery import Livery
@@ -55,7 +55,11 @@ class ObjectSettings:
         for good, name, allowed in (
             (48 <= self.size <= 2048, "size", "48 to 2048 pixels"),
             (0 <= self.max_heading <= 180, "max_heading", "0 to 180 degrees"),
-            (0.2 <= self.least_share <= self.most_share <= 0.9, "least_share", "0.2 to most_share, which is 0.9 at most"),
+            (
+                0.2 <= self.least_share <= self.most_share <= 0.9,
+                "least_share",
+                "0.2 to most_share, which is 0.9 at most",
+            ),
             (0 <= self.noise <= 64, "noise", "0 to 64 grey levels"),
             (0 <= self.clutter <= 100, "clutter", "0 to 100"),
             *((0 <= getattr(self, name) <= 1, name, "a probability, 0 to 1") for name in shares),
@@ -119,7 +123,7 @@ def render_object(rng: np.random.Generator, settings: ObjectSettings) -> ObjectP
     covered = np.zeros((side, side), np.uint8)
     if rng.random() < settings.occlusion:
         _occlude(rng, scene, covered, points)
-    behind = hidden(points, nearness, pixels, near, mesh.triangles, SLACK)
+    behind = hidden(points, nearness, pixels[mesh.triangles], near[mesh.triangles], SLACK)
     x, y = np.clip(np.rint(points).astype(int), 0, side - 1).T
     visible = ~behind & (covered[y, x] == 0)
     camera = FaceSettings(
@@ -202,14 +206,18 @@ def _clutter(rng: np.random.Generator, scene: np.ndarray, count: int) -> None:
     """Blocks, balls and pencils that lie about."""
     side = len(scene)
     for colour in muted_colours(rng, count):
-        _thing(rng, scene, None, rng.uniform(0, side, 2), np.array(colour) * rng.uniform(0.7, 1.4), rng.uniform(0.04, 0.14))
+        _thing(
+            rng, scene, None, rng.uniform(0, side, 2), np.array(colour) * rng.uniform(0.7, 1.4), rng.uniform(0.04, 0.14)
+        )
 
 
 def _occlude(rng: np.random.Generator, scene: np.ndarray, covered: np.ndarray, points: np.ndarray) -> None:
     """A thing before the object, near one of its landmarks."""
     side = len(scene)
     place = points[int(rng.integers(len(points)))] + rng.normal(0, 0.04, 2) * side
-    _thing(rng, scene, covered, place, np.array(muted_colours(rng, 1)[0]) * rng.uniform(0.8, 1.4), rng.uniform(0.05, 0.13))
+    _thing(
+        rng, scene, covered, place, np.array(muted_colours(rng, 1)[0]) * rng.uniform(0.8, 1.4), rng.uniform(0.05, 0.13)
+    )
 
 
 def _thing(
@@ -231,7 +239,8 @@ def _thing(
         outline = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * radius * rng.uniform(0.5, 1.0, 2) @ spin
     else:
         length, width = (5.0, 0.16) if kind == "pencil" else (4.0, 0.42)
-        outline = draw.band(np.array([(0.0, 0.0), (0.4, 0.0), (length, 0.0)]) * radius @ spin, np.array([0.35, 1, 1]) * width * radius)
+        line = np.array([(0.0, 0.0), (0.4, 0.0), (length, 0.0)]) * radius @ spin
+        outline = draw.band(line, np.array([0.35, 1.0, 1.0]) * width * radius)
     if kind == "finger":
         colour = np.array([226.0, 172, 140]) * rng.uniform(0.5, 1.0)
     shadow = np.zeros((side, side), np.uint8)
@@ -281,6 +290,3 @@ def _paint(
     sky = 0.5 - 0.5 * normals[:, 1]
     shaded = colour * (0.32 + 0.2 * sky + 0.62 * lit)[:, None] + 255 * shine[:, None]
     scene[there] = np.clip(shaded, 0, 255).astype(np.uint8)
-
-
-__all__ = ["SCHEME", "ObjectPicture", "ObjectSettings", "object_of", "render_object"]

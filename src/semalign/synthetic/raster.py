@@ -116,9 +116,8 @@ def rasterise(
 def hidden(
     points: Float[np.ndarray, "n 2"],
     nearness: Float[np.ndarray, " n"],
-    pixels: Float[np.ndarray, "v 2"],
-    near: Float[np.ndarray, " v"],
-    triangles: Int[np.ndarray, "t 3"],
+    corners: Float[np.ndarray, "t 3 2"],
+    near: Float[np.ndarray, "t 3"],
     slack: float,
 ) -> np.ndarray:
     """Which points (n,) lie behind a triangle.
@@ -126,13 +125,14 @@ def hidden(
     Args:
         points: in the picture.
         nearness: of the points.
-        pixels, near, triangles: of the solid, as of `rasterise`.
+        corners: of the triangles, in the picture.
+        near: nearness of the corners.
         slack: share by which a triangle must be nearer.
     """
-    edges, good = _edges(pixels[triangles])
+    edges, good = _edges(corners)
     homogeneous = np.concatenate([points, np.ones((len(points), 1))], axis=1)
     weights = np.einsum("tij,nj->nti", edges, homogeneous)
-    depth = np.einsum("nti,ti->nt", weights, near[triangles])
+    depth = np.einsum("nti,ti->nt", weights, near)
     before = (weights >= 0).all(axis=2) & good & (depth > (1 + slack) * nearness[:, None])
     found: np.ndarray = before.any(axis=1)
     return found
