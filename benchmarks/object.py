@@ -9,10 +9,10 @@ pictures, .pts files and a scheme. That trains the networks, with the planted er
 alone is planted in 5 % of the pictures, drawn anew, and judged by the same networks. Sizes of errors are in % of the root of
 the area of the landmarks' box.
 
-`precision`: share of planted ones among as many pictures as were planted, the most probable first. `average_precision`: over all
-of the order. `named`: share of the planted pictures whose kind is called what it is. `listed`: pictures of probability 0.5 and
-more, `listed_wrongly`: those of them in which nothing was planted. `judges_error`: median distance of the networks' mean from
-the truth, in % of the size. `minutes` and `cpu_minutes`: of the command, by the clock and of the processor.
+`precision`: share of planted ones among as many pictures as were planted, the most probable first. `average_precision`: over
+all of the order. `named`: share of the planted pictures whose kind is called what it is. `listed`: pictures of probability 0.5
+and more, `listed_wrongly`: those of them in which nothing was planted. `judges_error`: median distance of the networks' mean
+from the truth, in % of the size. `minutes` and `cpu_minutes`: of the command, by the clock and of the processor.
 """
 
 from __future__ import annotations
@@ -107,10 +107,15 @@ def main(
     seeds: Annotated[list[int], typer.Option(help="Of the pictures and of what is planted.")] = [1, 2],  # noqa: B006
     count: Annotated[int, typer.Option(help="Pictures.")] = 200,
     options: Annotated[str, typer.Option(help="Further words of the command.")] = "",
-    keep: Annotated[Path | None, typer.Option(help="Folder that is kept; what is finished in it is not made again.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder that is kept; what is finished in it is not made again.")
+    ] = None,
 ) -> None:
     with TemporaryDirectory() as temporary:
-        finish("object", [row for seed in seeds for row in _of(seed, count, (keep or Path(temporary)) / f"{seed}", options)])
+        finish(
+            "object",
+            [row for seed in seeds for row in _of(seed, count, (keep or Path(temporary)) / f"{seed}", options)],
+        )
 
 
 def _of(seed: int, count: int, folder: Path, options: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Pictures of objects: the truth lies in the picture and on the object, is visible where it is said, and follows from the seed."""
+"""Pictures of objects: the truth lies in the picture and on the object, and follows from the seed."""
 
 from __future__ import annotations
 
@@ -106,15 +106,12 @@ def test_it_is_read_with_its_scheme_and_truth(made: Path) -> None:
 
 
 def test_two_processes_write_what_one_does_and_an_unfinished_set_is_completed(made: Path, tmp_path: Path) -> None:
-    class Stopped(Exception):
-        pass
-
     def stop(done: int, whole: int) -> None:
         if done == 7:
-            raise Stopped
+            raise KeyboardInterrupt
 
     out = tmp_path / "set"
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         write_objects(out, SET, stop)
     with pytest.raises(SemalignError, match="unfinished"):
         open_dataset(out)

@@ -91,7 +91,8 @@ def synthesize(
         option("--workers", "N", "Processes; the files do not depend on it.", default="one per core", min=1),
     ] = None,
     objects: Annotated[
-        bool, flag("--object", "Toy aeroplanes with 12 points instead of faces: what is no face and has its own scheme.")
+        bool,
+        flag("--object", "Toy aeroplanes with 12 points instead of faces: what is no face and has its own scheme."),
     ] = False,
 ) -> None:
     """Make a data set of synthetic faces, or of objects: true landmarks, noisy annotations.
@@ -126,9 +127,7 @@ def synthesize(
     say(f"{count} faces: {out}")
 
 
-def _synthesize_objects(
-    out: Path, count: int, seed: int, size: int | None, noise: float, workers: int | None
-) -> None:
+def _synthesize_objects(out: Path, count: int, seed: int, size: int | None, noise: float, workers: int | None) -> None:
     """A data set of objects."""
     from semalign.cli.progress import stage_of
     from semalign.cores import usable_cores
@@ -165,7 +164,9 @@ def sheet(
         raise SemalignError(f"{out}: the picture is a PNG file; give a name that ends in .png.")
     claim_file(out, overwrite)
     if objects:
-        drawn = contact_sheet([object_of(seed, index, ObjectSettings()) for index in range(count)], points=points, zoom=2)
+        drawn = contact_sheet(
+            [object_of(seed, index, ObjectSettings()) for index in range(count)], points=points, zoom=2
+        )
     else:
         settings = SynthesisSettings(seed=seed)
         drawn = contact_sheet([face_of(seed, index, settings) for index in range(count)], points=points, zoom=2)

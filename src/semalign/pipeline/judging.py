@@ -1,4 +1,4 @@
-"""By which recipe networks are trained that judge annotations, where none is named: what `semalign audit` does without --quick."""
+"""By which recipe networks are trained that judge annotations, where none is named: that of `semalign audit`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from semalign.schemes import LandmarkScheme
 
 FACES, ANY = "300w-crossfit", "any-crossfit"
 FOLDS = {FACES: 4, ANY: 6}
-LEARNED_FROM = 150  # pictures that the epochs of `ANY` are for
+PICTURES = 200  # that the epochs of `ANY` are for
 FEWEST_EPOCHS = 20  # however many pictures there are
 
 
 def judging_recipe(faces: Dataset) -> Recipe:
     """The recipe for these faces or objects: `FACES` where the landmark scheme has eyes, else `ANY`.
 
-    The more pictures there are beyond `LEARNED_FROM`, the fewer epochs `ANY` takes, down to `FEWEST_EPOCHS`, so that the time
+    The more pictures there are beyond `PICTURES`, the fewer epochs `ANY` takes, down to `FEWEST_EPOCHS`, so that the time
     is much the same up to about a thousand pictures.
     """
     recipe = load_recipe(judging_recipe_name(faces.scheme))
     if recipe.name != ANY:
         return recipe
-    wanted = round(recipe.start.epochs * LEARNED_FROM / max(len(faces), LEARNED_FROM))
+    wanted = round(recipe.start.epochs * PICTURES / max(len(faces), PICTURES))
     epochs = max(wanted, min(FEWEST_EPOCHS, recipe.start.epochs))
     return replace(recipe, start=replace(recipe.start, epochs=epochs))
 

@@ -45,8 +45,12 @@ class Livery:
             engine = wing
         wear = rng.uniform(0.8, 1.12, (4, 1)) * rng.normal(1, 0.05, (4, 3))
         chance = rng.random(5) < (0.5, 0.45, 0.5, 0.5, 0.35)
+        body, wing, trim, engine = np.array([body, wing, trim, engine]) * wear
         return cls(
-            *(np.array([body, wing, trim, engine]) * wear),
+            body=body,
+            wing=wing,
+            trim=trim,
+            engine=engine,
             glass=np.array([58, 74, 92]) * rng.uniform(0.6, 2.2),
             stripe=float(rng.uniform(0.02, 0.05) * chance[0]),
             tips=float(rng.uniform(0.72, 0.9)) if chance[1] else 1.0,
@@ -73,7 +77,6 @@ class Livery:
         away = np.hypot(x - middle, np.abs(y) - 0.72 * build.span)
         colour[on_wing & (away < self.roundel)] = self.trim
         colour[on_wing & (away < 0.5 * self.roundel)] = (235, 235, 230)
-        colour[on_wing & (np.abs(_saw(x - 0.55 * (middle - 0.2), 9.0)) < 1e-3)] = 0.6 * self.wing
         if self.windows:
             row = np.hypot(_saw(x, self.windows), z - 0.45 * build.height) < 0.024
             colour[on_body & row & (x < build.canopy_x - build.canopy) & (x > -0.6 * build.tail)] = self.glass

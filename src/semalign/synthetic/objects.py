@@ -195,7 +195,7 @@ def _ground(rng: np.random.Generator, scene: np.ndarray, view: _View, elevation:
         along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
         for at in np.arange(-1.0 * side, side, pitch):
             ends = side / 2 + at * across + side * np.outer((-1.5, 1.5), along)
-            draw.stroke(layer, ends, draw.shade(colour, rng.uniform(0.7, 0.95)), rng.uniform(1, 4))
+            draw.stroke(layer, ends, draw.shade(colour.tolist(), rng.uniform(0.7, 0.95)), rng.uniform(1, 4))
     edge = np.array([(-1.0, 0.0), (1.0, rng.normal(0, 0.15))]) * side + (side / 2, rng.uniform(-0.15, 0.35) * side)
     mask = np.zeros((side, side), np.uint8)
     draw.fill(mask, np.concatenate([edge, [(2 * side, 3 * side), (-side, 3 * side)]]), 255)
@@ -246,10 +246,10 @@ def _thing(
     shadow = np.zeros((side, side), np.uint8)
     draw.fill(shadow, outline + place + (0.06 + 0.1 * radius, 0.1 * radius), 110)
     draw.darken(scene, draw.soften(shadow, 0.012 * side))
-    draw.fill(scene, outline + place, draw.shade(colour, 0.75))
-    draw.fill(scene, outline * 0.86 + place - 0.08 * radius, draw.shade(colour, 1.0))
+    draw.fill(scene, outline + place, draw.shade(colour.tolist(), 0.75))
+    draw.fill(scene, outline * 0.86 + place - 0.08 * radius, colour.tolist())
     if kind == "ball":
-        draw.disc(scene, place - 0.25 * radius, 0.22 * radius, draw.shade(colour + 40, 1.2))
+        draw.disc(scene, place - 0.25 * radius, 0.22 * radius, draw.shade((colour + 40).tolist(), 1.2))
     if covered is not None:
         draw.fill(covered, outline + place, 255)
 

@@ -94,7 +94,7 @@ def rasterise(
     corners, near = pixels[triangles], nearness[triangles]
     low = np.maximum(np.ceil(corners.min(axis=1)).astype(int), 0)
     high = np.minimum(np.floor(corners.max(axis=1)).astype(int), side - 1)
-    steps = np.arange(side, dtype=np.float64)
+    steps: np.ndarray = np.arange(side, dtype=np.float64)
     plane = np.einsum("tij,ti->tj", edges, near)  # nearness as a·x + b·y + c
     for index in np.flatnonzero(good & (low <= high).all(axis=1)):
         (x0, y0), (x1, y1) = low[index], high[index] + 1
@@ -108,8 +108,9 @@ def rasterise(
         part[inside] = depth[inside]
         triangle[y0:y1, x0:x1][inside] = index
     weights = np.zeros((side, side, 3))
-    y, x = np.nonzero(triangle != NOTHING)
-    weights[y, x] = np.einsum("kij,kj->ki", edges[triangle[y, x]], np.stack([x, y, np.ones(len(x))], -1))
+    down, across = np.nonzero(triangle != NOTHING)
+    places = np.stack([across, down, np.ones(len(down))], -1)
+    weights[down, across] = np.einsum("kij,kj->ki", edges[triangle[down, across]], places)
     return Seen(triangle, weights)
 
 
