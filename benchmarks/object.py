@@ -39,6 +39,7 @@ from semalign.auditing.result import ABOUT
 from semalign.data import Dataset, open_dataset
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH
+from semalign.files import read_json, write_json
 from semalign.pipeline.witnesses import CrossFitted
 from semalign.synthetic import ObjectSetSettings, object_size, write_objects
 
@@ -161,14 +162,17 @@ def _written(dataset: Dataset, folder: Path) -> Path:
 
 
 def _command(data: Path, out: Path, options: str) -> tuple[float, float]:
-    """Seconds of the audit by the command, by the clock and of the processor; nan where it was finished before."""
-    if (out / ABOUT).is_file():
-        return float("nan"), float("nan")
+    """Seconds of the audit by the command, by the clock and of the processor; of one that is finished, what was noted."""
+    noted = out.with_suffix(".json")
+    if (out / ABOUT).is_file() and noted.is_file():
+        clock, spent = read_json(noted, "delete it and the audit")
+        return float(clock), float(spent)
     words = [sys.executable, "-m", "semalign", "audit", str(data), "--out", str(out), "--top", "0", *options.split()]
     before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(words, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    write_json(noted, [time.perf_counter() - clock, spent])
     return time.perf_counter() - clock, spent
 
 
