@@ -36,16 +36,16 @@ class Judging:
         quick: by a model that is there, instead of networks that are trained on the other faces.
         model: shipped model or model file that judges if `quick`.
         crossfit: folder of a finished `semalign crossfit` on these faces, whose networks judge.
-        recipe: how networks are trained where neither is given.
-        folds: how many.
+        recipe: how networks are trained where neither is given; None = by the one that suits the landmarks.
+        folds: how many; None = as many as suit it.
         duplicates: also look for copies of photographs.
     """
 
     quick: bool = False
     model: str = "default"
     crossfit: Path | None = None
-    recipe: str = "300w-crossfit"
-    folds: int = 4
+    recipe: str | None = None
+    folds: int | None = None
     duplicates: bool = True
 
     def asked(self) -> dict[str, Any]:
@@ -125,7 +125,9 @@ def audit_source(
         SemalignError: `out` holds something else, or an audit that is not to be replaced; or as `semalign.auditing.make.audit`.
     """
     from semalign.auditing.make import audit as make
+    from semalign.auditing.make import refuse_few
     from semalign.pipeline import crossfit, load_recipe
+    from semalign.pipeline.judging import FOLDS, all_training, judging_recipe, judging_recipe_name
     from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     if (out / ABOUT).is_file() and not overwrite:
@@ -141,15 +143,11 @@ def audit_source(
     else:
         trained = judging.crossfit
         if trained is None:
-            if source.images is not None:
-                raise SemalignError(
-                    f"{source.images}: networks are trained on a document whose pictures lie beside it, or in images there; "
-                    "move them, or let a model judge (--quick)."
-                )
-            recipe = load_recipe(judging.recipe)
-            crossfit(
-                recipe, source.path, networks, folds=judging.folds, resume=True, keep_going=True, progress=progress
-            )
+            refuse_few(dataset)
+            recipe = judging_recipe(dataset) if judging.recipe is None else load_recipe(judging.recipe)
+            folds = judging.folds or FOLDS[judging_recipe_name(dataset.scheme)]
+            faces = all_training(dataset)
+            crossfit(recipe, faces, networks, folds=folds, resume=True, keep_going=True, progress=progress)
             trained = networks
         builder = CrossFitted(trained, out / CROPS)
     made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)

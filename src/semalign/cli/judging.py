@@ -22,9 +22,18 @@ Crossfit = Annotated[
     Path | None, option("--crossfit", "DIR", "Networks of a finished 'semalign crossfit' on these faces.")
 ]
 RecipeOfNetworks = Annotated[
-    str, option("--recipe", "RECIPE", "How the networks are trained, without --quick.", default=True)
+    str | None,
+    option(
+        "--recipe",
+        "RECIPE",
+        "How the networks are trained, without --quick.",
+        default="300w-crossfit for faces, any-crossfit for other landmarks",
+    ),
 ]
-Folds = Annotated[int, option("--folds", "K", "Networks that are trained, without --quick.", default=True, min=2)]
+Folds = Annotated[
+    int | None,
+    option("--folds", "K", "Networks that are trained, without --quick.", default="4 for faces, or 6", min=2),
+]
 Scheme = Annotated[
     str | None, option("--scheme", "NAME", "Landmark scheme: a shipped name or a TOML file.", default="the data's own")
 ]
@@ -48,7 +57,9 @@ def source(path: Path, scheme: str | None, images: Path | None) -> Source:
     return Source(path, load_scheme(scheme) if scheme else None, images)
 
 
-def judging(quick: bool, model: str, crossfit: Path | None, recipe: str, folds: int, no_duplicates: bool) -> Judging:
+def judging(
+    quick: bool, model: str, crossfit: Path | None, recipe: str | None, folds: int | None, no_duplicates: bool
+) -> Judging:
     """Who judges, as the options say."""
     from semalign.auditing.judging import Judging
 

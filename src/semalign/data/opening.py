@@ -17,7 +17,7 @@ from semalign.data.results import MADE_BY, exported_version, kind_of_results, re
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
 from semalign.errors import SemalignError
-from semalign.schemes import LandmarkScheme, load_scheme
+from semalign.schemes import SCHEME_FILE, LandmarkScheme, load_scheme
 
 
 def open_dataset(
@@ -38,7 +38,8 @@ def open_dataset(
     Args:
         root: the folder; a known part of a data set, such as ibug of 300W, stands for all of it. Or the document that holds
             the annotations of many pictures (COCO, CVAT, CSV …), or a folder with one.
-        scheme: another landmark scheme than the data set's own.
+        scheme: another landmark scheme than the data set's own, which is that of the scheme.toml in its folder if there is
+            one.
         keep_going: put bad samples (see `semalign.data.faults`) into `skipped` instead of stopping at the first.
         reader: of the format; by default that of `semalign.data.formats.READERS` which knows the folder.
         images: folder in which a document's pictures are, if it is not the document's own or `images` beside it.
@@ -70,6 +71,8 @@ def scan_dataset(
     found, place = find_dataset(given, formats.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
+    if scheme is None and (folder / SCHEME_FILE).is_file():
+        scheme = load_scheme(folder / SCHEME_FILE)
     if scheme is None and description is not None:
         scheme = load_scheme(description.scheme)
     found = found.configured(scheme, None if images is None else _folder_of(images))
@@ -86,7 +89,7 @@ def scan_dataset(
         )
     if not samples and not reading.skipped:
         raise SemalignError(f"{place}: holds no annotated face ({found.wanted}); choose another folder.")
-    notes = _passed_over(found, place)
+    notes = _passed_over(found, place) if description is None else ()
     if place.resolve() in given.resolve().parents:
         notes = (*notes, f"{given} is a part of {folder}, all of which is read.")
     if place.is_dir() and not found.general and not found.document:

@@ -18,6 +18,7 @@ import numpy as np
 from semalign.core.translation import LEAST_FACES, fewest_others
 from semalign.data.crops import CropCache
 from semalign.data.labels import LabelVersion
+from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.files import write_json
 from semalign.models.checkpoint import Model
@@ -44,7 +45,7 @@ class Judges(NamedTuple):
 
 def crossfit(
     recipe: Recipe,
-    data: Path | None,
+    data: Path | Dataset | None,
     out: Path,
     *,
     folds: int = 5,
@@ -58,7 +59,8 @@ def crossfit(
     Args:
         recipe: its `start` is each network's training, its `search` the method, with label adaptation of
             `alternation.adaptation_components`.
-        data: the data set's folder; None = the recipe makes a synthetic one in `out`.
+        data: the data set's folder, or the data set with its own landmark scheme; None = the recipe makes a synthetic one in
+            `out`.
         out: for the networks, one folder each, and the labels.
         folds: how many, 2 at least with the face mesh or a network of another kind, and 3 without; faces of one photograph or
             moment share one.
@@ -81,7 +83,7 @@ def crossfit(
     fold = deal(job, folds, "--folds")
     write_json(out / FOLDS, dict(zip(job.train.dataset.ids(), fold.tolist(), strict=True)))
     fewest = fewest_others(fold)
-    if recipe.alternation.mesh and beside is None and fewest < LEAST_FACES:
+    if job.recipe.alternation.mesh and beside is None and fewest < LEAST_FACES:
         progress.say(
             f"The face mesh is left out: what its points mean is learned from {LEAST_FACES} faces at least, and beside a fold "
             f"of these {len(fold)} there are {fewest}. Two networks judge each face."

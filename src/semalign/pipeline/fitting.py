@@ -46,6 +46,9 @@ def fitted_to_scheme(recipe: Recipe, scheme: LandmarkScheme) -> tuple[Recipe, li
             decoding=replace(recipe.decoding, tta=1),
             alternation=replace(recipe.alternation, tta=1),
         )
+    if not scheme.names_eyes and recipe.alternation.mesh:
+        notes.append(f"The scheme {scheme.name} names no eyes: the face mesh is not heard.")
+        recipe = replace(recipe, alternation=replace(recipe.alternation, mesh=False))
     return recipe, notes + normaliser_note(scheme)
 
 

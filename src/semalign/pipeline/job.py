@@ -210,23 +210,23 @@ def about_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def open_job(
     recipe: Recipe,
-    data: Path | None,
+    data: Path | Dataset | None,
     out: Path,
     keep_going: bool,
     progress: Progress,
     model: Model | None = None,
     holdout: bool = False,
 ) -> Job:
-    """The job of a recipe on a data set (None: the recipe makes its own), with the crops of its faces in `out`.
+    """The job of a recipe on a data set or its folder (None: the recipe makes its own), with the crops of its faces in `out`.
 
     Landmark scheme and size of the crops are the model's, where one is given, or else the recipe's. With `holdout`, a data set
     without test faces gets some, as the recipe's `data.holdout` says. The first process makes what is not there, all read it.
     """
     size = recipe.network.input_size if model is None else model.input_size
     with make_accelerator().main_process_first():
-        data = synthesize_if_wanted(recipe, data, out, progress)
+        found = synthesize_if_wanted(recipe, data, out, progress)
         scheme = None if model is None else model.scheme
-        train_set, test_set, notes = split_faces(recipe, data, keep_going, scheme, holdout)
+        train_set, test_set, notes = split_faces(recipe, found, keep_going, scheme, holdout)
         recipe, unfit = fitted_to_scheme(recipe, train_set.scheme)
 
         def crops(dataset: Dataset, title: str) -> Faces:

@@ -46,10 +46,10 @@ class Faces:
         return Faces(self.dataset.select(exclude=set(self.dataset.ids()) - kept), self.crops.take(rows))
 
 
-def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress: Progress) -> Path:
-    """The data set's folder: the given one, or a synthetic one made in `out` from the recipe."""
+def synthesize_if_wanted(recipe: Recipe, data: Path | Dataset | None, out: Path, progress: Progress) -> Path | Dataset:
+    """The data set or its folder: what is given, or a synthetic one made in `out` from the recipe."""
     if data is not None:
-        return Path(data)
+        return data if isinstance(data, Dataset) else Path(data)
     if recipe.synthesis is None:
         raise SemalignError(
             f"recipe {recipe.name!r} does not make its own data; give the data set's folder with --data."
@@ -60,13 +60,18 @@ def synthesize_if_wanted(recipe: Recipe, data: Path | None, out: Path, progress:
 
 
 def split_faces(
-    recipe: Recipe, data: Path, keep_going: bool, scheme: LandmarkScheme | None = None, holdout: bool = False
+    recipe: Recipe, data: Path | Dataset, keep_going: bool, scheme: LandmarkScheme | None = None, holdout: bool = False
 ) -> tuple[Dataset, Dataset, tuple[str, ...]]:
     """Training faces, test faces, and notes on what is partial or was left out; the scheme is by default the recipe's.
 
+    A data set that is open has its own scheme.
+
     With `holdout`, a data set without test faces gets some by `data.holdout`; without it, all are training faces.
     """
-    dataset = open_dataset(data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = open_dataset(data, scheme or load_scheme(recipe.data.scheme), keep_going=keep_going)
     if dataset.suspicious:
         faces = len({name for name, _ in dataset.suspicious})
         doubt = (
@@ -89,7 +94,7 @@ def split_faces(
                 f"{len(leaky)} training faces whose photograph is also a test face were left out: {', '.join(sorted(leaky))}."
             )
     if not len(train):
-        raise SemalignError(f"{data}: holds no training faces; check it with 'semalign data check'.")
+        raise SemalignError(f"{dataset.root}: holds no training faces; check it with 'semalign data check'.")
     return train, test, tuple(notes)
 
 

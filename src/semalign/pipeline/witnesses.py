@@ -22,6 +22,7 @@ from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, load_model
 from semalign.pipeline.cross_fitting import BESIDE, FOLDS, NETWORKS, Judges, evidence_of
+from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.folder import RECIPE
 from semalign.pipeline.job import MODEL
 from semalign.pipeline.recipe import load_recipe
@@ -150,7 +151,8 @@ class CrossFitted:
         """The networks of one kind, and their test-time augmentation."""
         count = max(self.folds.values()) + 1
         models = [load_model(folder / NETWORKS / f"{index + 1}" / MODEL) for index in range(count)]
-        return models, load_recipe(folder / RECIPE).alternation.tta
+        recipe, _ = fitted_to_scheme(load_recipe(folder / RECIPE), models[0].scheme)
+        return models, recipe.alternation.tta
 
     def notes(self, judge: Dataset) -> list[str]:
         """Says how many of the faces no network has learned from."""

@@ -8,8 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from semalign.errors import SemalignError
 from semalign.schemes.scheme import LandmarkScheme, refuse_unknown
+
+SCHEME_FILE = "scheme.toml"  # in a data set's folder: the scheme of its own
 
 
 def shipped_schemes() -> tuple[str, ...]:
@@ -38,6 +42,11 @@ def scheme_text(scheme: LandmarkScheme) -> str:
     if scheme.name in shipped_schemes() and load_scheme(scheme.name) == scheme:
         return scheme.name
     return json.dumps(scheme.to_dict(), ensure_ascii=False)
+
+
+def scheme_toml(scheme: LandmarkScheme) -> str:
+    """The scheme as TOML, which `load_scheme` reads from a file."""
+    return tomli_w.dumps({key: value for key, value in scheme.to_dict().items() if value is not None})
 
 
 def scheme_of_text(text: str) -> LandmarkScheme:

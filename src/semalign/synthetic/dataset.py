@@ -9,7 +9,7 @@ OUT/synthetic.json                                  the settings; written last: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json
+from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json, write_text
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
@@ -36,11 +36,11 @@ CHUNK = 16  # faces that a worker process makes at a time
 
 
 class Row(NamedTuple):
-    """What the truth file says about one face."""
+    """What the truth file says about one picture."""
 
     image: str  # path relative to the data set's folder
-    points: np.ndarray  # (68, 2), image frame
-    visible: np.ndarray  # (68,) bool
+    points: np.ndarray  # (n, 2), image frame
+    visible: np.ndarray  # (n,) bool
     annotator: int
 
 
@@ -69,14 +69,45 @@ def write_dataset(
         "count": settings.count,
         "settings": asdict(settings),
     }
-    if _claim(out, description):
+    folders = sorted({image_id(index, settings).rpartition("/")[0] for index in (0, settings.count - 1)})
+    write = partial(_write_face, out, settings)
+    return write_rows(out, description, folders, write, progress, workers)
+
+
+def write_rows(
+    out: Path,
+    description: dict[str, Any],
+    folders: Sequence[str],
+    write: Callable[[int], Row],
+    progress: Callable[[int, int], None] | None,
+    workers: int,
+    texts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a data set picture by picture and return its folder; an unfinished one is completed, a finished one kept.
+
+    Args:
+        out: its folder.
+        description: what synthetic.json says; `count` of it is the number of pictures.
+        folders: of pictures, in `out`.
+        write: writes the picture of a number, from 0, and its annotation; can be pickled.
+        progress: called with (pictures done, pictures in all).
+        workers: processes.
+        texts: of other files, by name.
+
+    Raises:
+        SemalignError: a folder that holds something else or cannot be written.
+    """
+    if _claim(out, description, folders):
         return out
-    _make_folders(out, settings)
+    _make_folders(out, folders)
+    for name, text in (texts or {}).items():
+        write_text(out / name, text)
+    count: int = description["count"]
     rows: list[Row] = []
-    for row in _rows(out, settings, workers):
+    for row in map(write, range(count)) if workers <= 1 else spread(write, count, workers, CHUNK):
         rows.append(row)
         if progress is not None:
-            progress(len(rows), settings.count)
+            progress(len(rows), count)
     import pyarrow.parquet as pq
 
     with atomic_path(out / TRUTH) as temporary:
@@ -92,7 +123,7 @@ def image_id(index: int, settings: SynthesisSettings) -> str:
     return f"{folder}/synthetic_{index + 1:06d}.{settings.image_format}"
 
 
-def _claim(out: Path, description: dict[str, Any]) -> bool:
+def _claim(out: Path, description: dict[str, Any], folders: Sequence[str]) -> bool:
     """Make the folder ours; True if it already holds the finished data set."""
     plain = json.loads(json.dumps(description))
     for name in (DESCRIPTION, UNFINISHED):
@@ -102,35 +133,26 @@ def _claim(out: Path, description: dict[str, Any]) -> bool:
                     f"{out}: holds a synthetic data set of other settings; choose another folder or delete it first."
                 )
             if name == UNFINISHED:
-                _remove_leftovers(out)
+                _remove_leftovers(out, folders)
             return name == DESCRIPTION
     refuse_occupied(out, "synthetic data set")
     write_json(out / UNFINISHED, description)
     return False
 
 
-def _make_folders(out: Path, settings: SynthesisSettings) -> None:
-    for name in {image_id(index, settings) for index in (0, settings.count - 1)}:
-        folder = (out / name).parent
+def _make_folders(out: Path, folders: Sequence[str]) -> None:
+    for folder in (out / name for name in folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(folder, error) from error
 
 
-def _remove_leftovers(out: Path) -> None:
+def _remove_leftovers(out: Path, folders: Sequence[str]) -> None:
     """Delete the temporary files that a killed process has left half-written."""
-    for folder in (out, out / TRAIN_FOLDER, out / TEST_FOLDER):
+    for folder in (out, *(out / name for name in folders)):
         for path in folder.glob(".*-*"):
             path.unlink(missing_ok=True)
-
-
-def _rows(out: Path, settings: SynthesisSettings, workers: int) -> Iterator[Row]:
-    write = partial(_write_face, out, settings)
-    if workers <= 1:
-        yield from map(write, range(settings.count))
-        return
-    yield from spread(write, settings.count, workers, CHUNK)
 
 
 def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:
@@ -139,37 +161,39 @@ def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:
     people = make_annotators(settings.annotators, settings.seed, settings.noise)
     person = people[int(rng.integers(len(people)))]
     name = image_id(index, settings)
-    _write(out / name, _encode(face.image, settings))
+    write_picture(out / name, face.image, settings.jpeg_quality)
     write_pts((out / name).with_suffix(".pts"), annotate(face, person, rng, settings.noise))
     return Row(name, face.points, face.visible, person.index)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write an image; not atomically, which takes longer: the set as a whole counts from its description on."""
+def write_picture(path: Path, image: np.ndarray, quality: int) -> None:
+    """Write an RGB image, as JPEG or PNG by the path's ending.
+
+    Not atomically, which takes longer: the set as a whole counts from its description on.
+
+    Raises:
+        SemalignError: it cannot be written.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    _, data = cv2.imencode(path.suffix, image[..., ::-1], options)
     try:
-        path.write_bytes(data)
+        path.write_bytes(data.tobytes())
     except OSError as error:
         raise write_error(path, error) from error
-
-
-def _encode(image: np.ndarray, settings: SynthesisSettings) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality] if settings.image_format == "jpg" else []
-    _, data = cv2.imencode(f".{settings.image_format}", image[..., ::-1], options)
-    return data.tobytes()
 
 
 def _truth_table(rows: list[Row]) -> pa.Table:
     """One line per image and landmark: image, landmark, x, y, visible, annotator."""
     import pyarrow as pa
 
-    points = np.concatenate([row.points for row in rows])
+    points, count = np.concatenate([row.points for row in rows]), len(rows[0].points)
     return pa.table(
         {
-            "image": pa.array([row.image for row in rows for _ in range(SCHEME.count)], pa.string()),
-            "landmark": pa.array(np.tile(np.arange(SCHEME.count, dtype=np.int16), len(rows))),
+            "image": pa.array([row.image for row in rows for _ in range(count)], pa.string()),
+            "landmark": pa.array(np.tile(np.arange(count, dtype=np.int16), len(rows))),
             "x": pa.array(points[:, 0]),
             "y": pa.array(points[:, 1]),
             "visible": pa.array(np.concatenate([row.visible for row in rows])),
-            "annotator": pa.array(np.repeat(np.array([row.annotator for row in rows], np.int16), SCHEME.count)),
+            "annotator": pa.array(np.repeat(np.array([row.annotator for row in rows], np.int16), count)),
         }
     )

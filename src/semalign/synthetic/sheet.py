@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from semalign.synthetic.objects import ObjectPicture
 from semalign.synthetic.render import Face
 
 
 def contact_sheet(
-    faces: Sequence[Face], columns: int = 6, points: bool = False, zoom: int = 1
+    faces: Sequence[Face] | Sequence[ObjectPicture], columns: int = 6, points: bool = False, zoom: int = 1
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Faces of one size in rows of `columns`, RGB; with `points`, the truth over them, red where it is hidden."""
+    """Faces or objects of one size in rows of `columns`, RGB; with `points`, the truth over them, red where it is hidden."""
     tiles = []
     for face in faces:
         tile = cv2.resize(face.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
