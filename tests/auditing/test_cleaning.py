@@ -105,7 +105,7 @@ def a_source(folder: Path, short: str, plan: Any) -> Source:
     return Source(path, None, None)
 
 
-@settings(max_examples=9, phases=[Phase.generate])
+@settings(max_examples=7, phases=[Phase.generate])
 @given(data=st.data())
 def test_what_is_listed_is_what_differs_in_every_format(data: st.DataObject) -> None:
     short = data.draw(st.sampled_from(SHORTS))
@@ -359,7 +359,7 @@ def test_a_format_that_is_only_read_is_one_sentence_before_any_work(tmp_path: Pa
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces as a folder of .pts files and as a CVAT document; some annotations are wrong, one picture is damaged."""
     folder = tmp_path_factory.mktemp("drawn")
-    options = ("--count", "40", "--test-count", "0", "--size", "96", "--workers", "1", "--seed", "4")
+    options = ("--count", "32", "--test-count", "0", "--size", "96", "--workers", "1", "--seed", "4")
     succeed("data", "synthesize", folder / "synthetic", *options)
     (folder / "faces").mkdir()
     for path in (folder / "synthetic").rglob("*.pts"):
@@ -386,7 +386,7 @@ def test_audit_clean_and_review_of_a_data_set(drawn: Path, tmp_path: Path, name:
     assert f"next: semalign review {out / 'audit'}" in said and f"labels: {out / 'labels'}" in said
     labels = out / "labels" / ("faces.xml" if words else "")
     differ = check_rows(source, out, labels)
-    assert differ.all(axis=1).sum() >= 3 and (differ.all(axis=1) | ~differ.any(axis=1)).sum() >= 30
+    assert differ.all(axis=1).sum() >= 3 and (differ.all(axis=1) | ~differ.any(axis=1)).sum() >= 24
     provenance = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     (bad,) = provenance["left_out"]
     assert "copy it again" in bad["why"] or "cannot be" in bad["why"] or "damaged" in bad["why"]
@@ -401,10 +401,8 @@ def test_audit_clean_and_review_of_a_data_set(drawn: Path, tmp_path: Path, name:
         assert (none / "labels" / "faces.xml").read_bytes() == path.read_bytes()
     else:
         assert files_of(none / "labels") == files_of(path)
-    json_values = json.loads(
-        succeed("clean", path, "--audit", out / "audit", "--accept", "all", "--out", tmp_path / "all", "--json")
-    )
-    assert json_values["moved"]["faces_changed"] == 39
+        every = ("--audit", out / "audit", "--accept", "all", "--out", tmp_path / "all", "--json")
+        assert json.loads(succeed("clean", path, *every))["moved"]["faces_changed"] == 31
     assert files_of(drawn) == before
 
 
