@@ -63,7 +63,7 @@ class Workers:
 
     def worth(self, points: Float[np.ndarray, "b 68 2"]) -> Worth:
         """What labels of the given faces are worth, NaN where one of them has an absent point."""
-        difference = self._from_mean(points)
+        difference = self.from_mean(points)
         plain, adapted = (by_region(_lengths(d)) for d in (difference, _adapted(difference, self.components)))
         error = {name: float(np.sqrt(max(adapted[name] ** 2 - self.floor[name] ** 2, LEAST))) for name in adapted}
         worth = {name: float((self.own_error[name] / error[name]) ** 2) for name in error}
@@ -80,14 +80,14 @@ class Workers:
             spread: their stated standard deviations along x and y, likewise.
         """
         stated, count = spread[self.rows][:, LANDMARKS], self.marks.shape[1]
-        rest = _adapted(self._from_mean(points), self.components)
+        rest = _adapted(self.from_mean(points), self.components)
         squares = np.mean([(one**2).sum(axis=-1).mean() for one in _against_others(self.marks, self.frame)])
         own = squares / (1 + 1 / (count - 1)) / count
         unit = np.linalg.norm(self.frame[:, OUTER_EYES[1]] - self.frame[:, OUTER_EYES[0]], axis=-1) / 100.0
         variance = ((stated / unit[:, None, None]) ** 2).sum(axis=-1) + own
         return float((_lengths(rest) <= np.sqrt(variance * np.log(10.0))).mean())
 
-    def _from_mean(self, points: Float[np.ndarray, "b 68 2"]) -> Float[np.ndarray, "f 19 2"]:
+    def from_mean(self, points: Float[np.ndarray, "b 68 2"]) -> Float[np.ndarray, "f 19 2"]:
         """Labels of the given faces against the workers' mean, each point's offset taken off."""
         labels = points[self.rows][:, LANDMARKS]
         return _centred(_own_frame(labels - self.marks.mean(axis=1), self.frame))
