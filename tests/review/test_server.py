@@ -19,6 +19,7 @@ from PIL import Image
 from reviewing import reviewing
 
 from semalign.auditing import Audit, Decision, Decisions, read_audit, write_audit
+from semalign.auditing.result import face_sizes
 from semalign.errors import SemalignError
 from semalign.review import open_review
 from semalign.review.index import FOLDER, open_index
@@ -91,6 +92,14 @@ def test_queues_are_by_rank_and_filters_hold(server: ReviewServer, drawn: tuple[
     assert points["items"] and {item[2] for item in points["items"]} <= set(whole["regions"]["brows"])
     far = get(server, "/api/queue?queue=points&move=0.08")
     assert far["items"] and all(item[5] >= 0.08 for item in far["items"])
+    farthest = get(server, "/api/queue?queue=points&order=move&least=0")
+    moves = [item[5] for item in farthest["items"]]
+    assert moves == sorted(moves, reverse=True) and farthest["total"] > far["total"]
+    ranks = ",".join(str(item[0]) for item in farthest["items"][:3])
+    assert get(server, f"/api/verdicts?queue=points&order=move&ranks={ranks}")["verdicts"] == [-1] * 3
+    mean = np.linalg.norm(audit.moves(), axis=2).mean(axis=1) / face_sizes(audit.annotations)
+    by_move = [item[1] for item in get(server, "/api/queue?queue=faces&order=move&least=0")["items"]]
+    assert by_move == np.argsort(-mean, kind="stable").tolist()
     first = get(server, "/api/queue?queue=points&limit=5")
     assert first["more"] and len(first["items"]) == 5
     rest = get(server, f"/api/queue?queue=points&after={first['items'][-1][0]}")
@@ -102,7 +111,17 @@ def test_queues_are_by_rank_and_filters_hold(server: ReviewServer, drawn: tuple[
 
 @pytest.mark.parametrize(
     "query",
-    ["queue=x", "kind=x", "region=x", "state=x", "landmark=99", "landmark=x", "least=x", "queue=points&limit=x"],
+    [
+        "queue=x",
+        "kind=x",
+        "region=x",
+        "state=x",
+        "landmark=99",
+        "landmark=x",
+        "least=x",
+        "order=x",
+        "queue=points&limit=x",
+    ],
 )
 def test_filters_that_make_no_sense_are_a_sentence(server: ReviewServer, query: str) -> None:
     status, _, value = ask(server, "GET", f"/api/queue?{query}")

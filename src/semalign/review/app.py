@@ -87,10 +87,12 @@ class Answers:
         return await _json(self._desk.queue, wanted, after, max(1, limit))
 
     async def verdicts(self, request: Request) -> Response:
-        """What is decided now at ranks=RANK,RANK... of queue=."""
-        name = request.query_params.get("queue", "faces")
+        """What is decided now at ranks=RANK,RANK... of queue= in order=."""
+        name, order = (
+            request.query_params.get(key, default) for key, default in (("queue", "faces"), ("order", "probability"))
+        )
         ranks = [_number(text) for text in request.query_params.get("ranks", "").split(",") if text]
-        return await _json(self._desk.verdicts, name, ranks)
+        return await _json(self._desk.verdicts, name, ranks, order)
 
     async def face(self, request: Request) -> Response:
         """Everything about a face but its picture."""

@@ -23,7 +23,7 @@ from semalign.errors import SemalignError
 from semalign.files import shown
 from semalign.review.index import Index
 from semalign.review.pictures import Pictures
-from semalign.review.queues import DECIDED, QUEUES, Filter, places, verdicts_of
+from semalign.review.queues import DECIDED, ORDERS, QUEUES, Filter, places, verdicts_of
 
 Export = Callable[[Path], Mapping[str, Any]]
 
@@ -107,10 +107,10 @@ class Desk:
         """
         self._hear()
         with self._lock:
-            found, kinds = places(self.index, wanted, partial(self._verdicts, wanted.queue))
+            found, kinds = places(self.index, wanted, partial(self._verdicts, wanted.queue, wanted.order))
             behind = found[np.searchsorted(found, after, side="right") :]
             part = behind[: min(limit, PAGE)]
-            queue = self.index.queue(wanted.queue)
+            queue = self.index.queue(wanted.queue, wanted.order)
             columns = (
                 part.tolist(),
                 queue.face[part].tolist(),
@@ -118,7 +118,7 @@ class Desk:
                 queue.kind[part].tolist(),
                 queue.probability[part].astype(np.float64).round(3).tolist(),
                 queue.move[part].astype(np.float64).round(4).tolist(),
-                self._verdicts(wanted.queue, part).tolist(),
+                self._verdicts(wanted.queue, wanted.order, part).tolist(),
             )
             return {
                 "change": self.decisions.change,
@@ -129,7 +129,7 @@ class Desk:
                 "items": list(zip(*columns, strict=True)),
             }
 
-    def verdicts(self, name: str, ranks: Sequence[int]) -> dict[str, Any]:
+    def verdicts(self, name: str, ranks: Sequence[int], order: str = "probability") -> dict[str, Any]:
         """What is decided now at some places of a queue, index in `VERDICTS`, -1 = nothing.
 
         Raises:
@@ -137,11 +137,14 @@ class Desk:
         """
         if name not in QUEUES:
             raise SemalignError(f"there is no queue {name!r}; choose from {', '.join(QUEUES)}.")
-        if ranks and not 0 <= min(ranks) <= max(ranks) < len(self.index.queue(name)):
-            raise SemalignError(f"there is no such place; the queue has {len(self.index.queue(name))}, from 0.")
+        if order not in ORDERS:
+            raise SemalignError(f"there is no order {order!r}; choose from {', '.join(ORDERS)}.")
+        count = len(self.index.queue(name, order))
+        if ranks and not 0 <= min(ranks) <= max(ranks) < count:
+            raise SemalignError(f"there is no such place; the queue has {count}, from 0.")
         self._hear()
         with self._lock:
-            return {"verdicts": self._verdicts(name, np.array(ranks, np.int64)).tolist()}
+            return {"verdicts": self._verdicts(name, order, np.array(ranks, np.int64)).tolist()}
 
     def face(self, row: int) -> dict[str, Any]:
         """Everything about a face but its picture.
@@ -206,10 +209,10 @@ class Desk:
             raise SemalignError(f"{verdict!r} cannot be given to many at once; accept, reject or flag them.")
         self._hear()
         with self._lock:
-            found, _ = places(self.index, wanted, partial(self._verdicts, wanted.queue))
+            found, _ = places(self.index, wanted, partial(self._verdicts, wanted.queue, wanted.order))
             if len(found) != count:
                 raise SemalignError(f"it would be {len(found)} by now and not {count}; look again.")
-            queue = self.index.queue(wanted.queue)
+            queue = self.index.queue(wanted.queue, wanted.order)
             pairs = zip(queue.face[found].tolist(), queue.landmark[found].tolist(), strict=True)
             made: list[Decision] = []
             for face, landmark in pairs:
@@ -346,10 +349,10 @@ class Desk:
             whole = standing.face[rows]
             self._status[rows] = np.where((whole == NONE) & all_done, points, whole)
 
-    def _verdicts(self, name: str, ranks: np.ndarray | slice) -> np.ndarray:
+    def _verdicts(self, name: str, order: str, ranks: np.ndarray | slice) -> np.ndarray:
         standing = self.decisions.standing
         faces = self._status if name == "faces" else standing.face
-        return verdicts_of(self.index.queue(name), ranks, faces, standing.point)
+        return verdicts_of(self.index.queue(name, order), ranks, faces, standing.point)
 
 
 def _places(points: np.ndarray) -> list[list[float] | None]:

@@ -28,14 +28,15 @@ from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FOLDER: Final = "review"
 LEAST: Final = 0.05  # points that are less probably wrong are in no queue
 _ARRAYS: Final = (
     *("annotations", "proposals", "spread", "face_probability", "face_kind", "point_probability", "point_kind"),
     *("frames", "size", "gain", "move", "listed"),
 )
-_QUEUES: Final = ("faces", "points")
+_QUEUES: Final = ("faces", "points", "faces-move", "points-move")
+MOVING: Final = 2_000_000  # points at most that are ordered by how far they move
 _COLUMNS: Final = ("face", "landmark", "kind", "probability", "move")
 
 
@@ -85,6 +86,8 @@ class Index:
         listed: points that are probably wrong by themselves, in faces that are not wrong as a whole.
         faces: all faces by rank.
         points: points by rank that are at least a little probably wrong, in faces that are not wrong as a whole.
+        faces_by_move: all faces by how far their points move.
+        points_by_move: points by how far they move, in faces that are not wrong as a whole.
     """
 
     ids: tuple[str, ...]
@@ -105,6 +108,8 @@ class Index:
     listed: Bool[np.ndarray, "b n"]
     faces: Queue
     points: Queue
+    faces_by_move: Queue
+    points_by_move: Queue
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -115,8 +120,10 @@ class Index:
         """Of all points together."""
         return float(self.gain.sum(dtype=np.float64))
 
-    def queue(self, name: str) -> Queue:
-        """The queue `faces` or `points`."""
+    def queue(self, name: str, order: str = "probability") -> Queue:
+        """The queue `faces` or `points`, in the order `probability` or `move`."""
+        if order == "move":
+            return self.faces_by_move if name == "faces" else self.points_by_move
         return self.faces if name == "faces" else self.points
 
 
@@ -157,7 +164,7 @@ def _read(folder: Path, mark: list[list[Any]]) -> Index:
     if about["format"] != FORMAT or about["mark"] != mark:
         raise ValueError("another audit's")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    faces, points = (
+    faces, points, faces_by_move, points_by_move = (
         Queue(**{column: np.load(folder / f"{queue}-{column}.npy") for column in _COLUMNS}) for queue in _QUEUES
     )
     return Index(
@@ -168,6 +175,8 @@ def _read(folder: Path, mark: list[list[Any]]) -> Index:
         **arrays,
         faces=faces,
         points=points,
+        faces_by_move=faces_by_move,
+        points_by_move=points_by_move,
     )
 
 
@@ -191,24 +200,17 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
         "move": move,
         "listed": listed,
     }
-    ranked = np.argsort(-audit.face_probability, kind="stable").astype(np.int32)
+    of_face = move.mean(axis=1)
     columns = {
-        "faces-face": ranked,
-        "faces-landmark": np.full(len(ranked), -1, np.int16),
-        "faces-kind": arrays["face_kind"][ranked],
-        "faces-probability": arrays["face_probability"][ranked],
-        "faces-move": move[ranked].max(axis=1),
+        **_columns("faces", np.argsort(-audit.face_probability, kind="stable"), None, arrays, move),
+        **_columns("faces-move", np.argsort(-of_face, kind="stable"), None, arrays, move),
     }
     face, landmark = np.nonzero(there & (audit.point_probability >= LEAST))
     order = np.argsort(-audit.point_probability[face, landmark], kind="stable")
-    face, landmark = face[order], landmark[order]
-    columns |= {
-        "points-face": face.astype(np.int32),
-        "points-landmark": landmark.astype(np.int16),
-        "points-kind": arrays["point_kind"][face, landmark],
-        "points-probability": arrays["point_probability"][face, landmark],
-        "points-move": move[face, landmark],
-    }
+    columns |= _columns("points", face[order], landmark[order], arrays, move)
+    face, landmark = np.nonzero(there & (move > 0))
+    order = np.argsort(-move[face, landmark], kind="stable")[:MOVING]
+    columns |= _columns("points-move", face[order], landmark[order], arrays, move)
     for name, array in (arrays | columns).items():
         with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, array)
@@ -221,3 +223,29 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
         "files": audit.files,
     }
     write_text(folder / "index.json", json.dumps(about))
+
+
+def _columns(
+    name: str,
+    face: Int[np.ndarray, " q"],
+    landmark: Int[np.ndarray, " q"] | None,
+    arrays: dict[str, np.ndarray],
+    move: Float[np.ndarray, "b n"],
+) -> dict[str, np.ndarray]:
+    """A queue's columns, of faces where there is no landmark, by the names of their files."""
+    if landmark is None:
+        found = {
+            "landmark": np.full(len(face), -1),
+            "kind": arrays["face_kind"][face],
+            "probability": arrays["face_probability"][face],
+            "move": move[face].max(axis=1),
+        }
+    else:
+        found = {
+            "landmark": landmark,
+            "kind": arrays["point_kind"][face, landmark],
+            "probability": arrays["point_probability"][face, landmark],
+            "move": move[face, landmark],
+        }
+    found = {"face": face.astype(np.int32)} | found | {"landmark": found["landmark"].astype(np.int16)}
+    return {f"{name}-{column}": values for column, values in found.items()}

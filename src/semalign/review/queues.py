@@ -21,6 +21,7 @@ from semalign.review.index import Index, Queue
 
 STATES: Final = ("todo", "done", "flagged", "all")
 QUEUES: Final = ("faces", "points")
+ORDERS: Final = ("probability", "move")
 DECIDED: Final = (ACCEPT, REJECT, MOVE)
 
 
@@ -36,6 +37,7 @@ class Filter:
         least: probability of being wrong.
         move: least way from annotation to proposal, in sizes of the face; of a face the largest of the region or landmark.
         state: todo (nobody has decided), done, flagged, or all.
+        order: by how probably they are wrong, or by how far they move, of faces the mean over the points.
     """
 
     queue: str = "faces"
@@ -45,6 +47,7 @@ class Filter:
     least: float = LISTED
     move: float = 0.0
     state: str = "todo"
+    order: str = "probability"
 
 
 def read_filter(values: Mapping[str, Any], index: Index) -> Filter:
@@ -63,12 +66,14 @@ def read_filter(values: Mapping[str, Any], index: Index) -> Filter:
             least=float(values.get("least") or 0.0) if "least" in values else LISTED,
             move=float(values.get("move") or 0.0),
             state=str(values.get("state", "todo")),
+            order=str(values.get("order", "probability")),
         )
     except ValueError as error:
         raise SemalignError("least and move are numbers, and a landmark is its number from 0.") from error
     for value, allowed, what in (
         (found.queue, QUEUES, "queue"),
         (found.state, STATES, "state"),
+        (found.order, ORDERS, "order"),
         (found.kind, ("", *NUMBERS), "kind"),
         (found.region, ("", *index.scheme.regions), "region"),
     ):
@@ -111,9 +116,12 @@ def places(
     Returns:
         Ranks (m,) ascending, and by the kind's name how many pass the filter when any kind is wanted; by "" how many in all.
     """
-    queue = index.queue(wanted.queue)
-    stop = int(np.searchsorted(-queue.probability, -wanted.least, side="right"))  # ranked by it
-    passing = np.ones(stop, dtype=bool)
+    queue = index.queue(wanted.queue, wanted.order)
+    if wanted.order == "move":
+        stop, passing = len(queue), queue.probability >= wanted.least
+    else:
+        stop = int(np.searchsorted(-queue.probability, -wanted.least, side="right"))  # ranked by it
+        passing = np.ones(stop, dtype=bool)
     said = verdicts(slice(stop))
     if wanted.state == "todo":
         passing &= said == NONE

@@ -11,7 +11,7 @@ import { get } from "./asking.js";
  * @property {number} move  in sizes of the face
  * @property {number} verdict  -1 = none
  *
- * @typedef {{queue: string, kind: string, region: string, landmark: string, least: number, move: number, state: string}} Filter
+ * @typedef {{queue: string, kind: string, region: string, landmark: string, least: number, move: number, state: string, order: string}} Filter
  */
 
 export const SIGNS = { accept: "✓", reject: "✕", move: "◆", flag: "⚑" };
@@ -46,7 +46,7 @@ export class List {
     /** @type {Map<number, HTMLElement>} */
     this.shown = new Map();
     /** @type {Filter} */
-    this.filter = { queue: "faces", kind: "", region: "", landmark: "", least: 0.5, move: 0, state: "todo" };
+    this.filter = { queue: "faces", kind: "", region: "", landmark: "", least: 0.5, move: 0, state: "todo", order: "probability" };
     box.addEventListener("scroll", () => this.render(), { passive: true });
     new ResizeObserver(() => this.render()).observe(box);
     rows.addEventListener("click", event => {
@@ -120,7 +120,7 @@ export class List {
     const ranks = this.items.filter(one => !wanted || wanted.has(one.face)).map(one => one.rank);
     for (let at = 0; at < ranks.length; at += 400) {
       const part = ranks.slice(at, at + 400), turn = this.turn;
-      const answer = await get(`/api/verdicts?queue=${this.filter.queue}&ranks=${part.join(",")}`);
+      const answer = await get(`/api/verdicts?queue=${this.filter.queue}&order=${this.filter.order}&ranks=${part.join(",")}`);
       if (turn !== this.turn) return;
       const said = new Map(part.map((rank, i) => [rank, answer.verdicts[i]]));
       for (const one of this.items) if (said.has(one.rank)) one.verdict = said.get(one.rank);

@@ -249,7 +249,7 @@ async function acceptAll() {
   if (!count) return say("Nothing passes the filter");
   const what = filter.queue === "faces" ? (count === 1 ? "face" : "faces") : count === 1 ? "point" : "points";
   const number = count.toLocaleString("en"), body = document.createElement("dl"), kind = about.kinds.find(one => one.name === filter.kind);
-  const rows = [["kind", kind ? kind.title : "any"], ["probability", `at least ${percent(filter.least)}`]];
+  const rows = [["kind", kind ? kind.title : "any"], ["probability", filter.least ? `at least ${percent(filter.least)}` : "any"]];
   if (filter.region) rows.push(["region", filter.region]);
   if (filter.landmark) rows.push(["landmark", `${filter.landmark} ${about.landmarks[Number(filter.landmark)]}`]);
   if (filter.move) rows.push(["move", `at least ${percent(filter.move, 1)} of the face`]);
@@ -313,9 +313,11 @@ const field = name => /** @type {HTMLInputElement|HTMLSelectElement|RadioNodeLis
 let kind = "", queue = new URLSearchParams(location.search).get("queue") === "points" ? "points" : "faces";
 
 function filter() {
+  const order = field("order").value; // by how far they move nothing depends on the probability
   return {
-    queue, kind, region: field("region").value, landmark: field("landmark").value,
-    least: Number(field("least").value) / 100, move: Number(field("move").value) / 100, state: field("state").value,
+    queue, kind, region: field("region").value, landmark: field("landmark").value, order,
+    least: order === "move" ? 0 : Number(field("least").value) / 100,
+    move: Number(field("move").value) / 100, state: field("state").value,
   };
 }
 
@@ -331,7 +333,8 @@ async function reload() {
 
 function renderFilters() {
   const { least, move } = filter();
-  /** @type {HTMLElement} */ (form.querySelector("[name=least] + output")).textContent = `≥ ${percent(least)}`;
+  /** @type {HTMLElement} */ (form.querySelector("[name=least] + output")).textContent = least ? `≥ ${percent(least)}` : "any";
+  /** @type {HTMLInputElement} */ (field("least")).disabled = !least;
   /** @type {HTMLElement} */ (form.querySelector("[name=move] + output")).textContent = move ? `≥ ${percent(move, 1)}` : "any";
   for (const name of ["faces", "points"]) $(`tab-${name}`).setAttribute("aria-selected", String(name === queue));
   const kinds = about.kinds.filter(one => list.kinds[one.name] || one.name === kind);
