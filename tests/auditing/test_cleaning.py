@@ -454,15 +454,16 @@ def post(server: ReviewServer, path: str) -> tuple[int, Any]:
 
 def test_unfinished_work_goes_on_and_an_audit_is_used_again(drawn: Path, tmp_path: Path) -> None:
     out, words = tmp_path / "clean", ("clean", drawn / "faces", "--quick", "--model", "synthetic-demo")
+    started = json.dumps({"made_by": "semalign clean", "data": {"absolute": str(drawn / "faces")}})
+    (out / "audit" / "crops").mkdir(parents=True)  # as if it had been broken off while faces were cut out
+    (out / "provenance.started.json").write_text(started)
     first = invoke(*words, "--out", out)
-    assert first.exit_code == 0
+    assert first.exit_code == 0, first.stderr
     stamp = (out / "audit" / "faces.parquet").stat().st_mtime_ns
     for name in ("provenance.json", "changes.csv"):  # as if it had been broken off before them
         (out / name).unlink()
     shutil.rmtree(out / "labels")
-    (out / "provenance.started.json").write_text(
-        json.dumps({"made_by": "semalign clean", "data": {"absolute": str(drawn / "faces")}})
-    )
+    (out / "provenance.started.json").write_text(started)
     again = invoke(*words, "--out", out)
     assert again.exit_code == 0 and "using the audit in" in again.stderr
     assert (out / "audit" / "faces.parquet").stat().st_mtime_ns == stamp
