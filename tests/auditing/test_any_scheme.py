@@ -133,7 +133,9 @@ class Knowing:
         size, members = object_size(truth)[:, None, None], []
         for seed in (1, 2):
             noise = np.random.default_rng([seed, len(judge)]).normal(0, 0.012, truth.shape) * size
-            members.append(Landmarks(truth + noise, np.full(truth.shape[:2], 0.8), judge.scheme, np.full(truth.shape, 0.7)))
+            members.append(
+                Landmarks(truth + noise, np.full(truth.shape[:2], 0.8), judge.scheme, np.full(truth.shape, 0.7))
+            )
         both = replace(members[0], points=(members[0].points + members[1].points) / 2)
         return Witnesses(both, tuple(members), np.full(len(truth), 0.5), 1.0, 32, (0.3, 0.8))
 
