@@ -6,8 +6,8 @@
 For each seed 200 pictures of a toy aeroplane with 12 points are made (`semalign data synthesize --object`), with people's small
 errors. Errors of all kinds are planted in 5 % of the pictures, and `semalign audit FOLDER` is called on what a user would have:
 pictures, .pts files and a scheme. That trains the networks, with the planted errors among their annotations. Then each kind
-alone is planted in 5 % of the pictures, drawn anew, and judged by the same networks. Sizes of errors are in % of the root of
-the area of the landmarks' box.
+alone is planted in 5 % of the pictures, drawn anew, and judged by the same networks: among people's marks and among points that
+are exact otherwise (`others`). Sizes of errors are in % of the root of the area of the landmarks' box.
 
 `precision`: share of planted ones among as many pictures as were planted, the most probable first. `average_precision`: over
 all of the order. `named`: share of the planted pictures whose kind is called what it is. `listed`: pictures of probability 0.5
@@ -31,7 +31,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from harness import Row, finish, run
+from harness import Row, finish, run, track
 
 from semalign.auditing import KINDS, Audit, read_audit
 from semalign.auditing.make import audit
@@ -132,11 +132,19 @@ def _of(seed: int, count: int, folder: Path, options: str) -> list[Row]:
     builder = CrossFitted(networks, folder / "audit" / "crops")
     error = _error(builder, mixed.dataset, truth)
     timing = {"minutes": clock / 60, "cpu_minutes": processor / 60}
-    rows = [common | {"planted": "all kinds"} | _figures(found, mixed) | {"judges_error": error} | timing]
-    for number, name in enumerate(PLANTS, start=1):
-        alone = _planted(clean, [name], seed, number)
-        made = audit(replace(alone.dataset, name="object"), builder)
-        rows.append(common | {"planted": name} | _figures(made, alone))
+    rows = [
+        common
+        | {"others": "marked", "planted": "all kinds"}
+        | _figures(found, mixed)
+        | {"judges_error": error}
+        | timing
+    ]
+    exact = tuple(replace(sample, points=points) for sample, points in zip(clean.samples, truth, strict=True))
+    for others, faces in {"marked": clean, "exact": replace(clean, samples=exact)}.items():
+        for number, name in enumerate(track(PLANTS, f"seed {seed}, others {others}"), start=1):
+            alone = _planted(faces, [name], seed, number)
+            made = audit(replace(alone.dataset, name="object"), builder, duplicates=False)
+            rows.append(common | {"others": others, "planted": name} | _figures(made, alone))
     return rows
 
 

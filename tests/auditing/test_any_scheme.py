@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ from semalign.auditing.make import audit
 from semalign.auditing.witnesses import Witnesses
 from semalign.data import Dataset, open_dataset
 from semalign.data.truth import DESCRIPTION
+from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
+from semalign.pipeline.held_out import deal
+from semalign.pipeline.job import Job
 from semalign.pipeline.judging import ANY, FACES, FEWEST_EPOCHS, PICTURES, all_training, judging_recipe
 from semalign.pipeline.recipe import load_recipe
 from semalign.pipeline.witnesses import CrossFitted
@@ -113,6 +118,25 @@ def test_the_recipe_follows_the_scheme_and_the_number_of_pictures(drawn: Path) -
     assert judging_recipe(replace(objects, scheme=load_scheme("ibug68"))) == load_recipe(FACES)
     held = replace(objects, samples=tuple(replace(sample, split="test") for sample in objects.samples))
     assert len(all_training(held).select(split="train")) == COUNT
+
+
+def test_pictures_that_all_look_alike_are_dealt_one_by_one(own: Path) -> None:
+    first = sorted(own.glob("images/*.jpg"))[0]
+    for path in own.glob("images/*"):
+        path.write_bytes(first.with_suffix(path.suffix).read_bytes())
+    said: list[str] = []
+    dataset = replace(open_dataset(own), name="own")
+    job = SimpleNamespace(
+        train=SimpleNamespace(dataset=dataset),
+        recipe=SimpleNamespace(seed=0),
+        scheme=dataset.scheme,
+        progress=SimpleNamespace(say=said.append),
+    )
+    folds = deal(cast(Job, job), 4, "--folds")
+    assert np.bincount(folds).tolist() == [COUNT // 4] * 4 and "file by file" in said[0]
+    job.scheme = load_scheme("ibug68")  # a face's copies are copies of a photograph
+    with pytest.raises(SemalignError, match="do not make 4 independent folds"):
+        deal(cast(Job, job), 4, "--folds")
 
 
 # -- by witnesses that know the truth up to errors of their own

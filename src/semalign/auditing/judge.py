@@ -24,6 +24,9 @@ from semalign.schemes import LandmarkScheme
 CHUNK = 256  # faces at once
 NEVER = -1e9  # logarithm of what is impossible
 FAR = 16.0  # d² from which a point counts as one that lies off
+HALVINGS = (
+    3  # of indicators' highest levels for what is no face: networks trained on few pictures are now and then far off
+)
 UNLIKELY = 4.0  # times the usual d² from which a face is not explained
 TRIED = 6.0  # d² of a run of points, or of its worst point, from which it is looked for what slipped
 # What a way must explain, in natural units, before it is believed: the more it could have explained, the more.
@@ -123,7 +126,8 @@ class Judge:
 
     def __init__(self, seen: Seen, scheme: LandmarkScheme) -> None:
         self.scheme = scheme
-        self.model = fit_residuals(seen.observed, seen.predicted, seen.indicators)
+        halvings = 0 if scheme.names_eyes else HALVINGS
+        self.model = fit_residuals(seen.observed, seen.predicted, seen.indicators, halvings)
         self.freedom, self.usual = _student(self.model.squares(self._whitened(seen).x), 2 * scheme.count)
         self._orders, self._windows = orders(scheme), windows(scheme)
 

@@ -26,6 +26,7 @@ from semalign.core.adaptation import aligned_shapes, flat_shapes
 from semalign.core.similarity import frames_of, to_complex, to_points
 
 LEVELS = 8  # quantiles of an indicator at which differences are measured
+LEAST_PART = 12  # differences of a level
 SHRUNK = 0.05  # towards landmarks that do not go together, for as many faces as there are coordinates or more
 LIMIT = 3.0  # times the usual difference beyond which one is drawn in before the covariance is estimated
 FREEDOM, ROUNDS = (
@@ -200,6 +201,7 @@ def fit_residuals(
     observed: Float[np.ndarray, "b n 2"],
     predicted: Float[np.ndarray, "b n 2"],
     indicators: Float[np.ndarray, "k b n"],
+    halvings: int = 0,
 ) -> ResidualModel:
     """What differences are usual, learned from faces of which most are annotated well.
 
@@ -207,6 +209,7 @@ def fit_residuals(
         observed: annotations, image frame, NaN where absent.
         predicted: what witnesses say together, who have not seen these annotations.
         indicators: positive numbers that go along with large differences.
+        halvings: how often the highest level of an indicator is halved, as far as there are differences enough.
     """
     mean = aligned_shapes(to_complex(predicted))[2]
     frames = frames_of(to_complex(predicted), mean)
@@ -221,7 +224,7 @@ def fit_residuals(
     growth: list[tuple[np.ndarray, np.ndarray]] = []
     for one in _relative(indicators, typical):
         now = usual + _sum_of(growth, _relative(indicators, typical), size.shape)
-        growth.append(_measured(one, size / np.exp(now)))
+        growth.append(_measured(one, size / np.exp(now), halvings))
     whole = usual + _sum_of(growth, _relative(indicators, typical), size.shape)
     shift = float(np.nanmedian(np.log(np.maximum(size, 1e-12)) - whole))
     covariance = _covariance(flat_shapes(np.nan_to_num(rest / np.exp(whole + shift))))
@@ -247,11 +250,16 @@ def _relative(indicators: Float[np.ndarray, "k b n"], typical: Float[np.ndarray,
     return points + faces
 
 
-def _measured(level: Float[np.ndarray, "b n"], size: Float[np.ndarray, "b n"]) -> tuple[np.ndarray, np.ndarray]:
+def _measured(
+    level: Float[np.ndarray, "b n"], size: Float[np.ndarray, "b n"], halvings: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Levels of an indicator, and the logarithms of how large differences are there; they do not fall."""
     there = ~np.isnan(size)
     order = np.argsort(level[there], kind="stable")
     parts = np.array_split(order, min(LEVELS, len(order)))
+    for _ in range(halvings):
+        if len(parts[-1]) >= 2 * LEAST_PART:
+            parts[-1:] = np.array_split(parts[-1], 2)
     at = np.array([np.median(level[there][part]) for part in parts])
     log = np.log([max(float(np.median(size[there][part])), LEAST) for part in parts])
     return at, np.maximum.accumulate(log)

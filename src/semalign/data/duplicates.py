@@ -70,16 +70,19 @@ def find_near_duplicates(dataset: Dataset, progress: Progress | None = None) -> 
     return _near_duplicates(dataset, across=False, progress=progress)
 
 
-def independent_folds(dataset: Dataset, count: int, seed: int, progress: Progress | None = None) -> np.ndarray:
+def independent_folds(
+    dataset: Dataset, count: int, seed: int, progress: Progress | None = None, *, alike: bool = True
+) -> np.ndarray:
     """The fold, from 0 to `count` - 1, of each sample (b,), drawn at random but for those that are no news to each other.
 
     Samples of one file (frames of a video, several faces of a picture) share a fold, and images of one photograph or
-    moment (`find_near_duplicates`; synthetic faces are all different, frames of videos are not compared).
+    moment (`find_near_duplicates`; synthetic faces are all different, frames of videos are not compared), unless it does
+    not matter whether pictures are `alike`.
 
     Raises:
         SemalignError: an image that cannot be read.
     """
-    names, groups = np.unique(_photographs(dataset, progress), return_inverse=True)
+    names, groups = np.unique(_photographs(dataset, progress, alike=alike), return_inverse=True)
     folds: np.ndarray = (np.random.default_rng(seed).permutation(len(names)) % count)[groups]
     return folds
 
@@ -98,12 +101,16 @@ def photographs(
 
 
 def _photographs(
-    dataset: Dataset, progress: Progress | None, extra: Iterable[tuple[int, int]] = (), strict: bool = True
+    dataset: Dataset,
+    progress: Progress | None,
+    extra: Iterable[tuple[int, int]] = (),
+    strict: bool = True,
+    alike: bool = True,
 ) -> np.ndarray:
     first_of_file: dict[Path, int] = {}
     groups = np.array([first_of_file.setdefault(s.image, index) for index, s in enumerate(dataset.samples)], dtype=int)
     pairs = list(extra)
-    if _may_repeat(dataset):
+    if alike and _may_repeat(dataset):
         row = {name: index for index, name in enumerate(dataset.ids())}
         near = _near_duplicates(dataset, across=False, progress=progress, strict=strict)
         pairs += [(row[first], row[second]) for first, second, _ in near]

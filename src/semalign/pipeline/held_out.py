@@ -16,6 +16,8 @@ from semalign.pipeline.detectors import predictions_of
 from semalign.pipeline.job import Job
 from semalign.pipeline.run import train_on_annotations
 
+LARGEST = 2.0  # times the mean size: a fold that is larger is made of pictures that look like copies of each other
+
 
 def train_detector(job: Job, folder: Path, trained: Model | None = None) -> Model:
     """A new network, or one that was trained before, trained on the annotations; the first part is the recipe's `start`."""
@@ -32,10 +34,16 @@ def train_detector(job: Job, folder: Path, trained: Model | None = None) -> Mode
 def deal(job: Job, count: int, setting: str, advice: str = "choose fewer") -> np.ndarray:
     """The fold of each training face (b,), from 0; faces of one photograph or moment share one.
 
+    What is no face may stand before one camera, so that most pictures look like copies of each other: they are then dealt
+    file by file.
+
     Raises:
         SemalignError: there are not enough faces for so many; names the setting and ends with the advice.
     """
     folds = independent_folds(job.train.dataset, count, job.recipe.seed)
+    if not job.scheme.names_eyes and np.bincount(folds, minlength=count).max() > LARGEST * len(folds) / count:
+        job.progress.say("Most pictures look like copies of each other: they are dealt into parts file by file.")
+        folds = independent_folds(job.train.dataset, count, job.recipe.seed, alike=False)
     if len(np.unique(folds)) < count:
         raise SemalignError(f"{setting}: {len(folds)} training faces do not make {count} independent folds; {advice}.")
     return folds

@@ -17,9 +17,12 @@ from semalign.core.metrics import mean_errors
 from semalign.core.translation import LEAST_FACES, Translation, fit_translation
 from semalign.data.crops import CropSettings
 from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
+from semalign.models import pretrained
 from semalign.models.checkpoint import Model, load_model, save_model
+from semalign.models.head import HeatmapHead
 from semalign.models.mesh_network import MeshNetwork, MeshSettings
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.fitting import fitted_to_scheme
@@ -92,8 +95,14 @@ class Job:
         return self.recipe.seed + 1 + repeat
 
     def new_network(self) -> HeatmapNetwork:
-        """A network that has learned nothing of these faces yet, but for what the face mesh's points mean."""
+        """A network that has learned nothing of these faces yet, but for what the face mesh's points mean.
+
+        Raises:
+            SemalignError: the recipe's `features` are a network's of another shape.
+        """
         network = self._bare_network()
+        if self.recipe.features:
+            begin_with(network, self.recipe.features)
         if isinstance(network, MeshNetwork):
             network.begin(self.meshes, self.train.dataset.points())
         return network
@@ -201,6 +210,29 @@ class Job:
             about=self.about | {"without": fold},
             found_meshes=self.meshes[~held_out] if self.knows_meshes else None,
         )
+
+
+def begin_with(network: HeatmapNetwork, features: str) -> None:
+    """Give a network the weights of a trained one that has the same shape but for its landmarks; heads stay as they are.
+
+    Args:
+        network: new.
+        features: a shipped model's name or a model file.
+
+    Raises:
+        SemalignError: there is no such model, or it has another shape.
+    """
+    learned, own = pretrained.load(features).network.state_dict(), network.state_dict()
+    heads = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, HeatmapHead))
+    body = {name for name in own if not name.startswith(heads)}
+    if body != {name for name in learned if not name.startswith(heads)} or any(
+        learned[name].shape != own[name].shape for name in body
+    ):
+        raise SemalignError(
+            f"features: the network of {features!r} has another shape than the recipe's [network]; give that the model's "
+            "settings, or leave features out."
+        )
+    network.load_state_dict({name: learned[name] if name in body else value for name, value in own.items()})
 
 
 def about_recipe(recipe: Recipe) -> dict[str, Any]:

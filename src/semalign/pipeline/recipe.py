@@ -88,6 +88,8 @@ class Recipe:
     crop: CropSettings = field(default_factory=CropSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     network: Annotated[AnySettings, Field(discriminator="kind")] = field(default_factory=HourglassSettings)
+    # a shipped model or a model file whose weights, but for the heads, a new network begins with; "" = random ones
+    features: str = ""
     heatmap: HeatmapSettings = field(default_factory=HeatmapSettings)
     start: TrainingSettings = field(default_factory=TrainingSettings)
     search: Annotated[searches.Settings, Field(discriminator="method")] = field(default_factory=SearchSettings)
