@@ -14,7 +14,7 @@ from audits import drawn_audit
 import semalign
 from semalign.auditing import Audit
 from semalign.auditing.kinds import NAMES
-from semalign.data import open_dataset
+from semalign.data import convert_dataset, open_dataset
 from semalign.errors import SemalignError
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
 
@@ -54,6 +54,20 @@ def test_networks_are_trained_only_where_they_can_be_continued(faces: Path, tmp_
     with pytest.raises(SemalignError, match="holds no audit"):
         semalign.audit(faces, out=tmp_path / "full")
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "notes.txt"]
+
+
+@pytest.mark.parametrize("given", [{"scheme": "wflw98"}, {"images": "elsewhere"}])
+def test_an_open_data_set_has_its_scheme_and_pictures_already(faces: Path, given: dict[str, str]) -> None:
+    with pytest.raises(SemalignError, match=f"no {next(iter(given))} beside an open data set"):
+        semalign.audit(open_dataset(faces), quick=True, model="synthetic-demo", duplicates=False, **given)  # type: ignore[arg-type]
+
+
+def test_an_open_document_is_remembered(faces: Path, tmp_path: Path) -> None:
+    document = tmp_path / "faces.json"
+    convert_dataset(faces, document, "coco")
+    opened = open_dataset(document, images=faces)
+    made = semalign.audit(opened, quick=True, model="synthetic-demo", duplicates=False)
+    assert made.about["source"]["path"] == str(document)
 
 
 def test_findings_are_a_row_each_worst_first(drawn: Audit) -> None:

@@ -39,8 +39,8 @@ def audit(
         crossfit: folder of a finished `crossfit` of these faces, whose networks judge.
         recipe: how networks are trained, without `quick` and `crossfit`: name or file; None = one that suits the landmarks.
         folds: how many networks are trained; None = as many as suit it.
-        scheme: landmark scheme, a shipped name or a TOML file; None = the data's own.
-        images: folder of a document's pictures, as `open_dataset` takes it.
+        scheme: landmark scheme, a shipped name or a TOML file; None = the data's own. Not beside an open data set.
+        images: folder of a document's pictures, as `open_dataset` takes it. Not beside an open data set.
         out: new or empty folder for the audit, its crops and networks; what was interrupted is continued there. None =
             nothing is kept, which is not for networks that are trained.
         overwrite: replace an audit that is in `out`.
@@ -56,7 +56,11 @@ def audit(
             "networks that are trained for an audit need a folder, where they can be continued; give out=FOLDER, "
             "or quick=True for a model that is there."
         )
-    given = data.root if isinstance(data, Dataset) else Path(data)
+    if isinstance(data, Dataset):
+        for name, value in (("scheme", scheme), ("images", images)):
+            if value is not None:
+                raise SemalignError(f"{data.root}: takes no {name} beside an open data set; give it to open_dataset.")
+    given = (data.source or data.root) if isinstance(data, Dataset) else Path(data)
     source = Source(given, load_scheme(scheme) if scheme else None, None if images is None else Path(images))
     dataset = data if isinstance(data, Dataset) else source.open()
     judges = Judging(quick, model, None if crossfit is None else Path(crossfit), recipe, folds, duplicates)

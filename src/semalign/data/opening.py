@@ -106,9 +106,10 @@ def scan_dataset(
             notes,
             tuple(reading.skipped),
             tuple(reading.suspicious),
+            source=given,
         )
     truth = read_truth(folder, scheme.count, [sample.id for sample in samples])
-    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth=truth)
+    return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth=truth, source=given)
 
 
 def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:

@@ -54,6 +54,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()  # (id, why) of bad samples that were left out on request
     suspicious: tuple[tuple[str, str], ...] = ()  # (id, why) of samples that are kept but look wrong
     truth: Mapping[str, np.ndarray] | None = None  # id -> exact points (n, 2); synthetic data only
+    source: Path | None = None  # folder or document that it was opened from
 
     def __len__(self) -> int:
         """Number of samples."""
