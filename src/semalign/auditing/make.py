@@ -19,6 +19,7 @@ from semalign.auditing.judge import Figures, Judge, Seen
 from semalign.auditing.kinds import NUMBERS, WHOLE
 from semalign.auditing.probability import probabilities
 from semalign.auditing.result import Audit
+from semalign.auditing.shapes import Shapes, fit_shapes
 from semalign.auditing.witnesses import Witnesses, heard, systematic
 from semalign.core.adaptation import LinearAdaptation
 from semalign.core.similarity import sizes_of, to_complex
@@ -106,8 +107,14 @@ class Auditor:
         self.systematic: tuple[LinearAdaptation, ...] = tuple(
             systematic(member.points, self.observed) for member in self.witnesses.members
         )
-        self.seen = self._seen(np.arange(len(dataset)))  # before any second look
-        self.judge = Judge(self.seen, self.scheme)
+        self.shapes: Shapes | None = None
+        every = np.arange(len(dataset))
+        self.seen = self._seen(every)  # before any second look
+        self.judge = self.first = Judge(self.seen, self.scheme)
+        if not self.scheme.names_eyes:
+            self.shapes = fit_shapes(self.seen.predicted)
+            self.seen = self._seen(every)
+            self.judge = Judge(self.seen, self.scheme)
 
     def audit(self, duplicates: bool) -> Audit:
         """All of it."""
@@ -171,7 +178,10 @@ class Auditor:
     def _seen(self, rows: Int[np.ndarray, " c"], witnesses: Witnesses | None = None) -> Seen:
         said = self.witnesses.take(rows) if witnesses is None else witnesses
         points = self._said(said)
-        return Seen(self.observed[rows], np.mean(points, axis=0), said.indicators(points), self.widths[rows])
+        predicted, indicators = np.mean(points, axis=0), said.indicators(points)
+        if self.shapes is not None:
+            predicted = self.shapes.drawn(predicted, np.abs(self.first.model.units(predicted, indicators)))
+        return Seen(self.observed[rows], predicted, indicators, self.widths[rows])
 
     def _doubtful(self, figures: Figures, probability: np.ndarray) -> Bool[np.ndarray, " b"]:
         """Faces that may lie elsewhere than where they were looked for."""

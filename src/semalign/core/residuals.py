@@ -117,10 +117,17 @@ class ResidualModel:
             predicted: what the witnesses say together.
             indicators: positive numbers that go along with large differences.
         """
-        frames = frames_of(to_complex(predicted), to_complex(self.mean))
-        unit = frames * np.exp(self.usual + _grown(indicators, self.typical, self.growth))
-        origin = to_complex(predicted) + frames * self.middle
+        unit = self.units(predicted, indicators)
+        origin = to_complex(predicted) + frames_of(to_complex(predicted), to_complex(self.mean)) * self.middle
         return Whitened(self.completed(flat_shapes((to_complex(observed) - origin) / unit)), unit, origin)
+
+    def units(
+        self, predicted: Float[np.ndarray, "b n 2"], indicators: Float[np.ndarray, "k b n"]
+    ) -> Complex[np.ndarray, "b n"]:
+        """How large differences usually are there, turned as the face is; see `Whitened.unit`."""
+        frames = frames_of(to_complex(predicted), to_complex(self.mean))
+        units: np.ndarray = frames * np.exp(self.usual + _grown(indicators, self.typical, self.growth))
+        return units
 
     def again(self, whitened: Whitened, observed: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b m"]:
         """Whitened differences of other annotations of the same faces."""
