@@ -56,6 +56,7 @@ NEEDED = (  # accelerate with what its import touches, and what reading, shapes 
     "pydantic_core",
     "PyYAML",
     "safetensors",
+    "tomli_w",
     "tqdm",
     "typing-inspection",
     "wadler_lindig",
