@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import invoke
 
-from semalign.auditing import read_audit
+from semalign.auditing import Audit, read_audit, write_audit
 from semalign.auditing.kinds import NAMES
 from semalign.auditing.make import audit
 from semalign.auditing.witnesses import Witnesses
@@ -225,3 +225,30 @@ def test_a_scheme_in_the_folder_counts_unless_another_is_given(own: Path) -> Non
     assert open_dataset(own).scheme.name == "mine" and not (own / DESCRIPTION).exists()
     other = LandmarkScheme("other", tuple(f"p{index}" for index in range(12)))
     assert open_dataset(own, other).scheme.name == "other"
+
+
+def test_a_folder_with_its_scheme_is_cleaned_with_it(own: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(own)
+    shifted = dataset.points() + 2.0
+    found = Audit(
+        ids=dataset.ids(),
+        files=tuple(str(sample.image) for sample in dataset.samples),
+        frames=np.full(COUNT, -1, np.int32),
+        scheme=dataset.scheme,
+        annotations=dataset.points(),
+        proposals=shifted,
+        spread=np.ones_like(shifted),
+        face_probability=np.where(np.arange(COUNT) < 3, 0.9, 0.0),
+        face_kind=np.full(COUNT, NAMES.index("misplaced"), np.int8),
+        point_probability=np.zeros(shifted.shape[:2]),
+        point_kind=np.full(shifted.shape[:2], -1, np.int8),
+        about={"judges": "nobody", "data": str(own)},
+        odds=np.zeros(COUNT),
+    )
+    write_audit(found, tmp_path / "audit")
+    result = invoke("clean", str(own), "--audit", str(tmp_path / "audit"), "--out", str(tmp_path / "cleaned"))
+    assert result.exit_code == 0, result.stderr
+    again = open_dataset(tmp_path / "cleaned" / "labels")
+    assert again.scheme == dataset.scheme
+    np.testing.assert_allclose(again.points()[:3], shifted[:3], atol=2e-3)
+    np.testing.assert_array_equal(again.points()[3:], dataset.points()[3:])

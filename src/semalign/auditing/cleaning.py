@@ -27,11 +27,12 @@ from semalign.auditing.accepting import WAYS, Changes, changes, write_changes
 from semalign.auditing.judging import ASKED, Judging, Source, audit_source, audit_there, refuse_other, source_of
 from semalign.auditing.result import ABOUT, LISTED, Audit, read_audit
 from semalign.data.converting import rewritable, rewrite_dataset
+from semalign.data.opening import own_scheme
 from semalign.data.results import CLEANED, DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, shown, write_error, write_json
-from semalign.schemes import LandmarkScheme
+from semalign.files import read_json, refuse_occupied, shown, write_error, write_json, write_text
+from semalign.schemes import SCHEME_FILE, LandmarkScheme, scheme_toml
 
 if TYPE_CHECKING:
     from semalign.pipeline import Progress
@@ -284,6 +285,9 @@ def _write(
         place = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
         try:
             written = rewrite_dataset(source.path, moved.by_face(), place / LABELS, source.scheme, images=source.images)
+            own = own_scheme(rewritable(source.path, source.scheme, images=source.images)[1])
+            if own is not None:
+                write_text(place / LABELS / SCHEME_FILE, scheme_toml(own))
             files = [file.relative_to(place / LABELS) for file in written.files]
             alone = document and len(files) == 1 and len(files[0].parts) == 1
             inside = Path(LABELS) / files[0] if alone else Path(LABELS)

@@ -12,7 +12,7 @@ import numpy as np
 from semalign.data import formats
 from semalign.data.formats.base import Entry, Format, Written
 from semalign.data.formats.document import DocumentFormat
-from semalign.data.opening import find_dataset, scan_dataset
+from semalign.data.opening import find_dataset, own_scheme, scan_dataset
 from semalign.data.results import refuse_results
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -114,6 +114,7 @@ def rewritable(
     source = Path(source)
     refuse_results(source)
     found, place = find_dataset(source, formats.READERS)
+    scheme = own_scheme(place) if scheme is None else scheme
     known = found.configured(scheme, None if images is None else Path(images))
     if not isinstance(known, Format):
         raise SemalignError(

@@ -71,8 +71,7 @@ def scan_dataset(
     found, place = find_dataset(given, formats.READERS if reader is None else (reader,))
     folder = place if place.is_dir() else place.parent
     description = read_description(folder)
-    if scheme is None and (folder / SCHEME_FILE).is_file():
-        scheme = load_scheme(folder / SCHEME_FILE)
+    scheme = own_scheme(place) if scheme is None else scheme
     if scheme is None and description is not None:
         scheme = load_scheme(description.scheme)
     found = found.configured(scheme, None if images is None else _folder_of(images))
@@ -110,6 +109,16 @@ def scan_dataset(
         )
     truth = read_truth(folder, scheme.count, [sample.id for sample in samples])
     return Dataset(folder, "synthetic", scheme, samples, notes, tuple(reading.skipped), truth=truth, source=given)
+
+
+def own_scheme(place: Path) -> LandmarkScheme | None:
+    """The landmark scheme in a data set's folder, or that of its document; None where there is none.
+
+    Raises:
+        SemalignError: it is no scheme.
+    """
+    file = (place if place.is_dir() else place.parent) / SCHEME_FILE
+    return load_scheme(file) if file.is_file() else None
 
 
 def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
