@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -97,8 +98,8 @@ class _Kept:
         new = {key: row for row, key in enumerate(keys) if key not in self.known}
         while new:
             once = {key[0]: (key, row) for key, row in new.items()}
-            rows = np.array([row for _, row in once.values()])
-            some = judge.__class__(judge.root, judge.name, judge.scheme, tuple(judge.samples[row] for row in rows))
+            rows = [row for _, row in once.values()]
+            some = replace(judge, samples=tuple(judge.samples[row] for row in rows))
             seen = heard(self.builder(some, some))
             for place, (key, _) in enumerate(once.values()):
                 self.known[key] = seen.take(np.array([place]))

@@ -32,64 +32,47 @@ from typing import Annotated
 import numpy as np
 import typer
 from harness import Row, finish, run, track
+from planted import KINDS as KINDS_OF_ERRORS
 
 from semalign.auditing import KINDS, Audit, read_audit
 from semalign.auditing.make import audit
 from semalign.auditing.result import ABOUT
-from semalign.data import Dataset, open_dataset
+from semalign.data import Dataset, Sample, open_dataset
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.files import read_json, write_json
 from semalign.pipeline.witnesses import CrossFitted
 from semalign.synthetic import ObjectSetSettings, object_size, write_objects
+from semalign.synthetic.aeroplane import SCHEME
 
 SHARE = 0.05  # of the pictures in which an error is planted
-Plant = Callable[[np.ndarray, int, np.ndarray, np.random.Generator], np.ndarray]
+Plant = Callable[[Sample, int, np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _moved_point(share: float) -> Plant:
-    def plant(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        points = points.copy()
-        points[rng.integers(len(points))] += share * object_size(points) * _direction(rng)
-        return points
-
-    return plant
+def _as_in_faces(kind: str, size: float = 0.0) -> Plant:
+    """An error that `planted.py` makes."""
+    return lambda sample, row, every, rng: KINDS_OF_ERRORS[kind].change(sample, size, rng, SCHEME)
 
 
-def _shifted(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.roll(points, 1, axis=0)
+def _shifted(sample: Sample, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.roll(sample.points, 1, axis=0)
 
 
-def _misplaced(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return points + 0.1 * object_size(points) * _direction(rng)
+def _scaled(sample: Sample, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (sample.points + 0.5) * 1.05 - 0.5
 
 
-def _scaled(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return (points + 0.5) * 1.05 - 0.5
-
-
-def _another(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _another(sample: Sample, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return every[(row + rng.integers(1, len(every))) % len(every)]
 
 
-def _exchanged(points: np.ndarray, row: int, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    from semalign.synthetic.aeroplane import SCHEME
-
-    return points[list(SCHEME.flip_index)]
-
-
-def _direction(rng: np.random.Generator) -> np.ndarray:
-    turn = rng.uniform(0, 2 * np.pi)
-    return np.array([np.cos(turn), np.sin(turn)])
-
-
 PLANTS: dict[str, tuple[str, Plant]] = {  # the kind that is right, and how it is planted
-    "point 8 %": ("point", _moved_point(0.08)),
-    "point 12 %": ("point", _moved_point(0.12)),
-    "point 16 %": ("point", _moved_point(0.16)),
+    "point 8 %": ("point", _as_in_faces("point", 0.08)),
+    "point 12 %": ("point", _as_in_faces("point", 0.12)),
+    "point 16 %": ("point", _as_in_faces("point", 0.16)),
     "numbers shifted": ("shifted", _shifted),
-    "pairs exchanged": ("exchanged", _exchanged),
-    "misplaced 10 %": ("misplaced", _misplaced),
+    "pairs exchanged": ("exchanged", _as_in_faces("exchanged")),
+    "misplaced 10 %": ("misplaced", _as_in_faces("misplaced", 0.1)),
     "scaled 5 %": ("scaled", _scaled),
     "another's file": ("another", _another),
 }
@@ -155,7 +138,7 @@ def _planted(clean: Dataset, names: list[str], seed: int, draw: int) -> _Set:
     rows, kinds = rng.permutation(len(every))[: round(SHARE * len(every))], []
     for number, row in enumerate(rows):
         kind, plant = PLANTS[names[number % len(names)]]
-        samples[row] = replace(samples[row], points=plant(every[row], int(row), every, rng))
+        samples[row] = replace(samples[row], points=plant(samples[row], int(row), every, rng))
         kinds.append(kind)
     return _Set(replace(clean, samples=tuple(samples)), rows, kinds)
 

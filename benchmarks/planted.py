@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from semalign.auditing.hypotheses import windows
+from semalign.auditing.result import face_sizes
 from semalign.data import Dataset, Sample
 from semalign.data.images import read_image
 from semalign.schemes import LandmarkScheme
@@ -58,7 +59,7 @@ def size_of(sample: Sample, scheme: LandmarkScheme) -> float:
     if scheme.outer_eyes is not None:
         left, right = scheme.outer_eyes
         return float(np.linalg.norm(sample.points[left] - sample.points[right]))
-    return float(np.sqrt(np.prod(np.nanmax(sample.points, axis=0) - np.nanmin(sample.points, axis=0))))
+    return float(face_sizes(sample.points[None])[0])
 
 
 def plant(dataset: Dataset, kind: str, size: float, seed: int, share: float, folder: Path) -> Planted:

@@ -56,7 +56,6 @@ NEEDED = (  # accelerate with what its import touches, and what reading, shapes 
     "pydantic_core",
     "PyYAML",
     "safetensors",
-    "tomli_w",
     "tqdm",
     "typing-inspection",
     "wadler_lindig",

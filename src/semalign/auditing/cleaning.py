@@ -135,7 +135,7 @@ def clean(
             "left_out": [{"image": name, "why": why} for name, why in left_out.items()],
         }
         with nullcontext() if progress is None else progress.stage("writing the labels", 1):
-            moved, labels, notes = _write(source, out, moved, head, known.document)
+            moved, labels, notes = _write(source, out, moved, head, known.document, own_scheme(place))
     return Cleaned(out, labels, folder, moved, (*dataset.notes, *notes), tuple(left_out.items()), head)
 
 
@@ -274,7 +274,7 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
 
 
 def _write(
-    source: Source, out: Path, moved: Changes, head: dict[str, Any], document: bool
+    source: Source, out: Path, moved: Changes, head: dict[str, Any], document: bool, own: LandmarkScheme | None
 ) -> tuple[Changes, Path, tuple[str, ...]]:
     """Write labels, changes and provenance: all of it before any is put in its place, the provenance last.
 
@@ -285,7 +285,6 @@ def _write(
         place = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
         try:
             written = rewrite_dataset(source.path, moved.by_face(), place / LABELS, source.scheme, images=source.images)
-            own = own_scheme(rewritable(source.path, source.scheme, images=source.images)[1])
             if own is not None:
                 write_text(place / LABELS / SCHEME_FILE, scheme_toml(own))
             files = [file.relative_to(place / LABELS) for file in written.files]

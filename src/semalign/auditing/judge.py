@@ -24,9 +24,8 @@ from semalign.schemes import LandmarkScheme
 CHUNK = 256  # faces at once
 NEVER = -1e9  # logarithm of what is impossible
 FAR = 16.0  # d² from which a point counts as one that lies off
-HALVINGS = (
-    3  # of indicators' highest levels for what is no face: networks trained on few pictures are now and then far off
-)
+# Of indicators' highest levels, for what is no face: networks trained on few pictures are now and then far off.
+HALVINGS = 3
 UNLIKELY = 4.0  # times the usual d² from which a face is not explained
 TRIED = 6.0  # d² of a run of points, or of its worst point, from which it is looked for what slipped
 # What a way must explain, in natural units, before it is believed: the more it could have explained, the more.

@@ -43,9 +43,7 @@ ASTRAY = 0.85  # share of the best look's confidence from which a look counts
 ELSEWHERE = 0.1  # sizes of the face, or logarithm of their ratio, from which a face lies elsewhere
 COMPARED = 400  # faces at most that are compared with each other
 COPY, DIFFERENT = 0.9, 30.0  # likeness of copies, and d² of the difference of two annotations from which one is wrong
-LIKELY = (
-    0.9  # probability that one of two copies whose annotations differ is wrong, or of a group that counts otherwise
-)
+LIKELY = 0.9  # probability that one of two copies that differ is wrong, or a group that counts otherwise
 LIKELY_ODDS = float(np.log(LIKELY / (1 - LIKELY)))
 UNSPECIFIC = tuple(NUMBERS[name] for name in ("point", "slipped", "guessed", "misplaced", "scaled", "shape"))
 MOST_FOUND = 8  # faces of a picture that are looked at

@@ -29,14 +29,10 @@ LEVELS = 8  # quantiles of an indicator at which differences are measured
 LEAST_PART = 12  # differences of a level
 SHRUNK = 0.05  # towards landmarks that do not go together, for as many faces as there are coordinates or more
 LIMIT = 3.0  # times the usual difference beyond which one is drawn in before the covariance is estimated
-FREEDOM, ROUNDS = (
-    5.0,
-    8,
-)  # of the Student distribution by which whole faces are weighed for the covariance, and iterations
-FAR, MOST = (
-    16.0,
-    6,
-)  # square distance from which a point is taken away before the others are judged, and how many may be
+# Of the Student distribution by which whole faces are weighed for the covariance, and iterations
+FREEDOM, ROUNDS = 5.0, 8
+# Square distance from which a point is taken away before the others are judged, and how many may be
+FAR, MOST = 16.0, 6
 LEAST = 1e-3  # of what logarithms are taken
 
 
@@ -117,15 +113,20 @@ class ResidualModel:
             predicted: what the witnesses say together.
             indicators: positive numbers that go along with large differences.
         """
-        unit = self.units(predicted, indicators)
-        origin = to_complex(predicted) + frames_of(to_complex(predicted), to_complex(self.mean)) * self.middle
+        frames = frames_of(to_complex(predicted), to_complex(self.mean))
+        unit = self._units(frames, indicators)
+        origin = to_complex(predicted) + frames * self.middle
         return Whitened(self.completed(flat_shapes((to_complex(observed) - origin) / unit)), unit, origin)
 
     def units(
         self, predicted: Float[np.ndarray, "b n 2"], indicators: Float[np.ndarray, "k b n"]
     ) -> Complex[np.ndarray, "b n"]:
         """How large differences usually are there, turned as the face is; see `Whitened.unit`."""
-        frames = frames_of(to_complex(predicted), to_complex(self.mean))
+        return self._units(frames_of(to_complex(predicted), to_complex(self.mean)), indicators)
+
+    def _units(
+        self, frames: Complex[np.ndarray, "b 1"], indicators: Float[np.ndarray, "k b n"]
+    ) -> Complex[np.ndarray, "b n"]:
         units: np.ndarray = frames * np.exp(self.usual + _grown(indicators, self.typical, self.growth))
         return units
 

@@ -88,9 +88,8 @@ class Answers:
 
     async def verdicts(self, request: Request) -> Response:
         """What is decided now at ranks=RANK,RANK... of queue= in order=."""
-        name, order = (
-            request.query_params.get(key, default) for key, default in (("queue", "faces"), ("order", "probability"))
-        )
+        query = request.query_params
+        name, order = query.get("queue", "faces"), query.get("order", "probability")
         ranks = [_number(text) for text in request.query_params.get("ranks", "").split(",") if text]
         return await _json(self._desk.verdicts, name, ranks, order)
 

@@ -8,8 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from semalign.errors import SemalignError
 from semalign.schemes.scheme import LandmarkScheme, refuse_unknown
 
@@ -46,6 +44,8 @@ def scheme_text(scheme: LandmarkScheme) -> str:
 
 def scheme_toml(scheme: LandmarkScheme) -> str:
     """The scheme as TOML, which `load_scheme` reads from a file."""
+    import tomli_w  # schemes are read at every start, and seldom written
+
     return tomli_w.dumps({key: value for key, value in scheme.to_dict().items() if value is not None})
 
 
