@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from semalign.models.cascade import CascadeSettings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.mesh_network import MeshSettings
 from semalign.models.mobile import MobileSettings
 from semalign.models.network import NetworkSettings
 from semalign.schemes.scheme import refuse_unknown
 
-AnySettings = HourglassSettings | MeshSettings | MobileSettings
+AnySettings = CascadeSettings | HourglassSettings | MeshSettings | MobileSettings
 DEFAULT = "hourglass"  # the kind where none is named, as in recipes and files of version 0.1
-KINDS: dict[str, type[HourglassSettings] | type[MeshSettings] | type[MobileSettings]] = {
+KINDS: dict[str, type[CascadeSettings] | type[HourglassSettings] | type[MeshSettings] | type[MobileSettings]] = {
+    "cascade": CascadeSettings,
     "hourglass": HourglassSettings,
     "mesh": MeshSettings,
     "mobile": MobileSettings,
@@ -43,7 +45,8 @@ def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings:
         SemalignError: as `kind_in`.
         TypeError, ValueError: they do not fit the kind.
     """
-    return KINDS[kind_in(table, place)](**table)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}  # JSON has lists
+    return KINDS[kind_in(table, place)](**values)
 
 
 def continued(own: NetworkSettings | None, wanted: AnySettings) -> AnySettings:

@@ -90,12 +90,7 @@ class MeshNetwork(HeatmapNetwork):
         depth = known[..., 2:] * to_picture[:, 0, :2].norm(dim=-1)[:, None, None]
         x = _centred(torch.cat([transform_points(known[..., :2], to_picture), depth], -1)).flatten(1)
         y = _centred(transform_points(wanted, to_picture)).flatten(1)
-        weight, bias = torch.zeros(y.shape[1], x.shape[1]), torch.zeros(y.shape[1])
-        there = ~y.isnan()
-        for pattern in there.T.unique(dim=0):
-            columns = torch.eq(there.T, pattern).all(dim=1)
-            if int(pattern.sum()) > 1:
-                weight[columns], bias[columns] = _ridge(x[pattern], y[pattern][:, columns])
+        weight, bias = linear_map(x, y, RIDGE)
         with torch.no_grad():
             self.map.weight.copy_(weight)
             self.map.bias.copy_(bias)
@@ -172,11 +167,25 @@ def _centred(points: Tensor) -> Tensor:
     return (points - middle.to(points.device)) / (INPUT / 2)
 
 
-def _ridge(x: Float[Tensor, "b f"], y: Float[Tensor, "b g"]) -> tuple[Float[Tensor, "g f"], Float[Tensor, " g"]]:
-    """Weights and bias."""
+def linear_map(
+    x: Float[Tensor, "b f"], y: Float[Tensor, "b g"], ridge: float
+) -> tuple[Float[Tensor, "g f"], Float[Tensor, " g"]]:
+    """Weights and bias (float32) of a ridge regression; a NaN of y is no row's to learn from, and a column of them gives 0."""
+    weight, bias = torch.zeros(y.shape[1], x.shape[1]), torch.zeros(y.shape[1])
+    there = ~y.isnan()
+    for pattern in there.T.unique(dim=0):
+        columns = torch.eq(there.T, pattern).all(dim=1)
+        if int(pattern.sum()) > 1:
+            weight[columns], bias[columns] = _ridge(x[pattern], y[pattern][:, columns], ridge)
+    return weight, bias
+
+
+def _ridge(
+    x: Float[Tensor, "b f"], y: Float[Tensor, "b g"], ridge: float
+) -> tuple[Float[Tensor, "g f"], Float[Tensor, " g"]]:
     mean_x, mean_y = x.mean(0), y.mean(0)
     rest = x - mean_x
-    matrix = rest.T @ rest + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    matrix = rest.T @ rest + ridge * torch.eye(x.shape[1], dtype=x.dtype)
     weight = torch.linalg.solve(matrix, rest.T @ (y - mean_y)).T
     return weight.float(), (mean_y - weight @ mean_x).float()
 

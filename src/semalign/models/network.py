@@ -7,19 +7,22 @@ Shape legend: b images, n landmarks, h heatmap, s side of the input, c channels,
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field
 from itertools import chain
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from semalign.core.heatmaps import render_gaussians
 from semalign.errors import SemalignError
 from semalign.models.head import HeatmapHead
 
+TARGET = 1 / 40  # σ of the Gaussian that a network of points draws where it has no doubt, sides of the heatmap
 Built = TypeVar("Built", bound=nn.Module)
 
 
@@ -82,6 +85,11 @@ class HeatmapNetwork(nn.Module, ABC):
         return ()
 
     @property
+    def learner(self) -> nn.Module:
+        """The module whose outputs training compares with targets: one of the same weights."""
+        return self
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are; the CPU if it has none."""
         return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
@@ -105,6 +113,65 @@ class HeadedNetwork(HeatmapNetwork):
         """All heatmaps, the last one the prediction."""
         earlier, features = self.last_features(images)
         return [*earlier, self.last_head(features)]
+
+
+class Located(NamedTuple):
+    """Where a network that gives points sees the landmarks.
+
+    Attributes:
+        stages: points (b, n, 2) of each of its stages, input frame; the last ones are the prediction.
+        doubt: (b, n) how far from those the landmarks may lie, mean distance, pixels of the input.
+    """
+
+    stages: list[Tensor]
+    doubt: Tensor
+
+    @property
+    def points(self) -> Float[Tensor, "b n 2"]:
+        """The prediction."""
+        return self.stages[-1]
+
+
+class PointNetwork(HeatmapNetwork):
+    """A network that gives points and how sure they are, and draws heatmaps from that for whoever asks.
+
+    Of each landmark it draws the mean of the target's Gaussian under a Gaussian doubt, which is a Gaussian, wider and lower by
+    it. So whatever reads heatmaps reads these, and their peaks lie where the points are.
+    """
+
+    @property
+    def learner(self) -> nn.Module:
+        """What gives the points of all stages."""
+        return Locating(self)
+
+    @abstractmethod
+    def located(self, images: Float[Tensor, "b 3 s s"]) -> Located:
+        """The landmarks in RGB pictures in [0, 1]."""
+
+    def peaks(self, doubt: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """Width (σ, pixels of the heatmap) and height of the Gaussians that it draws."""
+        target = (TARGET * self.heatmap_size) ** 2
+        variance = target + (doubt * self.heatmap_size / self.input_size).square() * 2 / math.pi
+        return variance.sqrt(), target / variance
+
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
+        """One set of heatmaps."""
+        found = self.located(images)
+        width, height = self.peaks(found.doubt)
+        points = (found.points + 0.5) * (self.heatmap_size / self.input_size) - 0.5
+        return [height[..., None, None] * render_gaussians(points, self.heatmap_size, width[..., None])]
+
+
+class Locating(nn.Module):
+    """A network of points as a module that gives points."""
+
+    def __init__(self, network: PointNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Located:
+        """Where the network sees the landmarks."""
+        return self.network.located(images)
 
 
 class HeatmapModule(HeatmapNetwork):

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from semalign.core.adaptation import LinearAdaptation
+from semalign.core.affine import transform_points
 from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.metrics import mean_errors
 from semalign.core.translation import LEAST_FACES, Translation, fit_translation
@@ -21,6 +24,7 @@ from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
 from semalign.models import pretrained
+from semalign.models.cascade import CascadeNetwork
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.head import HeatmapHead
 from semalign.models.mesh_network import MeshNetwork, MeshSettings
@@ -33,7 +37,7 @@ from semalign.pipeline.summary import versions
 from semalign.schemes import LandmarkScheme
 from semalign.training.distillation import DistillationTask
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import Task, heatmap_task
+from semalign.training.task import HeatmapTask, Task, task_for
 from semalign.training.trainer import Record, Trainer, make_accelerator
 
 MODEL = "model.safetensors"
@@ -105,7 +109,22 @@ class Job:
             begin_with(network, self.recipe.features)
         if isinstance(network, MeshNetwork):
             network.begin(self.meshes, self.train.dataset.points())
+        if isinstance(network, CascadeNetwork):
+            network.begin(self._plain_pictures(network.input_size), self._input_points())
         return network
+
+    def _plain_pictures(self, size: int, batch_size: int = 32) -> Iterator[Tensor]:
+        """The training faces as a network sees them outside training, batch by batch."""
+        crops, inset = self.train.crops, -int(self.train.crops.crop_to_input[0, 2])
+        for start in range(0, len(crops), batch_size):
+            rows = np.arange(start, min(start + batch_size, len(crops)))
+            yield crops.batch(rows)[:, :, inset : inset + size, inset : inset + size]
+
+    def _input_points(self) -> np.ndarray:
+        """The annotations (b, n, 2) in those pictures."""
+        crops = self.train.crops
+        points = torch.from_numpy(crops.to_crop(self.train.dataset.points()))
+        return transform_points(points, crops.crop_to_input.expand(len(crops), 2, 3)).numpy()
 
     def _bare_network(self) -> HeatmapNetwork:
         return build_network(self.recipe.network, self.scheme.count, self.recipe.seed)
@@ -137,12 +156,17 @@ class Job:
             augmentation: share of the recipe's.
         """
         recipe = self.recipe
-        drawn = heatmap_task(
-            self.train.crops, self.scheme, recipe.network, recipe.heatmap, recipe.augmentation.weakened(augmentation)
+        task: Task = task_for(
+            network, self.train.crops, self.scheme, recipe.heatmap, recipe.augmentation.weakened(augmentation)
         )
-        teachers = [teacher.network for teacher in self.teachers]
-        share = recipe.distillation.share
-        task: Task = DistillationTask(drawn, teachers, share, settings.precision) if teachers else drawn
+        if self.teachers:
+            if not isinstance(task, HeatmapTask):
+                raise SemalignError(
+                    f"a network of kind {recipe.network.kind!r} gives points and has no heatmaps to learn from teachers; "
+                    "leave the teachers out, or choose another kind."
+                )
+            teachers = [teacher.network for teacher in self.teachers]
+            task = DistillationTask(task, teachers, recipe.distillation.share, settings.precision)
         trainer = Trainer(folder, network, make_accelerator(), task, settings, seed)
         trainer.after_epoch = lambda averaged: self.measure(averaged, trainer, title)
         trainer.resume()

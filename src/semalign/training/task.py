@@ -21,9 +21,11 @@ from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
 from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
 from semalign.data.crops import CropCache
-from semalign.models.network import Sizes
+from semalign.models.network import HeatmapNetwork, Located, PointNetwork, Sizes
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import HeatmapSettings
+
+DOUBT = 0.2  # weight of the doubt's likelihood beside the distances
 
 
 @runtime_checkable
@@ -116,6 +118,42 @@ class HeatmapTask:
         return torch.stack(losses).sum()
 
 
+@dataclass(frozen=True)
+class PointTask:
+    """Pictures to points, in each stage that the network has (intermediate supervision), and to how far off they are.
+
+    The loss is the distance from the labels, which is the error that detectors are judged by, and for the doubt the likelihood
+    of that distance under a Laplace distribution of that mean. Distances are in pixels of an input of which the face takes up
+    three quarters.
+    """
+
+    source: PictureSource
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.source.crops)
+
+    def batch(
+        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> tuple[Tensor, Float[Tensor, "b n 2"]]:
+        """Pictures and the labels in them (input frame), NaN where absent."""
+        images, points = self.source.draw(rows, labels, generator, share, device)
+        return images, points.float().to(device)
+
+    def loss(self, outputs: Located, targets: Float[Tensor, "b n 2"]) -> Tensor:
+        """The sum over the stages of the mean distance, and `DOUBT` of the doubt's; absent points do not count."""
+        there = targets.isfinite().all(-1)
+        known = torch.where(there[..., None], targets, 0.0)
+        low = torch.where(there[..., None], targets, torch.inf).amin(1)
+        side = (torch.where(there[..., None], targets, -torch.inf).amax(1) - low).amax(1, keepdim=True)
+        unit = torch.where(side > 0, side, 1.0) / (0.75 * self.source.input_size)
+        count = there.sum().clamp(min=1)
+        distances = [torch.where(there, (p.float() - known).norm(dim=-1) / unit, 0.0) for p in outputs.stages]
+        doubt = outputs.doubt.float()
+        unlikely = torch.where(there, doubt.log() + distances[-1].detach() / doubt, 0.0)
+        return (torch.stack([d.sum() for d in distances]).sum() + DOUBT * unlikely.sum()) / count
+
+
 def heatmap_task(
     crops: CropCache,
     scheme: LandmarkScheme,
@@ -125,3 +163,16 @@ def heatmap_task(
 ) -> HeatmapTask:
     """What a network that draws heatmaps is trained for; of the network only the sizes count: settings will do."""
     return HeatmapTask(PictureSource(crops, scheme, augmentation, network.input_size), network, heatmap)
+
+
+def task_for(
+    network: HeatmapNetwork,
+    crops: CropCache,
+    scheme: LandmarkScheme,
+    heatmap: HeatmapSettings,
+    augmentation: AugmentationSettings,
+) -> HeatmapTask | PointTask:
+    """What a network is trained for: points, if it gives them, else heatmaps."""
+    if isinstance(network, PointNetwork):
+        return PointTask(PictureSource(crops, scheme, augmentation, network.input_size))
+    return heatmap_task(crops, scheme, network, heatmap, augmentation)

@@ -81,7 +81,8 @@ class Trainer(Generic[Network]):
         self._average = AveragedModel(self.network, multi_avg_fn=self._mix, use_buffers=True)
         self._average.n_averaged.fill_(1)  # the weights at the beginning count
         self.optimizer = make_optimizer(network, training)
-        self.wrapped, self.prepared = accelerator.prepare(network, self.optimizer)
+        learner = network.learner if isinstance(network, HeatmapNetwork) else network
+        self.wrapped, self.prepared = accelerator.prepare(learner, self.optimizer)
         self.epoch = 0
         self.records: list[Record] = []
         self.advance: Callable[[int, str], None] | None = None
