@@ -39,6 +39,7 @@ from semalign.cli import (
     stages,
 )
 from semalign.cli.options import complain
+from semalign.cores import wait_asleep
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
@@ -207,6 +208,7 @@ def main() -> None:
             signal.signal(number, _terminate)
     for name, level in (("OPENCV_LOG_LEVEL", "OFF"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
         os.environ.setdefault(name, level)  # a damaged file is one sentence of ours
+    wait_asleep()
     warnings.filterwarnings("ignore", module="PIL")
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster
