@@ -227,7 +227,7 @@ def test_rewriting_refuses_what_does_not_fit(tmp_path: Path, short: str) -> None
             rewrite_dataset(source, points, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     rewrite_dataset(source, {}, tmp_path / "out")
-    with pytest.raises(SemalignError, match=r"exists already; give --overwrite|is not empty"):
+    with pytest.raises(SemalignError, match=r"exists already; give overwrite=True|is not empty"):
         rewrite_dataset(source, {}, tmp_path / "out")
     rewrite_dataset(source, {}, tmp_path / "out", overwrite=True)
     with pytest.raises(SemalignError, match="is what is read, and is never overwritten"):

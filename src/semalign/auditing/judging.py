@@ -146,7 +146,7 @@ def audit_source(
 
     if (out / ABOUT).is_file() and not overwrite:
         raise SemalignError(
-            f"{out}: holds an audit already; give --overwrite to replace it, or another folder with --out."
+            f"{out}: holds an audit already; give overwrite=True to replace it, or another out=FOLDER."
         )
     networks = out / NETWORKS
     if not (out / ABOUT).is_file() and not _begun(out):
@@ -201,7 +201,7 @@ def refuse_other(audit: Audit, folder: Path, dataset: Dataset) -> None:
     if audit.scheme.landmarks != dataset.scheme.landmarks:
         raise SemalignError(
             f"{folder}: is an audit of the landmarks {audit.scheme.name} ({audit.scheme.count}) and {dataset.root} has "
-            f"{dataset.scheme.name} ({dataset.scheme.count}); give the scheme of the audit with --scheme, or make it again."
+            f"{dataset.scheme.name} ({dataset.scheme.count}); give the audit's with scheme=NAME, or make it again."
         )
     rows = {name: row for row, name in enumerate(dataset.ids())}
     lacking = [name for name in audit.ids if name not in rows]

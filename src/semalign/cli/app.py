@@ -38,7 +38,7 @@ from semalign.cli import (
     show,
     stages,
 )
-from semalign.cli.options import complain
+from semalign.cli.options import complain, with_options
 from semalign.cores import wait_asleep
 from semalign.errors import SemalignError
 
@@ -100,7 +100,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SemalignError as error:
-            complain(f"error: {error}")
+            complain(f"error: {with_options(str(error))}")
             raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
             command = _asked(self, ctx.meta["words"])
