@@ -144,6 +144,8 @@ def test_errors_speak_of_options_here_and_of_arguments_in_python(tmp_path: Path)
     (tmp_path / "there.csv").write_text("")
     with pytest.raises(SemalignError, match="exists already; give overwrite=True to replace it"):
         refuse_existing(tmp_path / "there.csv", overwrite=False)
-    sentence = "/a=b: holds it; give overwrite=True, or dry_run=True with another out=FOLDER. Or aflw=PATH, scheme=NAME."
+    sentence = (
+        "/a=b: holds it; give overwrite=True, or dry_run=True with another out=FOLDER. Or aflw=PATH, scheme=NAME."
+    )
     wanted = "/a=b: holds it; give --overwrite, or --dry-run with another --out FOLDER. Or aflw=PATH, --scheme NAME."
     assert with_options(sentence) == wanted

@@ -192,9 +192,7 @@ def _audited(
     elif (folder / ABOUT).is_file():
         found = _same(folder, dataset, judging)
     if accept == REVIEWED and found is None:
-        raise SemalignError(
-            f"{folder}: holds no finished audit on which people could have decided; give audit=FOLDER."
-        )
+        raise SemalignError(f"{folder}: holds no finished audit on which people could have decided; give audit=FOLDER.")
     if found is not None and accept != REVIEWED and found.about.get(ASKED) != judging.asked():
         raise SemalignError(
             f"{folder}: is an audit by other judges; give overwrite=True to judge again, or audit=FOLDER to use it as it is."

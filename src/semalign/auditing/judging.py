@@ -145,9 +145,7 @@ def audit_source(
     from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     if (out / ABOUT).is_file() and not overwrite:
-        raise SemalignError(
-            f"{out}: holds an audit already; give overwrite=True to replace it, or another out=FOLDER."
-        )
+        raise SemalignError(f"{out}: holds an audit already; give overwrite=True to replace it, or another out=FOLDER.")
     networks = out / NETWORKS
     if not (out / ABOUT).is_file() and not _begun(out):
         refuse_occupied(out, "audit")
