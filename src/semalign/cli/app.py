@@ -45,7 +45,7 @@ from semalign.errors import SemalignError
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
 JSON_FILES = ("audit", "evaluate", "bench")  # commands whose --json may name a file
-CONTINUED = ("audit", "clean")  # commands that go on by themselves with what was begun
+CONTINUED = ("audit", "clean", "correction")  # commands that go on by themselves with what was begun
 Command = Callable[..., None]
 
 
