@@ -44,6 +44,7 @@ from semalign.data.crops import face_boxes
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.files import read_json, write_json
+from semalign.inference import Landmarks
 from semalign.pipeline.witnesses import CrossFitted
 from semalign.synthetic import ObjectSetSettings, object_size, write_objects
 from semalign.synthetic.aeroplane import SCHEME
@@ -176,31 +177,43 @@ def _command(data: Path, out: Path, options: str) -> tuple[float, float]:
 
 
 class Once:
-    """An evidence builder that looks again only at faces that lie elsewhere in their pictures than they did at first."""
+    """An evidence builder that looks at a face once for each place in its picture."""
 
     learns = False
 
     def __init__(self, builder: CrossFitted) -> None:
         self.builder, self.name = builder, builder.name
-        self._rows: dict[tuple[object, ...], int] = {}
-        self._seen: Witnesses | None = None
+        self._seen: dict[tuple[object, ...], Witnesses] = {}
 
     def notes(self, judge: Dataset) -> list[str]:
         return self.builder.notes(judge)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Witnesses:
-        keys = [
-            (sample.id, *box) for sample, box in zip(judge.samples, face_boxes(judge.samples).tolist(), strict=True)
-        ]
-        if self._seen is None:
-            self._rows = {key: row for row, key in enumerate(keys)}
-            self._seen = heard(self.builder(learn, judge))
-        found = self._seen.take(np.array([self._rows.get(key, 0) for key in keys], np.int64))
-        new = np.array([row for row, key in enumerate(keys) if key not in self._rows], np.int64)
-        if len(new):
+        boxes = face_boxes(judge.samples).tolist()
+        keys = [(sample.id, *box) for sample, box in zip(judge.samples, boxes, strict=True)]
+        new = [row for row, key in enumerate(keys) if key not in self._seen]
+        if new:
             faces = replace(judge, samples=tuple(judge.samples[row] for row in new))
-            found = found.put(new, heard(self.builder(faces, faces)))
-        return found
+            found = heard(self.builder(faces, faces))
+            self._seen |= {keys[row]: found.take(np.array([at])) for at, row in enumerate(new)}
+        return _joined([self._seen[key] for key in keys])
+
+
+def _joined(parts: list[Witnesses]) -> Witnesses:
+    """Of faces seen one by one."""
+
+    def together(seen: list[Landmarks]) -> Landmarks:
+        points, confidence = (np.concatenate([getattr(one, name) for one in seen]) for name in ("points", "confidence"))
+        spreads = [one.spread for one in seen if one.spread is not None]
+        return Landmarks(points, confidence, seen[0].scheme, np.concatenate(spreads) if spreads else None)
+
+    members = zip(*(part.members for part in parts), strict=True)
+    return replace(
+        parts[0],
+        predictions=together([part.predictions for part in parts]),
+        members=tuple(together(list(member)) for member in members),
+        reference_pixels=np.concatenate([part.reference_pixels for part in parts]),
+    )
 
 
 def _mean(figures: list[Row], key: str) -> float:

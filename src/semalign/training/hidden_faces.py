@@ -9,7 +9,7 @@ Shape legend: b faces, n landmarks, s side of the input.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -32,7 +32,6 @@ from semalign.training.shape_correction import SeenFaces
 
 PARTS = 4  # of the faces, for the label adaptation
 BATCHES = 8  # in a file of what is kept
-NAMES = ("points", "confidence", "spread", "labels", "hidden")  # of its arrays
 
 
 @dataclass(frozen=True)
@@ -144,14 +143,14 @@ def _together(parts: Iterable[SeenFaces]) -> SeenFaces:
 
 def _write(file: Path, seen: SeenFaces) -> None:
     with atomic_path(file) as temporary, temporary.open("wb") as opened:
-        np.savez(opened, **dict(zip(NAMES, _values(seen), strict=True)))
+        np.savez(opened, *_values(seen))
 
 
 def _read(file: Path) -> SeenFaces | None:
     """What was kept in a file; None where there is none, or a damaged one."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return SeenFaces(*(arrays[name] for name in NAMES))
+            return SeenFaces(*(arrays[f"arr_{index}"] for index in range(len(fields(SeenFaces)))))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
