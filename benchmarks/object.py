@@ -1,13 +1,14 @@
 """Does an audit find planted errors in 200 pictures of an object that is no face, and how long does it take?
 
     python benchmarks/object.py
-    python benchmarks/object.py --seeds 1 2 3
+    python benchmarks/object.py --seeds 2 3 --draws 8
 
 For each seed 200 pictures of a toy aeroplane with 12 points are made (`semalign data synthesize --object`), with people's small
 errors. Errors of all kinds are planted in 5 % of the pictures, and `semalign audit FOLDER` is called on what a user would have:
 pictures, .pts files and a scheme. That trains the networks, with the planted errors among their annotations. Then each kind
 alone is planted in 5 % of the pictures, drawn anew, and judged by the same networks: among people's marks and among points that
-are exact otherwise (`others`). Sizes of errors are in % of the root of the area of the landmarks' box.
+are exact otherwise (`others`), as many times as there are draws; their figures are means. Sizes of errors are in % of the root
+of the area of the landmarks' box.
 
 `precision`: share of planted ones among as many pictures as were planted, the most probable first. `average_precision`: over
 all of the order. `named`: share of the planted pictures whose kind is called what it is. `listed`: pictures of probability 0.5
@@ -37,10 +38,13 @@ from planted import KINDS as KINDS_OF_ERRORS
 from semalign.auditing import KINDS, Audit, read_audit
 from semalign.auditing.make import audit
 from semalign.auditing.result import ABOUT
+from semalign.auditing.witnesses import Witnesses, heard
 from semalign.data import Dataset, Sample, open_dataset
+from semalign.data.crops import face_boxes
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.files import read_json, write_json
+from semalign.inference import Landmarks
 from semalign.pipeline.witnesses import CrossFitted
 from semalign.synthetic import ObjectSetSettings, object_size, write_objects
 from semalign.synthetic.aeroplane import SCHEME
@@ -90,6 +94,7 @@ class _Set:
 def main(
     seeds: Annotated[list[int], typer.Option(help="Of the pictures and of what is planted.")] = [1, 2],  # noqa: B006
     count: Annotated[int, typer.Option(help="Pictures.")] = 200,
+    draws: Annotated[int, typer.Option(help="Times that each kind alone is planted.", min=1)] = 1,
     options: Annotated[str, typer.Option(help="Further words of the command.")] = "",
     keep: Annotated[
         Path | None, typer.Option(help="Folder that is kept; what is finished in it is not made again.")
@@ -98,11 +103,11 @@ def main(
     with TemporaryDirectory() as temporary:
         finish(
             "object",
-            [row for seed in seeds for row in _of(seed, count, (keep or Path(temporary)) / f"{seed}", options)],
+            [row for seed in seeds for row in _of(seed, count, (keep or Path(temporary)) / f"{seed}", draws, options)],
         )
 
 
-def _of(seed: int, count: int, folder: Path, options: str) -> list[Row]:
+def _of(seed: int, count: int, folder: Path, draws: int, options: str) -> list[Row]:
     """Everything of a seed."""
     source = write_objects(folder / "source", ObjectSetSettings(count=count, seed=seed), workers=os.cpu_count() or 1)
     clean = open_dataset(source)
@@ -112,12 +117,12 @@ def _of(seed: int, count: int, folder: Path, options: str) -> list[Row]:
     networks = folder / "audit" / "crossfit"
     common = {"seed": seed, "pictures": count}
     found = read_audit(folder / "audit")
-    builder = CrossFitted(networks, folder / "audit" / "crops")
+    builder = Once(CrossFitted(networks, folder / "audit" / "crops"))
     error = _error(builder, mixed.dataset, truth)
     timing = {"minutes": clock / 60, "cpu_minutes": processor / 60}
     rows = [
         common
-        | {"others": "marked", "planted": "all kinds"}
+        | {"draws": 1, "others": "marked", "planted": "all kinds"}
         | _figures(found, mixed)
         | {"judges_error": error}
         | timing
@@ -125,9 +130,13 @@ def _of(seed: int, count: int, folder: Path, options: str) -> list[Row]:
     exact = tuple(replace(sample, points=points) for sample, points in zip(clean.samples, truth, strict=True))
     for others, faces in {"marked": clean, "exact": replace(clean, samples=exact)}.items():
         for number, name in enumerate(track(PLANTS, f"seed {seed}, others {others}"), start=1):
-            alone = _planted(faces, [name], seed, number)
-            made = audit(replace(alone.dataset, name="object"), builder, duplicates=False)
-            rows.append(common | {"others": others, "planted": name} | _figures(made, alone))
+            figures = []
+            for draw in range(draws):
+                alone = _planted(faces, [name], seed, number + draw * (len(PLANTS) + 1))
+                made = audit(replace(alone.dataset, name="object"), builder, duplicates=False)
+                figures.append(_figures(made, alone))
+            mean = {key: figures[0][key] if draws == 1 else _mean(figures, key) for key in figures[0]}
+            rows.append(common | {"draws": draws, "others": others, "planted": name} | mean)
     return rows
 
 
@@ -167,7 +176,51 @@ def _command(data: Path, out: Path, options: str) -> tuple[float, float]:
     return time.perf_counter() - clock, spent
 
 
-def _error(builder: CrossFitted, dataset: Dataset, truth: np.ndarray) -> float:
+class Once:
+    """An evidence builder that looks at a face once for each place in its picture."""
+
+    learns = False
+
+    def __init__(self, builder: CrossFitted) -> None:
+        self.builder, self.name = builder, builder.name
+        self._seen: dict[tuple[object, ...], Witnesses] = {}
+
+    def notes(self, judge: Dataset) -> list[str]:
+        return self.builder.notes(judge)
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> Witnesses:
+        boxes = face_boxes(judge.samples).tolist()
+        keys = [(sample.id, *box) for sample, box in zip(judge.samples, boxes, strict=True)]
+        new = [row for row, key in enumerate(keys) if key not in self._seen]
+        if new:
+            faces = replace(judge, samples=tuple(judge.samples[row] for row in new))
+            found = heard(self.builder(faces, faces))
+            self._seen |= {keys[row]: found.take(np.array([at])) for at, row in enumerate(new)}
+        return _joined([self._seen[key] for key in keys])
+
+
+def _joined(parts: list[Witnesses]) -> Witnesses:
+    """Of faces seen one by one."""
+
+    def together(seen: list[Landmarks]) -> Landmarks:
+        points, confidence = (np.concatenate([getattr(one, name) for one in seen]) for name in ("points", "confidence"))
+        spreads = [one.spread for one in seen if one.spread is not None]
+        return Landmarks(points, confidence, seen[0].scheme, np.concatenate(spreads) if spreads else None)
+
+    members = zip(*(part.members for part in parts), strict=True)
+    return replace(
+        parts[0],
+        predictions=together([part.predictions for part in parts]),
+        members=tuple(together(list(member)) for member in members),
+        reference_pixels=np.concatenate([part.reference_pixels for part in parts]),
+    )
+
+
+def _mean(figures: list[Row], key: str) -> float:
+    return float(np.mean([one[key] for one in figures]))
+
+
+def _error(builder: Once, dataset: Dataset, truth: np.ndarray) -> float:
     said = builder(dataset, dataset).predictions.points
     return float(np.median(100 * np.linalg.norm(said - truth, axis=-1) / object_size(truth)[:, None]))
 

@@ -119,7 +119,7 @@ def refuse_existing(file: Path, overwrite: bool) -> None:
     if file.is_dir():
         raise SemalignError(f"{file}: is a folder; give the name of a file.")
     if os.path.lexists(file) and not overwrite:
-        raise SemalignError(f"{file}: exists already; give --overwrite to replace it, or choose another name.")
+        raise SemalignError(f"{file}: exists already; give overwrite=True to replace it, or choose another name.")
 
 
 def write_error(destination: Path, error: OSError) -> SemalignError:

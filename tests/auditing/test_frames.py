@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from audits import drawn_audit
+from commands import invoke
 
 import semalign
 from semalign.auditing import Audit
@@ -54,6 +56,28 @@ def test_networks_are_trained_only_where_they_can_be_continued(faces: Path, tmp_
     with pytest.raises(SemalignError, match="holds no audit"):
         semalign.audit(faces, out=tmp_path / "full")
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"quick": True, "crossfit": "cross"}, "crossfit would be ignored beside quick"),
+        ({"quick": True, "recipe": "any-crossfit", "folds": 3}, "recipe and folds would be ignored beside quick"),
+        ({"crossfit": "cross", "recipe": "any-crossfit"}, "recipe would be ignored beside crossfit"),
+        ({"crossfit": "cross", "model": "synthetic-demo"}, "model would be ignored beside crossfit"),
+        ({"model": "synthetic-demo"}, "model would be ignored without quick"),
+    ],
+)
+def test_nothing_is_ignored(faces: Path, tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SemalignError, match=sentence):
+        semalign.audit(faces, out=tmp_path / "audit", **given)
+    words = [
+        word for name, value in given.items() for word in ([f"--{name}"] if value is True else [f"--{name}", value])
+    ]
+    for command in ("audit", "clean"):
+        result = invoke(command, faces, *words, "--out", tmp_path / "audit")
+        assert result.exit_code == 2 and sentence in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "audit").exists()
 
 
 @pytest.mark.parametrize("given", [{"scheme": "wflw98"}, {"images": "elsewhere"}])

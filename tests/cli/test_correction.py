@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import commands
@@ -68,3 +72,54 @@ def test_too_few_faces_are_refused(made: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "few", SynthesisSettings(count=5, test_count=0, seed=1, face=FaceSettings(size=96)))
     result = commands.invoke("correction", made / "m.safetensors", "--data", tmp_path / "few", "--out", tmp_path / "c")
     assert result.exit_code == 2 and "has 5 training faces" in result.stderr and "needs 20 or more" in result.stderr
+
+
+KILLED = """
+import os, signal, sys
+left, ending, real = int(sys.argv[1]), sys.argv[2], os.replace
+def replace(source, target):
+    global left
+    real(source, target)
+    left -= str(target).endswith(ending)
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+sys.argv[:3] = ["semalign"]
+from semalign.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are killed otherwise there")
+def test_one_that_was_killed_goes_on_to_the_same_bits(made: Path, tmp_path: Path) -> None:
+    """Killed after the second pass over the faces, then after the second epoch of the weights."""
+
+    def call(out: Path, files: int = 1, ending: str = "no file") -> int:
+        words = ("correction", made / "m.safetensors", "--data", made / "faces", "--passes", 3, "--epochs", 3)
+        line = [sys.executable, "-c", KILLED, str(files), ending, *map(str, words), "--out", str(out)]
+        return subprocess.run(line, capture_output=True, check=False).returncode
+
+    out, parts = tmp_path / "c.safetensors", tmp_path / "c.safetensors.parts"
+    assert call(tmp_path / "whole.safetensors") == 0
+    assert call(out, 2, ".npz") == -signal.SIGKILL
+    seen = {path: path.stat().st_mtime_ns for path in parts.glob("*/seen-*.npz")}
+    assert len(seen) == 2 and not out.exists()
+    assert call(out, 2, "weights.safetensors") == -signal.SIGKILL
+    assert len(list(parts.glob("*/seen-*.npz"))) == 3 and not out.exists()
+    assert {path: path.stat().st_mtime_ns for path in seen} == seen
+    assert call(out) == 0
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.safetensors", "whole.safetensors"]
+
+
+def test_a_folder_of_other_things_is_left_alone(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.safetensors"
+    words = ("correction", made / "m.safetensors", "--data", made / "faces", "--passes", "2", "--epochs", "1")
+    (tmp_path / "c.safetensors.parts").mkdir()
+    (tmp_path / "c.safetensors.parts" / "notes.txt").write_text("mine")
+    result = commands.invoke(*words, "--out", out)
+    assert result.exit_code == 2 and "is not empty and holds no begun correction" in result.stderr
+    (tmp_path / "c.safetensors.parts" / "notes.txt").unlink()
+    commands.succeed(*words, "--out", out, "--seed", "5")
+    assert load_correction(out).about == load_correction(made / "m.correction.safetensors").about
+    assert out.read_bytes() == (made / "m.correction.safetensors").read_bytes()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import invoke, succeed
 
-from semalign.cli.options import complain
+from semalign.cli.options import complain, with_options
 from semalign.data import LabelStore, open_dataset, read_pts
 from semalign.errors import SemalignError
 from semalign.files import refuse_existing
@@ -138,3 +138,14 @@ def test_problems_are_plain_where_colours_are_not_wanted(
 def test_quiet_commands_say_nothing_but_results(faces: Path) -> None:
     result = invoke("data", "check", faces, "--quiet")
     assert result.stderr == "" and "6 usable faces" in result.stdout
+
+
+def test_errors_speak_of_options_here_and_of_arguments_in_python(tmp_path: Path) -> None:
+    (tmp_path / "there.csv").write_text("")
+    with pytest.raises(SemalignError, match="exists already; give overwrite=True to replace it"):
+        refuse_existing(tmp_path / "there.csv", overwrite=False)
+    sentence = (
+        "/a=b: holds it; give overwrite=True, or dry_run=True with another out=FOLDER. Or aflw=PATH, scheme=NAME."
+    )
+    wanted = "/a=b: holds it; give --overwrite, or --dry-run with another --out FOLDER. Or aflw=PATH, --scheme NAME."
+    assert with_options(sentence) == wanted

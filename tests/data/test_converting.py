@@ -13,11 +13,11 @@ from commands import invoke, succeed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from semalign.data import open_dataset, rewrite_dataset
+from semalign.data import convert_dataset, open_dataset, rewrite_dataset
 from semalign.data.formats import FORMATS
 from semalign.data.formats.cvat import Cvat
 from semalign.data.formats.wflw import READER as WFLW
-from semalign.data.opening import scan_dataset
+from semalign.data.opening import find_dataset, scan_dataset
 from semalign.data.samples import UNKNOWN, Dataset
 from semalign.errors import SemalignError
 
@@ -227,7 +227,7 @@ def test_rewriting_refuses_what_does_not_fit(tmp_path: Path, short: str) -> None
             rewrite_dataset(source, points, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     rewrite_dataset(source, {}, tmp_path / "out")
-    with pytest.raises(SemalignError, match=r"exists already; give --overwrite|is not empty"):
+    with pytest.raises(SemalignError, match=r"exists already; give overwrite=True|is not empty"):
         rewrite_dataset(source, {}, tmp_path / "out")
     rewrite_dataset(source, {}, tmp_path / "out", overwrite=True)
     with pytest.raises(SemalignError, match="is what is read, and is never overwritten"):
@@ -274,6 +274,21 @@ def test_a_size_that_nothing_tells_is_one_sentence(tmp_path: Path, short: str) -
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
     assert "there is no such picture, and" in result.stderr and "give the pictures with --images" in result.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("short", ["csv", "pts"])
+def test_a_data_set_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: str) -> None:
+    source = small(tmp_path, "csv", pictures=True) if short == "csv" else make_pts(tmp_path / "in", ("a.png",))
+    looked: list[Path] = []
+
+    def look(given: Path, known: Any) -> Any:
+        looked.append(given)
+        return find_dataset(given, known)
+
+    for module in ("opening", "converting"):
+        monkeypatch.setattr(f"semalign.data.{module}.find_dataset", look)
+    convert_dataset(source, tmp_path / "out.json", "coco")
+    assert looked == [source]
 
 
 def test_out_is_never_in(tmp_path: Path) -> None:

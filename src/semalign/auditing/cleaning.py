@@ -192,12 +192,10 @@ def _audited(
     elif (folder / ABOUT).is_file():
         found = _same(folder, dataset, judging)
     if accept == REVIEWED and found is None:
-        raise SemalignError(
-            f"{folder}: holds no finished audit on which people could have decided; give its folder with --audit."
-        )
+        raise SemalignError(f"{folder}: holds no finished audit on which people could have decided; give audit=FOLDER.")
     if found is not None and accept != REVIEWED and found.about.get(ASKED) != judging.asked():
         raise SemalignError(
-            f"{folder}: is an audit by other judges; give --overwrite to judge again, or use it with --audit {folder}."
+            f"{folder}: is an audit by other judges; give overwrite=True to judge again, or audit=FOLDER to use it as it is."
         )
     if found is None:
         return audit_source(source, dataset, folder, judging, overwrite=overwrite, progress=progress)
@@ -229,7 +227,7 @@ def _refuse_inside(out: Path, given: Path, place: Path) -> None:
         own = Path(os.path.realpath(data))
         if own in (real, *real.parents):
             raise SemalignError(
-                f"{out}: is where the data set is, which is only read; choose a folder outside {data} with --out."
+                f"{out}: is where the data set is, which is only read; choose one outside {data} with out=FOLDER."
             )
 
 
@@ -257,11 +255,11 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
     for said in (done, started):
         if said is not None and said["data"]["absolute"] != path:
             raise SemalignError(
-                f"{out}: is for the data set {said['data']['absolute']}; choose another folder with --out."
+                f"{out}: is for the data set {said['data']['absolute']}; choose another one with out=FOLDER."
             )
     if done is not None and not overwrite:
         raise SemalignError(
-            f"{out}: holds a cleaned data set already; give --overwrite to replace it, or another folder with --out."
+            f"{out}: holds a cleaned data set already; give overwrite=True to replace it, or another out=FOLDER."
         )
     write_json(out / STARTED, {"made_by": CLEANED, "data": {"absolute": path}})
     try:

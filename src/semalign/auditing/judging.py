@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from semalign.pipeline.witnesses import EvidenceBuilder
 
 NETWORKS, CROPS = "crossfit", "crops"  # in the audit's folder: networks that were trained for it, and what they look at
+MODEL = "default"  # that judges where none is named
 SOURCE, ASKED = "source", "asked"  # keys of `Audit.about`: what was judged, and by whom
 
 
@@ -39,14 +40,27 @@ class Judging:
         recipe: how networks are trained where neither is given; None = by the one that suits the landmarks.
         folds: how many; None = as many as suit it.
         duplicates: also look for copies of photographs.
+
+    Raises:
+        SemalignError: one of them would be ignored beside another.
     """
 
     quick: bool = False
-    model: str = "default"
+    model: str = MODEL
     crossfit: Path | None = None
     recipe: str | None = None
     folds: int | None = None
     duplicates: bool = True
+
+    def __post_init__(self) -> None:
+        model = None if self.quick or self.model == MODEL else self.model
+        given = {"model": model, "crossfit": self.crossfit, "recipe": self.recipe, "folds": self.folds}
+        judges = "quick" if self.quick else "crossfit"
+        others = [name for name, value in given.items() if value is not None and name != judges]
+        if others and (self.quick or self.crossfit is not None):
+            raise SemalignError(f"{' and '.join(others)} would be ignored beside {judges}; leave out one or the other.")
+        if model is not None:
+            raise SemalignError("model would be ignored without quick; give both or neither.")
 
     def asked(self) -> dict[str, Any]:
         """What of it counts, for `Audit.about`."""
@@ -131,9 +145,7 @@ def audit_source(
     from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     if (out / ABOUT).is_file() and not overwrite:
-        raise SemalignError(
-            f"{out}: holds an audit already; give --overwrite to replace it, or another folder with --out."
-        )
+        raise SemalignError(f"{out}: holds an audit already; give overwrite=True to replace it, or another out=FOLDER.")
     networks = out / NETWORKS
     if not (out / ABOUT).is_file() and not _begun(out):
         refuse_occupied(out, "audit")
@@ -187,7 +199,7 @@ def refuse_other(audit: Audit, folder: Path, dataset: Dataset) -> None:
     if audit.scheme.landmarks != dataset.scheme.landmarks:
         raise SemalignError(
             f"{folder}: is an audit of the landmarks {audit.scheme.name} ({audit.scheme.count}) and {dataset.root} has "
-            f"{dataset.scheme.name} ({dataset.scheme.count}); give the scheme of the audit with --scheme, or make it again."
+            f"{dataset.scheme.name} ({dataset.scheme.count}); give the audit's with scheme=NAME, or make it again."
         )
     rows = {name: row for row, name in enumerate(dataset.ids())}
     lacking = [name for name in audit.ids if name not in rows]

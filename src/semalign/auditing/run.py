@@ -48,9 +48,10 @@ def audit(
         progress: told what goes on; None = nobody is.
 
     Raises:
-        SemalignError: bad input, too few faces, another landmark scheme than the networks', or a folder that holds
-            something else.
+        SemalignError: bad input, too few faces, another landmark scheme than the networks', a folder that holds something else,
+            or an argument that would be ignored beside another.
     """
+    judges = Judging(quick, model, None if crossfit is None else Path(crossfit), recipe, folds, duplicates)
     if not quick and crossfit is None and out is None:
         raise SemalignError(
             "networks that are trained for an audit need a folder, where they can be continued; give out=FOLDER, "
@@ -63,7 +64,6 @@ def audit(
     given = (data.source or data.root) if isinstance(data, Dataset) else Path(data)
     source = Source(given, load_scheme(scheme) if scheme else None, None if images is None else Path(images))
     dataset = data if isinstance(data, Dataset) else source.open()
-    judges = Judging(quick, model, None if crossfit is None else Path(crossfit), recipe, folds, duplicates)
     if out is not None:
         return audit_source(source, dataset, Path(out), judges, overwrite=overwrite, progress=progress)
     with TemporaryDirectory(prefix="semalign-audit-", ignore_cleanup_errors=True) as folder:

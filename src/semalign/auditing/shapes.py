@@ -1,8 +1,8 @@
 """What witnesses say of points that they have seen badly, drawn towards where the object's other points let them be.
 
 Networks that have learned from few pictures are now and then far off with single points. Where they are not sure, the shapes
-that objects of this kind have say more: of the Gaussian of all shapes, and of another around what was seen, as wide as such
-differences are there, the mean of the product is taken.
+that objects of this kind have say more: the most probable shape is taken (`semalign.core.shape_posterior`), with errors as
+wide as such differences are there.
 
 Shape legend: b faces, n landmarks, m = 2n coordinates (all x, then all y).
 """
@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from semalign.core.adaptation import aligned_shapes, flat_shapes
 from semalign.core.residuals import pairs
+from semalign.core.shape_posterior import most_probable
 from semalign.core.similarity import similarity, to_complex, to_points
 
 FREEDOM, ROUNDS = 5.0, 8  # of the Student distribution by which shapes are weighed, and iterations
@@ -46,14 +48,14 @@ class Shapes:
             deviation: by how much each may be off, standard deviation along x and along y.
         """
         seen, mean, found = to_complex(points), to_complex(self.mean), to_complex(points).copy()
+        covariance = torch.from_numpy(self.covariance)
         for _ in range(FRAMES):
             middle = found.mean(axis=1, keepdims=True)
             frames = similarity(found - middle, mean)
             rest = flat_shapes((seen - middle) / frames - mean)
             variance = np.tile(deviation / np.abs(frames), 2) ** 2
-            both = self.covariance + variance[:, :, None] * np.eye(variance.shape[1])
-            shape = pairs(np.linalg.solve(both, rest[..., None])[..., 0] @ self.covariance)
-            found = middle + frames * (mean + to_complex(shape))
+            apart = most_probable(covariance, torch.from_numpy(rest), torch.from_numpy(variance)).numpy()
+            found = middle + frames * (mean + to_complex(pairs(apart)))
         return to_points(found)
 
 

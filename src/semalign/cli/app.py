@@ -38,13 +38,14 @@ from semalign.cli import (
     show,
     stages,
 )
-from semalign.cli.options import complain
+from semalign.cli.options import complain, with_options
+from semalign.cores import wait_asleep
 from semalign.errors import SemalignError
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
 JSON_FILES = ("audit", "evaluate", "bench")  # commands whose --json may name a file
-CONTINUED = ("audit", "clean")  # commands that go on by themselves with what was begun
+CONTINUED = ("audit", "clean", "correction")  # commands that go on by themselves with what was begun
 Command = Callable[..., None]
 
 
@@ -99,7 +100,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SemalignError as error:
-            complain(f"error: {error}")
+            complain(f"error: {with_options(str(error))}")
             raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
             command = _asked(self, ctx.meta["words"])
@@ -207,6 +208,7 @@ def main() -> None:
             signal.signal(number, _terminate)
     for name, level in (("OPENCV_LOG_LEVEL", "OFF"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
         os.environ.setdefault(name, level)  # a damaged file is one sentence of ours
+    wait_asleep()
     warnings.filterwarnings("ignore", module="PIL")
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)  # the system frees what is left faster

@@ -53,12 +53,12 @@ def audit(
     from semalign.cli.output import write_or_print_json
     from semalign.cli.progress import RichProgress
 
+    judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
     for file in (csv_file, json_file):
         claim_file(file, overwrite)
     source = judging.source(path, scheme, images)
     dataset = source.open()
     out = Path(f"{dataset.name}-audit") if out is None else out
-    judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
     result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
     findings = list(result.findings(least))
     found = listing.rows(result, findings)

@@ -27,7 +27,8 @@ def correction(
     """Make the correction for hidden landmarks of a detector of your own, for `semalign predict --correct`.
 
     The detector looks at annotated faces, which may be those that it was trained on, bare and with things in front of them;
-    from what it finds the correction learns which landmarks to trust. 2000 faces take ten minutes of one core.
+    from what it finds the correction learns which landmarks to trust. 2000 faces take ten minutes of one core. Broken off,
+    the same command goes on: until FILE is finished, FILE.parts has what is done.
 
     Examples:
         semalign correction runs/mine/aligned/model.safetensors --data ~/300w

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,6 +95,15 @@ def complain(message: str, colour: str = typer.colors.RED) -> None:
         typer.echo(one_line(message), err=True)
     else:
         typer.secho(one_line(message), fg=colour, err=True)
+
+
+def with_options(sentence: str) -> str:
+    """An error's sentence with arguments of Python as options: overwrite=True as --overwrite, out=FOLDER as --out FOLDER."""
+    return re.sub(
+        r"(?<=\s)([a-z_]+)=(True|FOLDER|NAME)\b",
+        lambda found: "--" + found[1].replace("_", "-") + ("" if found[2] == "True" else f" {found[2]}"),
+        sentence,
+    )
 
 
 def one_line(text: str) -> str:

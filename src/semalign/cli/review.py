@@ -73,22 +73,20 @@ def _audited(
     from semalign.auditing.judging import Judging, audit_source, audit_there
     from semalign.cli.output import say
     from semalign.cli.progress import RichProgress
-    from semalign.data.formats import READERS
-    from semalign.data.opening import find_dataset
+    from semalign.data.opening import NoDatasetError
     from semalign.errors import SemalignError
 
+    judges = Judging(crossfit is None, model, crossfit, duplicates=not no_duplicates)
+    source = judging.source(path, scheme, images)
     try:
-        find_dataset(path, READERS)
-    except SemalignError as error:
+        dataset = source.open()
+    except NoDatasetError as error:
         why = str(error).removeprefix(f"{path}: ")
         raise SemalignError(f"{path}: holds no finished audit, and {why}") from error
-    source = judging.source(path, scheme, images)
-    dataset = source.open()
     folder = Path(f"{dataset.name}-audit") if out is None else out
     if audit_there(folder, dataset) is not None:
         say(f"going on with the audit in {folder}", err=True)
         return folder
-    judges = Judging(crossfit is None, model, crossfit, duplicates=not no_duplicates)
     made = audit_source(source, dataset, folder, judges, progress=RichProgress())
     for one in made.about["left_out"]:
         say(f"not judged: {one['image']}: {one['why']}", err=True)

@@ -120,8 +120,21 @@ def posterior(
         seen: what a network finds, in the mean's frame.
         variance: of each landmark's error along x, and along y.
     """
-    loose, mean = prior.loose.to(seen), prior.mean.to(seen)
-    together = loose + torch.diag_embed(variance.repeat_interleave(2, dim=1))
-    apart = (seen - mean).flatten(1)[..., None]
-    weighed = torch.cholesky_solve(apart, torch.linalg.cholesky(together))
-    return mean + (loose @ weighed)[..., 0].unflatten(1, (-1, 2))
+    mean = prior.mean.to(seen)
+    apart = most_probable(prior.loose.to(seen), (seen - mean).flatten(1), variance.repeat_interleave(2, dim=1))
+    return mean + apart.unflatten(1, (-1, 2))
+
+
+def most_probable(
+    covariance: Float[Tensor, "m m"], apart: Float[Tensor, "b m"], variance: Float[Tensor, "b m"]
+) -> Float[Tensor, "b m"]:
+    """Σ (Σ + D)⁻¹ z, of coordinates in any order; gradients flow through.
+
+    Args:
+        covariance: Σ.
+        apart: z, what is seen, from the mean.
+        variance: of each coordinate's error, the diagonal of D.
+    """
+    together = covariance + torch.diag_embed(variance)
+    weighed = torch.cholesky_solve(apart[..., None], torch.linalg.cholesky(together))
+    return (covariance @ weighed)[..., 0]

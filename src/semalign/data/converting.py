@@ -129,11 +129,13 @@ def _refuse_source(source: Path, dataset: Dataset, out: Path) -> None:
     Raises:
         SemalignError: `out` is the data set's folder, one above it, one of its documents or pictures.
     """
-    real = Path(os.path.realpath(out))
-    images = [sample.image for sample in dataset.samples]
-    kept = {Path(os.path.realpath(path)) for path in (source, *_annotation_files(source), *images)}
-    if os.path.isdir(source):
-        kept |= {Path(os.path.realpath(dataset.root)), *Path(os.path.realpath(source)).parents}
+    real, own = Path(os.path.realpath(out)), Path(os.path.realpath(source))
+    kept: set[Path] = set()
+    if os.path.isfile(real):  # the annotations' files are listed once more
+        images = [sample.image for sample in dataset.samples]
+        kept = {Path(os.path.realpath(path)) for path in (source, *_annotation_files(source), *images)}
+    elif os.path.isdir(own):
+        kept = {Path(os.path.realpath(dataset.root)), own, *own.parents}
     if real in kept:
         raise SemalignError(f"{out}: is what is read, and is never overwritten; choose another name or folder.")
 

@@ -129,7 +129,7 @@ def _claim(out: Path, description: dict[str, Any], overwrite: bool) -> bool:
             )
         if not overwrite:
             raise SemalignError(
-                f"{out}: holds the export of other labels; give --overwrite to replace them, or choose another folder."
+                f"{out}: holds the export of other labels; give overwrite=True to replace them, or choose another folder."
             )
     write_json(out / STARTED, description)
     (out / DONE).unlink(missing_ok=True)

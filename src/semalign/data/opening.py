@@ -20,6 +20,10 @@ from semalign.errors import SemalignError
 from semalign.schemes import SCHEME_FILE, LandmarkScheme, load_scheme
 
 
+class NoDatasetError(SemalignError):
+    """A path holds no data set of a known format, or several."""
+
+
 def open_dataset(
     root: str | Path,
     scheme: LandmarkScheme | None = None,
@@ -125,7 +129,7 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     """The reader, of those that are `known`, of the data set in a folder, and the folder or file to give to it.
 
     Raises:
-        SemalignError: the folder is missing or unreadable, holds no data set, or more than one.
+        NoDatasetError: the folder is missing or unreadable, holds no data set, or more than one.
     """
     special = [reader for reader in known if not reader.general and not reader.document]
     found = _holding(special, [given])
@@ -142,9 +146,9 @@ def find_dataset(given: Path, known: Sequence[Reader]) -> tuple[Reader, Path]:
     if len(found) > 1:
         names = ", ".join(f"{reader.title} in {at.name}" if at != given else reader.title for reader, at in found)
         one = "one of the files" if all(reader.document for reader, _ in found) else "the folder of one of them"
-        raise SemalignError(f"{given}: holds several data sets ({names}); give {one}.")
+        raise NoDatasetError(f"{given}: holds several data sets ({names}); give {one}.")
     if not found:
-        raise SemalignError(_nothing(given, known))
+        raise NoDatasetError(_nothing(given, known))
     return found[0]
 
 

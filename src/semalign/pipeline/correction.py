@@ -1,16 +1,32 @@
-"""A correction for hidden landmarks, made for a detector from faces that it may have been trained on."""
+"""A correction for hidden landmarks, made for a detector from faces that it may have been trained on.
+
+Beside the file that is made lies, until it is finished, a folder with what is done:
+
+    FILE.parts/begun.json           whose folder it is
+    FILE.parts/crops/               the faces
+    FILE.parts/KEY/seen-*.npz       what the network finds in them, some hundred a file
+    FILE.parts/KEY/weights.*        the weights' training after its last epoch
+
+KEY is another one for another model, other faces or settings: what is begun goes on only where the result is the same.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
+import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from semalign.data.crops import CropCache
 from semalign.data.duplicates import leaky_training_ids
 from semalign.data.opening import open_dataset
+from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.files import is_new, write_json
 from semalign.inference.backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.correction import SUFFIX, save_correction
@@ -21,6 +37,7 @@ from semalign.training.hidden_faces import HiddenFacesSettings, see_hidden_faces
 from semalign.training.shape_correction import ShapeCorrectionSettings, fit_shape_correction
 
 FEWEST = 20  # faces
+BEGUN, WEIGHTS = "begun.json", "weights.safetensors"  # of the folder of what is done
 
 
 def beside(model: str | Path) -> Path:
@@ -46,7 +63,7 @@ def make_correction(
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Make the correction of a model and write it; returns its file.
+    """Make the correction of a model and write it; returns its file. Broken off, the same call goes on to the same bits.
 
     Args:
         model: a shipped model's name or a model file.
@@ -67,18 +84,18 @@ def make_correction(
     dataset = open_dataset(data, loaded.scheme, keep_going=keep_going)
     train = dataset.select("train")
     train = train.select(exclude=set(leaky_training_ids(dataset, strict=not keep_going)) & set(train.ids()))
-    with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
-        faces = cache_crops(train, loaded.crop, loaded.input_size, Path(folder), keep_going, progress, "crops")
-        labels = faces.crops.to_crop(faces.dataset.points())
-        there = np.flatnonzero(np.isfinite(labels).all(axis=(1, 2)))
-        if len(there) < FEWEST:
-            raise SemalignError(
-                f"{data}: has {len(there)} training faces whose landmarks are all there; a correction needs {FEWEST} or more."
-            )
-        crops, labels = faces.crops.take(there), labels[there]
-        with progress.stage("hidden faces", len(crops) * hiding.passes) as advance:
-            precision = quick_precision(loaded.network.device)
-            seen = see_hidden_faces(loaded, crops, labels, hiding, seed, precision=precision, advance=advance)
+    _complete(train, data)
+    parts = parts_of(out)
+    if is_new(parts / BEGUN, "begun correction", resume=True):
+        write_json(parts / BEGUN, {"made_by": "semalign correction"})
+    faces = cache_crops(train, loaded.crop, loaded.input_size, parts / "crops", keep_going, progress, "crops")
+    there = _complete(faces.dataset, data)
+    crops, labels = faces.crops.take(there), faces.crops.to_crop(faces.dataset.points())[there]
+    precision = quick_precision(loaded.network.device)
+    asked = [seed, asdict(hiding), asdict(fitting), precision, versions(), loaded.tta, len(crops)]
+    kept = parts / _key(pretrained.resolve(model), crops, labels, asked)
+    with progress.stage("hidden faces", len(crops) * hiding.passes) as advance:
+        seen = see_hidden_faces(loaded, crops, labels, hiding, seed, precision=precision, advance=advance, kept=kept)
     about = {
         "data": data.name,
         "train": faces.dataset.subsets(),
@@ -90,6 +107,36 @@ def make_correction(
     }
     sides = 2 if loaded.scheme.mirrors else 1
     with progress.stage("weights", fitting.epochs * sides * len(seen.points)) as advance:
-        made = fit_shape_correction(labels, seen, loaded.scheme, fitting, seed, loaded.about, about, advance)
+        weights = kept / WEIGHTS
+        made = fit_shape_correction(labels, seen, loaded.scheme, fitting, seed, loaded.about, about, advance, weights)
     save_correction(out, made)
+    shutil.rmtree(parts, ignore_errors=True)
     return out
+
+
+def parts_of(out: Path) -> Path:
+    """Where what is done lies until the file is finished."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def _complete(faces: Dataset, data: Path) -> np.ndarray:
+    """Rows of the faces whose landmarks are all there.
+
+    Raises:
+        SemalignError: they are too few.
+    """
+    there = np.flatnonzero(np.isfinite(faces.points()).all(axis=(1, 2)))
+    if len(there) < FEWEST:
+        raise SemalignError(
+            f"{data}: has {len(there)} training faces whose landmarks are all there; a correction needs {FEWEST} or more."
+        )
+    return there
+
+
+def _key(model: Path, crops: CropCache, labels: np.ndarray, asked: list[Any]) -> str:
+    """A name that changes with anything on which the correction depends."""
+    digest = hashlib.sha256(model.read_bytes())
+    digest.update(json.dumps(asked, sort_keys=True).encode())
+    for array in (crops.images, labels):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

@@ -26,15 +26,24 @@ from semalign.auditing import Audit, read_audit
 from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, face_sizes, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
-from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
+from semalign.schemes import scheme_of_text, scheme_text
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 FOLDER: Final = "review"
 LEAST: Final = 0.05  # points that are less probably wrong are in no queue
-_ARRAYS: Final = (
-    *("annotations", "proposals", "spread", "face_probability", "face_kind", "point_probability", "point_kind"),
-    *("frames", "size", "gain", "move", "listed"),
-)
+# Of an audit, with the types that they have here; all else that is worked out.
+_TYPES: Final = {
+    "frames": np.int32,
+    "annotations": np.float64,
+    "proposals": np.float64,
+    "spread": np.float32,
+    "face_probability": np.float32,
+    "face_kind": np.int8,
+    "point_probability": np.float32,
+    "point_kind": np.int8,
+    "odds": np.float32,
+}
+_ARRAYS: Final = (*_TYPES, "size", "gain", "move", "listed")
 _QUEUES: Final = ("faces", "points", "faces-move", "points-move")
 MOVING: Final = 2_000_000  # points at most that are ordered by how far they move
 _COLUMNS: Final = ("face", "landmark", "kind", "probability", "move")
@@ -64,22 +73,10 @@ class Queue:
 
 
 @dataclass(frozen=True, eq=False)
-class Index:
-    """An audit as the page needs it. Points are in the image frames, 0-based pixels, NaN where absent.
+class Index(Audit):
+    """An audit as the page needs it: its arrays are mapped, some of them narrower, and what it is asked for is worked out.
 
     Attributes:
-        ids: of the faces.
-        files: their pictures.
-        scheme: the landmarks.
-        about: what the audit says of itself.
-        frames: of videos; -1 for pictures.
-        annotations: what people marked.
-        proposals: where the points should be.
-        spread: standard deviations of the proposals, pixels.
-        face_probability: that something is wrong with the face.
-        face_kind: index in `KINDS`; -1 = nothing is.
-        point_probability: that a point is wrong by itself.
-        point_kind: likewise.
         size: square root of the area of the annotations' box, pixels.
         gain: squared way from annotation to proposal, in squared sizes of the face; 0 where absent.
         move: its square root.
@@ -90,18 +87,6 @@ class Index:
         points_by_move: points by how far they move, in faces that are not wrong as a whole.
     """
 
-    ids: tuple[str, ...]
-    files: tuple[str, ...]
-    scheme: LandmarkScheme
-    about: dict[str, Any]
-    frames: Int[np.ndarray, " b"]
-    annotations: Float[np.ndarray, "b n 2"]
-    proposals: Float[np.ndarray, "b n 2"]
-    spread: Float[np.ndarray, "b n 2"]
-    face_probability: Float[np.ndarray, " b"]
-    face_kind: Int[np.ndarray, " b"]
-    point_probability: Float[np.ndarray, "b n"]
-    point_kind: Int[np.ndarray, "b n"]
     size: Float[np.ndarray, " b"]
     gain: Float[np.ndarray, "b n"]
     move: Float[np.ndarray, "b n"]
@@ -110,10 +95,6 @@ class Index:
     points: Queue
     faces_by_move: Queue
     points_by_move: Queue
-
-    def __len__(self) -> int:
-        """Number of faces."""
-        return len(self.ids)
 
     @cached_property
     def whole_gain(self) -> float:
@@ -187,14 +168,7 @@ def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:
     whole, listed = audit.wrong()
     there = audit.there() & ~whole[:, None]
     arrays = {
-        "annotations": audit.annotations,
-        "proposals": audit.proposals,
-        "spread": audit.spread.astype(np.float32),
-        "face_probability": audit.face_probability.astype(np.float32),
-        "face_kind": audit.face_kind.astype(np.int8),
-        "point_probability": audit.point_probability.astype(np.float32),
-        "point_kind": audit.point_kind.astype(np.int8),
-        "frames": np.asarray(audit.frames, np.int32),
+        **{name: np.asarray(getattr(audit, name), kept) for name, kept in _TYPES.items()},
         "size": size.astype(np.float32),
         "gain": move**2,
         "move": move,

@@ -8,8 +8,10 @@ Shape legend: b faces, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,14 +22,16 @@ from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
 from semalign.data.crops import CropCache
+from semalign.files import atomic_path
 from semalign.inference.tta import mean_heatmaps
 from semalign.models.checkpoint import Model
-from semalign.models.network import HeadedNetwork
+from semalign.models.network import HeadedNetwork, HeatmapNetwork
 from semalign.models.norm import folded
 from semalign.synthetic.occlusion import paste_something
 from semalign.training.shape_correction import SeenFaces
 
 PARTS = 4  # of the faces, for the label adaptation
+BATCHES = 8  # in a file of what is kept
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def see_hidden_faces(
     batch_size: int = 32,
     precision: str = "fp32",
     advance: Callable[[int], None] | None = None,
+    kept: Path | None = None,
 ) -> SeenFaces:
     """Every face in every pass: what the model finds in it, in pixels of the input.
 
@@ -70,40 +75,84 @@ def see_hidden_faces(
         batch_size: pictures at a time.
         precision: of the network.
         advance: told how many more pictures are done.
+        kept: folder in which what is seen is kept, some batches a file. What it holds, which must be of the same arguments, is
+            not looked at again, and the result is the same to the bit.
     """
     network, device = model.network.eval(), model.network.device
     if device.type == "cpu" and isinstance(network, HeadedNetwork):
         network = folded(network)
-    size = model.input_size
-    plain = torch.eye(2, 3, dtype=torch.float64)
+    looker = _Looker(model, network, crops, labels, settings, seed, precision)
     parts: list[SeenFaces] = []
+    block = batch_size * BATCHES
     for index in range(settings.passes):
-        for start in range(0, len(crops), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(crops)))
-            pictures, hidden = _hidden(crops, labels, rows, index, settings, seed)
-            generator = torch.Generator().manual_seed(int(np.random.default_rng([seed, index, start]).integers(2**62)))
-            drawn = draw_augmentation(settings.augmentation, len(rows), pictures.shape[1], size, generator)
-            tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255).to(device)
-            inputs = apply_augmentation(tensor, drawn, size)
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                heatmaps = mean_heatmaps(network, inputs, plain, min(model.tta, 2), model.scheme.flip_index)
-            decoded = decode_heatmaps(heatmaps, model.sigma)
-            spread = peak_spread(heatmaps, decoded.points, model.sigma) * (size / heatmaps.shape[-1])
-            to_input = rescaling(heatmaps.shape[-1], size)
-            known = torch.from_numpy(labels[rows])
-            parts.append(
-                SeenFaces(
-                    transform_points(decoded.points.cpu().double(), to_input).numpy(),
-                    decoded.confidence.cpu().double().numpy(),
-                    spread.cpu().double().numpy(),
-                    augmented_points(known, drawn, torch.arange(labels.shape[1])).numpy(),
-                    hidden,
-                )
-            )
-            if advance is not None:
-                advance(len(rows))
-    seen = SeenFaces(*(np.concatenate(values) for values in zip(*(_values(part) for part in parts), strict=True)))
+        for first in range(0, len(crops), block):
+            file = None if kept is None else kept / f"seen-{index}-{first}.npz"
+            found = None if file is None else _read(file)
+            if found is not None and advance is not None:
+                advance(len(found.points))
+            if found is None:
+                starts = range(first, min(first + block, len(crops)), batch_size)
+                found = _together(looker.batch(index, start, batch_size, advance) for start in starts)
+                if file is not None:
+                    _write(file, found)
+            parts.append(found)
+    seen = _together(parts)
     return seen if model.adaptation is None else _adapted(seen, len(crops), seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looker:
+    """What `see_hidden_faces` looks at, and with what; each batch is a function of its number alone."""
+
+    model: Model
+    network: HeatmapNetwork
+    crops: CropCache
+    labels: Float[np.ndarray, "b n 2"]
+    settings: HiddenFacesSettings
+    seed: int
+    precision: str
+
+    def batch(self, index: int, start: int, batch_size: int, advance: Callable[[int], None] | None) -> SeenFaces:
+        """Some faces in one pass."""
+        model, device, size = self.model, self.model.network.device, self.model.input_size
+        rows = np.arange(start, min(start + batch_size, len(self.crops)))
+        pictures, hidden = _hidden(self.crops, self.labels, rows, index, self.settings, self.seed)
+        generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, index, start]).integers(2**62)))
+        drawn = draw_augmentation(self.settings.augmentation, len(rows), pictures.shape[1], size, generator)
+        tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255).to(device)
+        inputs, plain = apply_augmentation(tensor, drawn, size), torch.eye(2, 3, dtype=torch.float64)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            heatmaps = mean_heatmaps(self.network, inputs, plain, min(model.tta, 2), model.scheme.flip_index)
+        decoded = decode_heatmaps(heatmaps, model.sigma)
+        spread = peak_spread(heatmaps, decoded.points, model.sigma) * (size / heatmaps.shape[-1])
+        known = augmented_points(torch.from_numpy(self.labels[rows]), drawn, torch.arange(self.labels.shape[1]))
+        if advance is not None:
+            advance(len(rows))
+        return SeenFaces(
+            transform_points(decoded.points.cpu().double(), rescaling(heatmaps.shape[-1], size)).numpy(),
+            decoded.confidence.cpu().double().numpy(),
+            spread.cpu().double().numpy(),
+            known.numpy(),
+            hidden,
+        )
+
+
+def _together(parts: Iterable[SeenFaces]) -> SeenFaces:
+    return SeenFaces(*(np.concatenate(values) for values in zip(*(_values(part) for part in parts), strict=True)))
+
+
+def _write(file: Path, seen: SeenFaces) -> None:
+    with atomic_path(file) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, *_values(seen))
+
+
+def _read(file: Path) -> SeenFaces | None:
+    """What was kept in a file; None where there is none, or a damaged one."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return SeenFaces(*(arrays[f"arr_{index}"] for index in range(len(fields(SeenFaces)))))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
 
 
 def _values(part: SeenFaces) -> tuple[np.ndarray, ...]:

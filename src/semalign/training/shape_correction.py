@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from semalign.core.shape_posterior import ShapePrior, fit_shape_prior
 from semalign.errors import SemalignError
+from semalign.models.checkpoint import load_tensors, save_tensors
 from semalign.models.correction import (
     CorrectionNetwork,
     ShapeCorrection,
@@ -35,6 +39,7 @@ from semalign.schemes import LandmarkScheme
 USUAL_SLOPE = 0.7  # with which the logarithm of a variance grows with a peak's lowness, before any training
 USUALLY_VISIBLE = 1.5  # logit, before any training
 LEAST = 1e-5  # variance, squared sizes of the mean shape
+ORDER, DROPPED = "order", "dropped"  # states of random numbers in the file that is kept
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ def fit_shape_correction(
     base: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     advance: Callable[[int], None] | None = None,
+    kept: Path | None = None,
 ) -> ShapeCorrection:
     """Fit a correction.
 
@@ -107,6 +113,8 @@ def fit_shape_correction(
         base: `about` of the landmark network.
         about: kept in the correction, JSON values only.
         advance: told after each batch how many more faces were looked at.
+        kept: file in which each epoch is kept. A training that it holds, which must be of the same arguments, goes on to the
+            same bits.
 
     Raises:
         SemalignError: there are fewer than two faces, or landmarks of shapes are absent.
@@ -128,7 +136,7 @@ def fit_shape_correction(
     squares = ((points - labels) / size[:, None, None]).square().mean(dim=-1)
     network = initialised(lambda: CorrectionNetwork(scheme.count), seed)
     _begin(network, looks, squares)
-    _learn(network, prior, _Known(points, labels, looks, visible), settings, seed, advance)
+    _learn(network, prior, _Known(points, labels, looks, visible), settings, seed, advance, kept)
     return ShapeCorrection(prior, network.eval(), scheme, dict(base or {}), dict(about or {}))
 
 
@@ -158,6 +166,7 @@ def _learn(
     settings: ShapeCorrectionSettings,
     seed: int,
     advance: Callable[[int], None] | None,
+    kept: Path | None,
 ) -> None:
     count, size = len(known.points), min(settings.batch_size, len(known.points))
     steps = settings.epochs * (count // size)
@@ -167,7 +176,10 @@ def _learn(
     network.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of what is dropped
-        for _ in range(settings.epochs):
+        begun = 0 if kept is None else _resumed(kept, network, optimizer, schedule, generator)
+        if begun and advance is not None:
+            advance(begun * (count // size) * size)
+        for epoch in range(begun, settings.epochs):
             order = torch.randperm(count, generator=generator)
             for rows in order[: count // size * size].split(size):
                 withheld = torch.rand(size, 1, generator=generator) < settings.withheld
@@ -183,3 +195,48 @@ def _learn(
                 schedule.step()
                 if advance is not None:
                     advance(size)
+            if kept is not None:
+                _keep(kept, epoch + 1, network, optimizer, schedule, generator)
+
+
+def _keep(
+    file: Path,
+    epochs: int,
+    network: CorrectionNetwork,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    generator: torch.Generator,
+) -> None:
+    """Write a training as it stands after some epochs."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors |= {ORDER: generator.get_state(), DROPPED: torch.get_rng_state()}
+    groups, steps = optimizer.state_dict()["param_groups"], schedule.state_dict()
+    tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
+    save_tensors(file, tensors, {"epochs": epochs, "groups": groups, "schedule": steps})
+
+
+def _resumed(
+    file: Path, network: CorrectionNetwork, optimizer: Optimizer, schedule: LRScheduler, generator: torch.Generator
+) -> int:
+    """Bring a training to where a file has it; how many epochs are done, 0 where there is no such file."""
+    if not file.is_file():
+        return 0
+    tensors, description = load_tensors(file)
+    generator.set_state(tensors.pop(ORDER))
+    torch.set_rng_state(tensors.pop(DROPPED))
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "network":
+            weights[rest] = value
+        else:
+            index, _, key = rest.partition(".")
+            states.setdefault(int(index), {})[key] = value
+    network.load_state_dict(weights)
+    groups = [{**group, "betas": tuple(group["betas"])} for group in description["groups"]]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    schedule.load_state_dict(description["schedule"])
+    return int(description["epochs"])
