@@ -40,6 +40,7 @@ from semalign.cli import (
 )
 from semalign.cli.options import complain
 from semalign.errors import SemalignError
+from semalign.extras import TRAIN, missing_part
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
@@ -101,8 +102,14 @@ class Commands(TyperGroup):
         except SemalignError as error:
             complain(f"error: {error}")
             raise SystemExit(BAD_INPUT) from error
+        except ModuleNotFoundError as error:
+            if (part := missing_part(error)) is None:
+                raise
+            name = " ".join(command.name for command in _path(self, ctx.meta["words"]))
+            complain(f"error: 'semalign {name}' needs {part}; install it with: {TRAIN}")
+            raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
-            command = _asked(self, ctx.meta["words"])
+            command = ([self, *_path(self, ctx.meta["words"])])[-1]
             resumable = any(option.name == "resume" for option in command.params)
             how = " with --resume" if resumable else ""
             goes_on = resumable or command.name in CONTINUED
@@ -110,11 +117,14 @@ class Commands(TyperGroup):
             raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 
-def _asked(group: Any, words: tuple[str, ...]) -> Any:
-    """The command that the words of a command line name, also one of a group within the group."""
+def _path(group: Any, words: tuple[str, ...]) -> list[Any]:
+    """The command that the words of a command line name, after the groups that it is in."""
+    found = []
     for word in words:
-        group = getattr(group, "commands", {}).get(word, group)
-    return group
+        if word in getattr(group, "commands", {}):
+            group = group.commands[word]
+            found.append(group)
+    return found
 
 
 def help_text(docstring: str | None) -> str:

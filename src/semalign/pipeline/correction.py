@@ -11,12 +11,12 @@ import numpy as np
 from semalign.data.duplicates import leaky_training_ids
 from semalign.data.opening import open_dataset
 from semalign.errors import SemalignError
-from semalign.inference.backend import quick_precision
+from semalign.inference.torch_backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.correction import SUFFIX, save_correction
 from semalign.pipeline.prepare import cache_crops
-from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import versions
+from semalign.progress import Progress, SilentProgress
 from semalign.training.hidden_faces import HiddenFacesSettings, see_hidden_faces
 from semalign.training.shape_correction import ShapeCorrectionSettings, fit_shape_correction
 
