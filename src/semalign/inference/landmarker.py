@@ -236,7 +236,9 @@ def open_model(name_or_path: str | Path, exported: bool = False) -> Model | Onnx
     beside = pretrained.exported(name_or_path) if exported else None
     if beside is not None:
         return OnnxBackend(beside, origin=path)
-    with needs_training(f"{name_or_path}: a model that is not exported"):
+    asked = pretrained.exported(name_or_path) is not None
+    what = "what is asked for beyond the exported model (device, tta, precision)" if asked else "computing a model file"
+    with needs_training(f"{name_or_path}: {what}"):
         from semalign.inference.torch_backend import load_model
     return load_model(path)
 

@@ -54,7 +54,7 @@ def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Mode
         raise SemalignError(
             f"{path}: is an exported model, which finds landmarks and does nothing else; give the model file it was made from."
         )
-    with needs_training(f"{name_or_path}: a model that is not exported"):
+    with needs_training(f"{name_or_path}: computing a model file"):
         from semalign.models.checkpoint import load_model
     return load_model(path, scheme)
 
