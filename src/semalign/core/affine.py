@@ -10,9 +10,9 @@ Shape legend: b images, n points.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.core.arrays import Array, Tensor, library
+from semalign.shapes import Float
 
 
 def transform_points(points: Float[Array, "b n 2"], source_to_target: Float[Array, "#b 2 3"]) -> Float[Array, "b n 2"]:

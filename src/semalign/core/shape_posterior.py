@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.core.arrays import Array, double, library, like
+from semalign.shapes import Float
 
 ROUNDS = 5  # of finding the mean shape
 LOOSE = 0.03  # variance of turn, scale and shift, in squared sizes of the mean shape

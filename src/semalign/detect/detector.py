@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL.Image import Image as PillowImage
 
 from semalign.data.crops import box_sides
@@ -30,6 +29,7 @@ from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 Image = str | Path | np.ndarray | PillowImage | Picture
 Boxes = Sequence[Sequence[float]] | np.ndarray

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.data.pts import write_pts
 from semalign.data.samples import Box
 from semalign.detect.draw import draw_landmarks
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 
 @dataclass(frozen=True, eq=False)

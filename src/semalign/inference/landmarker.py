@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.data.crops import CropCache, crop_maps, cut
 from semalign.errors import SemalignError
@@ -25,6 +24,7 @@ from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 if TYPE_CHECKING:
     from torch import device as TorchDevice

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, Int
 
 
 @dataclass(frozen=True, eq=False)

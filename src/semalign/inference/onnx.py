@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.core.affine import invert, transform_points
 from semalign.data.crops import CropCache, CropSettings
@@ -21,6 +20,7 @@ from semalign.inference.landmarks import Landmarks
 from semalign.inference.processes import computes_alone
 from semalign.inference.sessions import open_session
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 FORMAT = 1
 KEY = "semalign"

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.core.arrays import Array, double, gelu, library, like, single
 from semalign.core.shape_posterior import Frames, ShapePrior, frames_of, posterior
 from semalign.errors import SemalignError
 from semalign.models.arrays import load_kind, save_arrays
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float
 
 FORMAT = 1
 KIND = "shape-correction"

@@ -5,7 +5,6 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
