@@ -36,8 +36,9 @@ from semalign.auditing.witnesses import Witnesses, heard
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data import Dataset, open_dataset
 from semalign.inference.landmarks import Landmarks
-from semalign.pipeline.progress import SilentProgress
-from semalign.pipeline.witnesses import CrossFitted, EvidenceBuilder, ShippedModel
+from semalign.pipeline.witnesses import CrossFitted, ShippedModel
+from semalign.progress import SilentProgress
+from semalign.searches.builders import EvidenceBuilder
 
 SHARE = 0.05
 TEMPERATURE = 0.1  # of the softmin, as cleanlab pools the labels of a picture

@@ -170,7 +170,7 @@ class _Faces:
     def _job(self, spot: Spot, faces: Any, labels: np.ndarray, chosen: np.ndarray, seed: int) -> Any:
         from semalign.label_bench.cells import with_annotations
         from semalign.pipeline.job import Job
-        from semalign.pipeline.progress import SilentProgress
+        from semalign.progress import SilentProgress
 
         recipe = self._recipe(spot.network, seed, spot.faces)
         train = replace(faces, dataset=with_annotations(faces.dataset, labels))

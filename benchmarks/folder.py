@@ -56,7 +56,7 @@ def main(
         sources = find_pictures(pictures or drawn(Path(folder) / "pictures", count), count)
         exported = onnx or export(model, Path(folder) / "model.onnx")
         detectors = {
-            "PyTorch": lambda threads: Detector.from_pretrained(model, "cpu"),
+            "PyTorch": lambda threads: Detector(open_model(model), "cpu"),
             "PyTorch, fp32": lambda threads: Detector.from_pretrained(
                 model, "cpu", settings=DetectorSettings(precision="fp32")
             ),

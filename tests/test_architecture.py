@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "semalign"
 ROOT = ("__init__", "__main__")  # the package itself: its public names are imported when they are used
 CORRECTION = "semalign.training.correction"  # GHCU: of the product, though only the paper trains it
+MESH = "semalign.export.mesh"  # writes a file that ships, for a benchmark's command
 
 
 def table_order(design: str) -> list[str]:
@@ -127,6 +128,7 @@ def test_what_only_the_paper_uses_lies_there() -> None:
     waiting = [
         *commands,
         CORRECTION,
+        MESH,
         *adapters,
         *(type(reader).__module__ for reader in READERS),
     ]  # a reader is only named
@@ -169,6 +171,21 @@ import sys
 import semalign
 heavy = {"torch", "numpy", "cv2", "matplotlib", "pyarrow", "pydantic", "typer", "rich"} & set(sys.modules)
 sys.exit(f"import semalign loads {sorted(heavy)}" if heavy else 0)
+"""
+
+BARE = """
+import importlib, sys
+from semalign.extras import PARTS
+for name in PARTS:
+    sys.modules[name] = None
+needing = set()
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert (error.name or "").partition(".")[0] in PARTS, error
+        needing.add(name)
+print("\\n".join(sorted(needing)))
 """
 
 APART = """
@@ -226,3 +243,26 @@ def test_importing_any_module_changes_nothing(tmp_path: Path) -> None:
     everything = [name for name in modules(SOURCE) if not name.endswith("__main__")]
     result = python(EFFECTS, *everything, cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def needs_pytorch(design: str, module: str) -> bool:
+    """Whether docs/design.md says that a module may import PyTorch at its head."""
+    section = design.split("### Without PyTorch", 1)[1].split("\nEverything else", 1)[0]
+    whole, *lines = [line for line in section.splitlines() if line.startswith("- ")]
+    parts = module.split(".")[1:]
+    if f"`{parts[0]}`" in whole or f"`{'.'.join(parts)}`" in "".join(lines):
+        return True
+    free = next(line for line in lines if line.startswith("- `models` but for"))
+    return parts[0] == "models" and len(parts) > 1 and f"`{parts[1]}`" not in free.split("but for")[1]
+
+
+def test_what_the_design_does_not_name_is_imported_without_pytorch(tmp_path: Path) -> None:
+    design = (REPOSITORY / "docs" / "design.md").read_text(encoding="utf-8")
+    everything = [name for name in modules(SOURCE) if not name.endswith("__main__")]
+    result = python(BARE, *everything, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    needing = set(result.stdout.split())
+    assert [name for name in sorted(needing) if not needs_pytorch(design, name)] == []
+    assert {"semalign.pipeline", "semalign.core.search", "semalign.models.network"} <= needing
+    for free in ("detect", "inference", "serve", "cli", "data", "auditing", "models.correction", "searches"):
+        assert not needs_pytorch(design, f"semalign.{free}")

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import semalign
+from semalign.extras import PARTS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -58,7 +59,7 @@ def test_everything_imported_is_declared() -> None:
         *CORE,
         *(
             canonicalize_name(r.name)
-            for name in ("tensorboard", "pandas", "mat", "fast", "onnx", "serve", "heic", "fiftyone", "supervision")
+            for name in ("train", "tensorboard", "pandas", "mat", "fast", "serve", "heic", "fiftyone", "supervision")
             for r in EXTRAS[name]
         ),
     }
@@ -73,11 +74,19 @@ def test_everything_imported_is_declared() -> None:
 def test_everything_declared_is_imported() -> None:
     used = {name for top in imported_packages(REPOSITORY / "src" / "semalign") for name in distributions(top)}
     assert set(CORE) - used == set()
+    assert {canonicalize_name(requirement.name) for requirement in EXTRAS["train"]} - used == set()
+
+
+def test_the_sentence_about_the_extra_names_what_it_brings() -> None:
+    brought = {canonicalize_name(requirement.name) for requirement in EXTRAS["train"]}
+    assert {canonicalize_name(name) for name in PARTS} == brought
+    assert brought & set(CORE) == set()
 
 
 def test_pins_fit_what_is_declared() -> None:
     pinned = pins()
-    for requirement in [*CORE.values(), *EXTRAS["dev"], *EXTRAS["pandas"], *EXTRAS["docs"]]:
+    ours = [r for name in ("train", "dev", "pandas", "docs") for r in EXTRAS[name] if r.name != "semalign"]
+    for requirement in [*CORE.values(), *ours]:
         name = str(canonicalize_name(requirement.name))
         assert name in pinned, f"constraints.txt does not pin {name}"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes the pin {pinned[name]}"

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from semalign.detect import Detector as Detector
     from semalign.detect import Face as Face
     from semalign.errors import SemalignError as SemalignError
-    from semalign.pipeline import Progress as Progress
     from semalign.pipeline import Recipe as Recipe
     from semalign.pipeline import align as align
     from semalign.pipeline import crossfit as crossfit
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from semalign.pipeline import run as run
     from semalign.pipeline import search as search
     from semalign.pipeline import train as train
+    from semalign.progress import Progress as Progress
     from semalign.schemes import LandmarkScheme as LandmarkScheme
     from semalign.schemes import load_scheme as load_scheme
     from semalign.synthetic import SynthesisSettings as SynthesisSettings
@@ -58,7 +58,6 @@ _HOME = {
     "semalign.detect": ("Detector", "Face"),
     "semalign.errors": ("SemalignError",),
     "semalign.pipeline": (
-        "Progress",
         "Recipe",
         "align",
         "crossfit",
@@ -68,6 +67,7 @@ _HOME = {
         "search",
         "train",
     ),
+    "semalign.progress": ("Progress",),
     "semalign.schemes": ("LandmarkScheme", "load_scheme"),
     "semalign.synthetic": ("SynthesisSettings", "write_dataset"),
 }
@@ -77,7 +77,10 @@ __all__ = [name for names in _HOME.values() for name in names]
 def __getattr__(name: str) -> Any:
     for module, names in _HOME.items():
         if name in names:
-            return getattr(import_module(module), name)
+            from semalign.extras import needs_training
+
+            with needs_training(f"semalign.{name}"):
+                return getattr(import_module(module), name)
     raise AttributeError(f"module 'semalign' has no attribute {name!r}")
 
 

@@ -11,7 +11,6 @@ import commands
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from worlds import NETWORK
 
@@ -31,7 +30,8 @@ from semalign.detect import (
     sources,
 )
 from semalign.models.checkpoint import Model, save_model
-from semalign.models.correction import CorrectionNetwork, ShapeCorrection, save_correction
+from semalign.models.correction import ShapeCorrection, save_correction
+from semalign.models.correction_network import CorrectionNetwork
 from semalign.models.hourglass import build_hourglass
 from semalign.schemes import LandmarkScheme, load_scheme
 
@@ -283,8 +283,8 @@ def test_correct_is_for_models_that_have_a_correction(tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "this model has no correction for hidden landmarks" in refused.stderr
     assert not (tmp_path / "refused").exists()
     assert invoke(*usual, "--out", tmp_path / "bare").exit_code == 0
-    prior = fit_shape_prior(torch.from_numpy(np.random.default_rng(1).normal(size=(20, 68, 2))))
-    made = ShapeCorrection(prior, CorrectionNetwork(68).eval(), scheme)
+    prior = fit_shape_prior(np.random.default_rng(1).normal(size=(20, 68, 2)))
+    made = ShapeCorrection(prior, CorrectionNetwork(68).reader(), scheme)
     save_correction(tmp_path / "m.correction.safetensors", made)
     for name, more in (("told", ()), ("corrected", ("--correct",))):
         assert invoke(*usual, *more, "--out", tmp_path / name).exit_code == 0

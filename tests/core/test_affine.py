@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -54,6 +55,16 @@ def test_maps_are_batched_and_one_map_serves_all() -> None:
         torch.testing.assert_close(compose(one, many)[row : row + 1], compose(one, many[row : row + 1]))
         torch.testing.assert_close(invert(many)[row : row + 1], invert(many[row : row + 1]))
     assert torch.equal(transform_points(cloud, one), transform_points(cloud, one.expand(3, 2, 3)))
+
+
+@given(points, maps, maps)
+def test_arrays_and_tensors_give_the_same(points: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:
+    every = [value.numpy() for value in (points, first, second)]
+    np.testing.assert_array_equal(transform_points(every[0], every[1]), transform_points(points, first).numpy())
+    np.testing.assert_array_equal(compose(every[2], every[1]), compose(second, first).numpy())
+    np.testing.assert_allclose(invert(every[1]), invert(first).numpy(), rtol=1e-12)
+    centre, side = points[:, 0], first[:, 0, 0].abs() + 1
+    np.testing.assert_array_equal(square_crop(centre.numpy(), side.numpy(), 64), square_crop(centre, side, 64).numpy())
 
 
 def test_nan_points_stay_alone() -> None:

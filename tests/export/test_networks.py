@@ -15,6 +15,7 @@ from worlds import NETWORK
 from semalign.data.crops import CropCache, CropSettings
 from semalign.export import LandmarkGraph, export_onnx, quantize_onnx
 from semalign.inference import Landmarker, OnnxBackend
+from semalign.models.cascade import CascadeNetwork, CascadeSettings
 from semalign.models.checkpoint import Model
 from semalign.models.face_mesh import face_mesh
 from semalign.models.mesh_network import MeshNetwork, MeshSettings
@@ -86,3 +87,28 @@ def test_the_trained_mesh_is_exported_with_both_its_looks(tmp_path: Path) -> Non
     with torch.inference_mode():
         mesh = face_mesh()(torch.from_numpy(images).float() / 255)[:, [33, 263, 152], :2].numpy()
     assert np.linalg.norm(found - mesh, axis=2).mean() < 4  # of 192 pixels
+
+
+@pytest.mark.parametrize("tta", [1, 2])
+def test_a_network_of_points_is_exported_as_points(tmp_path: Path, tta: int) -> None:
+    network = build_network(CascadeSettings(input_size=96, heatmap_size=24), 3, seed=0)
+    assert isinstance(network, CascadeNetwork)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # steps and doubts that differ, as after training
+        for stage in network.stages:
+            stage.own.copy_(torch.randn(stage.own.shape, generator=generator) / 4)
+            stage.own[..., 2] /= 8
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 96, 96), dtype=np.uint8)
+    model = Model(network.eval(), SCHEME, CropSettings(1.4, 1.3), 0.6, {}, tta=tta)
+    export_onnx(tmp_path / "points.onnx", model)
+    found = OnnxBackend(tmp_path / "points.onnx", threads=1)(images)
+    with torch.no_grad():
+        answer = LandmarkGraph(model)(torch.from_numpy(images))
+    for one, other in zip(found, answer, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), atol=0.01)
+    if tta == 1:  # what is found through the heatmaps is the same
+        with torch.no_grad():
+            peaks = LandmarkGraph(model)._peaks(torch.from_numpy(images).float() / 255)
+        np.testing.assert_allclose(found.points, peaks.points.numpy(), atol=0.02)
+        np.testing.assert_allclose(found.confidence, peaks.confidence.numpy(), atol=0.15)  # of the highest pixel
+        np.testing.assert_allclose(found.spread, peaks.spread.numpy() * 4, rtol=0.1)

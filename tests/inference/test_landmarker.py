@@ -143,7 +143,8 @@ def test_both_runtimes_keep_the_protocol(dots: Dots, tmp_path: Path) -> None:
     pictures, boxes, _ = scene(dots)
     ours, theirs = (Landmarker(backend)(pictures, boxes)[0] for backend in (dots.model(), exported))
     np.testing.assert_allclose(theirs.points, ours.points, atol=0.02)
-    assert theirs.spread is None
+    assert ours.spread is not None and theirs.spread is not None
+    np.testing.assert_allclose(theirs.spread, ours.spread, rtol=0.01)
 
 
 def test_importing_it_loads_no_training(tmp_path: Path) -> None:

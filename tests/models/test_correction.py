@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from semalign.core.shape_posterior import fit_shape_prior
 from semalign.errors import SemalignError
 from semalign.models import pretrained
-from semalign.models.correction import (
-    Correction,
-    CorrectionNetwork,
-    ShapeCorrection,
-    load_correction,
-    save_correction,
-)
+from semalign.models.correction import Correction, ShapeCorrection, load_correction, save_correction
+from semalign.models.correction_network import CorrectionNetwork
 from semalign.models.ghcu import Ghcu, GhcuSettings, build_ghcu, save_ghcu
 from semalign.schemes import LandmarkScheme, load_scheme
 
@@ -37,8 +32,8 @@ def correction(scheme: LandmarkScheme = SCHEME) -> ShapeCorrection:
         network = CorrectionNetwork(scheme.count)
         for value in network.parameters():
             torch.nn.init.normal_(value, std=0.5)
-    prior = fit_shape_prior(torch.from_numpy(np.tile(FACES, (1, -(-scheme.count // 5), 1))[:, : scheme.count]))
-    return ShapeCorrection(prior, network.eval(), scheme, {"recipe": "r"}, {"seed": 3})
+    prior = fit_shape_prior(np.tile(FACES, (1, -(-scheme.count // 5), 1))[:, : scheme.count])
+    return ShapeCorrection(prior, network.reader(), scheme, {"recipe": "r"}, {"seed": 3})
 
 
 CORRECTION = correction()
@@ -74,13 +69,26 @@ def test_a_face_is_judged_alike_alone_and_among_others():
 def test_without_spreads_they_count_as_the_usual_ones():
     usual = correction()
     size = 30 * np.sqrt((MEAN**2).sum(1).mean())
-    usual.network.usual[:, 1] = math.log(2.0 / size)
+    usual.reader.usual[:, 1] = math.log(2.0 / size)
     without = usual(MEAN[None] * 30, SURE[:1], None)
     known = usual(MEAN[None] * 30, SURE[:1], np.full((1, 5, 2), 2.0))
     assert np.allclose(without.visibility, known.visibility, atol=0.02)
     assert not np.allclose(
         without.visibility, usual(MEAN[None] * 30, SURE[:1], np.full((1, 5, 2), 9.0)).visibility, 0.02
     )
+
+
+def test_what_is_learned_is_computed_alike_without_pytorch():
+    network = CorrectionNetwork(5).eval()
+    for value in network.parameters():
+        torch.nn.init.normal_(value, std=0.5)
+    seen = RNG.normal(size=(20, 5, 2)).astype(np.float32)
+    seen[3, 1] = np.nan
+    with torch.no_grad():
+        ours, theirs = network.reader()(seen), network(torch.from_numpy(seen))
+    for own, other in zip(ours, theirs, strict=True):
+        assert np.allclose(own, other.numpy(), atol=1e-5)
+        assert own.dtype == other.numpy().dtype
 
 
 def test_no_faces_are_judged_as_none():

@@ -17,7 +17,8 @@ from worlds import MOBILE, NETWORK
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models import HeatmapModule, HeatmapNetwork, Model
-from semalign.models.checkpoint import KEY, load_model, save_model
+from semalign.models.arrays import KEY
+from semalign.models.checkpoint import load_model, save_model
 from semalign.models.hourglass import HourglassSettings, StackedHourglass, build_hourglass
 from semalign.models.kinds import KINDS, continued, kind_in
 from semalign.models.network import HeadedNetwork, NetworkSettings, Sizes, build_network

@@ -35,7 +35,7 @@ from semalign.files import read_json, refuse_occupied, shown, write_error, write
 from semalign.schemes import SCHEME_FILE, LandmarkScheme, scheme_toml
 
 if TYPE_CHECKING:
-    from semalign.pipeline import Progress
+    from semalign.progress import Progress
 
 AUDIT, LABELS, CHANGES = "audit", "labels", "changes.csv"
 REVIEWED: Final = "reviewed"

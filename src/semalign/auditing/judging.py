@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,15 @@ from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, Audit, read_a
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.extras import needs_training
 from semalign.files import refuse_occupied
+from semalign.inference.onnx import OnnxBackend
+from semalign.models import pretrained
 from semalign.schemes import LandmarkScheme
 
 if TYPE_CHECKING:
-    from semalign.pipeline import Progress
-    from semalign.pipeline.witnesses import EvidenceBuilder
+    from semalign.progress import Progress
+    from semalign.searches.builders import EvidenceBuilder
 
 NETWORKS, CROPS = "crossfit", "crops"  # in the audit's folder: networks that were trained for it, and what they look at
 MODEL = "default"  # that judges where none is named
@@ -140,32 +144,55 @@ def audit_source(
     """
     from semalign.auditing.make import audit as make
     from semalign.auditing.make import refuse_few
-    from semalign.pipeline import crossfit, load_recipe
-    from semalign.pipeline.judging import FOLDS, all_training, judging_recipe, judging_recipe_name
-    from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 
     if (out / ABOUT).is_file() and not overwrite:
         raise SemalignError(f"{out}: holds an audit already; give overwrite=True to replace it, or another out=FOLDER.")
     networks = out / NETWORKS
     if not (out / ABOUT).is_file() and not _begun(out):
         refuse_occupied(out, "audit")
-    builder: EvidenceBuilder
     if judging.quick:
-        builder = ShippedModel(judging.model, out / CROPS)
+        builder = _quick(judging.model, out / CROPS)
     else:
-        trained = judging.crossfit
-        if trained is None:
+        if judging.crossfit is None:
             refuse_few(dataset)
-            recipe = judging_recipe(dataset) if judging.recipe is None else load_recipe(judging.recipe)
-            folds = judging.folds or FOLDS[judging_recipe_name(dataset.scheme)]
-            faces = all_training(dataset)
-            crossfit(recipe, faces, networks, folds=folds, resume=True, keep_going=True, progress=progress)
-            trained = networks
-        builder = CrossFitted(trained, out / CROPS)
+        with needs_training("an audit by networks that are trained for it (without --quick)"):
+            builder = _trained(judging, dataset, networks, out / CROPS, progress)
     made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)
     made = replace(made, about=made.about | {SOURCE: source.about(), ASKED: judging.asked()})
     write_audit(made, out)
     return made
+
+
+def _quick(model: str, crops: Path) -> EvidenceBuilder:
+    """The evidence of a model that is there: by PyTorch where that is installed, else of the exported model."""
+    if find_spec("torch") is not None and pretrained.resolve(model).suffix != pretrained.EXPORTED:
+        from semalign.pipeline.witnesses import ShippedModel
+
+        return ShippedModel(model, crops)
+    from semalign.inference.landmarker import open_model
+    from semalign.searches.builders import ExportedModel
+
+    opened = open_model(model, exported=True)
+    assert isinstance(opened, OnnxBackend)
+    return ExportedModel(model, opened, crops)
+
+
+def _trained(
+    judging: Judging, dataset: Dataset, networks: Path, crops: Path, progress: Progress | None
+) -> EvidenceBuilder:
+    """The evidence of networks that have not seen the faces, trained first where none are given."""
+    from semalign.pipeline import crossfit, load_recipe
+    from semalign.pipeline.judging import FOLDS, all_training, judging_recipe, judging_recipe_name
+    from semalign.pipeline.witnesses import CrossFitted
+
+    trained = judging.crossfit
+    if trained is None:
+        recipe = judging_recipe(dataset) if judging.recipe is None else load_recipe(judging.recipe)
+        folds = judging.folds or FOLDS[judging_recipe_name(dataset.scheme)]
+        faces = all_training(dataset)
+        crossfit(recipe, faces, networks, folds=folds, resume=True, keep_going=True, progress=progress)
+        trained = networks
+    return CrossFitted(trained, crops)
 
 
 def _begun(folder: Path) -> bool:

@@ -29,11 +29,12 @@ from semalign.data.video import picture_size, read_pictures
 from semalign.detect.centerface import CenterFaceFinder
 from semalign.errors import SemalignError
 from semalign.files import shown
-from semalign.pipeline.progress import Progress, SilentProgress, counted
-from semalign.pipeline.witnesses import EvidenceBuilder, Looking
-from semalign.searches import LabelSearch, Observations, make_search
-from semalign.searches.average import AverageSettings
-from semalign.searches.calibrated import CalibratedSettings
+from semalign.progress import Progress, SilentProgress, counted
+from semalign.searches import LabelSearch, Observations
+from semalign.searches.adapted import Adapted
+from semalign.searches.average import Average, AverageSettings
+from semalign.searches.builders import EvidenceBuilder, Looking
+from semalign.searches.calibrated import Calibrated, CalibratedSettings
 
 FEWEST = 30  # faces of which it can be told what is usual
 SURE = 0.5  # probability from which an annotation is taken to be wrong
@@ -321,8 +322,8 @@ class Auditor:
 
     def _search(self) -> LabelSearch:
         if len(self.witnesses.members) == 2:
-            return make_search(CalibratedSettings(), "auto")
-        return make_search(AverageSettings(), "auto")
+            return Calibrated(CalibratedSettings(), "auto")
+        return Adapted(Average(AverageSettings()), "auto")
 
 
 def _slipped(figures: Figures) -> Bool[np.ndarray, "b n"]:

@@ -9,7 +9,7 @@ from semalign.auditing.judging import Judging, Source, audit_source
 from semalign.auditing.result import Audit
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.pipeline.progress import Progress
+from semalign.progress import Progress
 from semalign.schemes import load_scheme
 
 

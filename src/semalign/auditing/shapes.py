@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Float
 
 from semalign.core.adaptation import aligned_shapes, flat_shapes
 from semalign.core.residuals import pairs
 from semalign.core.shape_posterior import most_probable
 from semalign.core.similarity import similarity, to_complex, to_points
+from semalign.shapes import Float
 
 FREEDOM, ROUNDS = 5.0, 8  # of the Student distribution by which shapes are weighed, and iterations
 SHRUNK = 0.02  # towards landmarks that do not go together, for as many shapes as there are coordinates or more
@@ -48,13 +47,12 @@ class Shapes:
             deviation: by how much each may be off, standard deviation along x and along y.
         """
         seen, mean, found = to_complex(points), to_complex(self.mean), to_complex(points).copy()
-        covariance = torch.from_numpy(self.covariance)
         for _ in range(FRAMES):
             middle = found.mean(axis=1, keepdims=True)
             frames = similarity(found - middle, mean)
             rest = flat_shapes((seen - middle) / frames - mean)
             variance = np.tile(deviation / np.abs(frames), 2) ** 2
-            apart = most_probable(covariance, torch.from_numpy(rest), torch.from_numpy(variance)).numpy()
+            apart = most_probable(self.covariance, rest, variance)
             found = middle + frames * (mean + to_complex(pairs(apart)))
         return to_points(found)
 

@@ -1,5 +1,5 @@
 """The command `semalign`: parse, call, print. Nothing is computed here."""
 
-from semalign.cli.app import app, main
+from semalign.cli.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -13,7 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.markup import escape
@@ -41,6 +41,7 @@ from semalign.cli import (
 from semalign.cli.options import complain, with_options
 from semalign.cores import wait_asleep
 from semalign.errors import SemalignError
+from semalign.extras import TRAIN, missing_part
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit statuses; 1 is for work that is done but for some of its input
 RENAMED = {"--views": "--tta", "--least-score": "--score-threshold"}  # options of version 0.1
@@ -102,8 +103,14 @@ class Commands(TyperGroup):
         except SemalignError as error:
             complain(f"error: {with_options(str(error))}")
             raise SystemExit(BAD_INPUT) from error
+        except ModuleNotFoundError as error:
+            if (part := missing_part(error)) is None:
+                raise
+            name = " ".join(command.name for command in _path(self, ctx.meta["words"]))
+            complain(f"error: 'semalign {name}' needs {part}; install it with: {TRAIN}")
+            raise SystemExit(BAD_INPUT) from error
         except KeyboardInterrupt as stop:
-            command = _asked(self, ctx.meta["words"])
+            command = ([self, *_path(self, ctx.meta["words"])])[-1]
             resumable = any(option.name == "resume" for option in command.params)
             how = " with --resume" if resumable else ""
             goes_on = resumable or command.name in CONTINUED
@@ -111,11 +118,14 @@ class Commands(TyperGroup):
             raise SystemExit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 
-def _asked(group: Any, words: tuple[str, ...]) -> Any:
-    """The command that the words of a command line name, also one of a group within the group."""
+def _path(group: Any, words: tuple[str, ...]) -> list[Any]:
+    """The command that the words of a command line name, after the groups that it is in."""
+    found = []
     for word in words:
-        group = getattr(group, "commands", {}).get(word, group)
-    return group
+        if word in getattr(group, "commands", {}):
+            group = group.commands[word]
+            found.append(group)
+    return found
 
 
 def help_text(docstring: str | None) -> str:
@@ -170,26 +180,51 @@ def _semalign(
     """
 
 
-def build() -> typer.Typer:
-    """The application with all its commands."""
+PANELS: Mapping[str, Mapping[str, Command]] = {
+    "Train, search, evaluate": stages.COMMANDS,
+    "Use a model": predict.COMMANDS | serve.COMMANDS | export.COMMANDS | correction.COMMANDS,
+    "Data and labels": audit.COMMANDS | clean.COMMANDS | review.COMMANDS | convert.COMMANDS,
+    "The paper": reproduce.COMMANDS,
+    "What ships with Semalign": show.COMMANDS,
+}
+GROUPS = {  # of commands: the module that has them, and where the help lists the group
+    "data": (data, "Data and labels"),
+    "labels": (labels, "Data and labels"),
+    "scheme": (scheme, "Data and labels"),
+    "bench": (bench, "Measure"),
+}
+
+
+def build(wanted: str | None = None) -> typer.Typer:
+    """The application with all its commands, or with the command or group of a name alone, which is there sooner."""
     application = _group(True, cls=Commands, name="semalign")
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
-    _add(application, stages.COMMANDS, "Train, search, evaluate")
-    _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | correction.COMMANDS, "Use a model")
-    _add(application, audit.COMMANDS | clean.COMMANDS | review.COMMANDS | convert.COMMANDS, "Data and labels")
-    for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
-        group = _group(help=module.__doc__)
-        _add(group, module.COMMANDS)
-        application.add_typer(group, name=name, rich_help_panel="Data and labels")
-    measuring = _group(help=bench.__doc__)
-    _add(measuring, bench.COMMANDS)
-    application.add_typer(measuring, name="bench", rich_help_panel="Measure")
-    _add(application, reproduce.COMMANDS, "The paper")
-    _add(application, show.COMMANDS, "What ships with Semalign")
+    known = wanted in GROUPS or any(wanted in commands for commands in PANELS.values())
+    for panel, commands in PANELS.items():
+        _add(application, {name: own for name, own in commands.items() if not known or name == wanted}, panel)
+        if panel == "Data and labels":
+            _add_groups(application, wanted if known else None)
     return application
 
 
-app = build()
+def _add_groups(application: typer.Typer, wanted: str | None) -> None:
+    for name, (module, panel) in GROUPS.items():
+        if wanted in (None, name):
+            group = _group(help=module.__doc__)
+            _add(group, module.COMMANDS)
+            application.add_typer(group, name=name, rich_help_panel=panel)
+
+
+if TYPE_CHECKING:
+    app: typer.Typer
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, the application with all its commands, is made when it is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = application = build()
+    return application
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -215,4 +250,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that lacks a character shows another one
-    app(prog_name="semalign")
+    wanted = sys.argv[1] if len(sys.argv) > 1 and "_SEMALIGN_COMPLETE" not in os.environ else None
+    build(wanted)(prog_name="semalign")

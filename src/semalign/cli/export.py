@@ -59,6 +59,7 @@ def export(
 
     from semalign.errors import SemalignError
     from semalign.export import export_onnx, quantize_onnx
+    from semalign.export.crops import training_crops
     from semalign.inference.onnx import input_squares
     from semalign.models import pretrained
     from semalign.models.checkpoint import save_model
@@ -77,7 +78,7 @@ def export(
         say(f"model: {out}")
         return
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
-        crops = None if data is None else _crops(loaded, data, count, Path(folder))
+        crops = None if data is None else training_crops(loaded, data, count, Path(folder))
         if int8 and crops is not None:
             plain = Path(folder) / "float32.onnx"
             export_onnx(plain, loaded, pixels)
@@ -101,21 +102,6 @@ def _named(out: Path, kind: Format) -> Path:
     if str(out).endswith(("/", os.sep)) or out.is_dir():
         raise SemalignError(f"{out}: is a folder; give the file to write, such as {out / 'model'}{wanted}.")
     return out.with_name(f"{out.name}{wanted}")
-
-
-def _crops(model: Any, data: Path, count: int, folder: Path) -> Any:
-    """Crops of training faces, spread evenly over the data set."""
-    import numpy as np
-
-    from semalign.data import open_dataset
-    from semalign.data.crops import build_crops
-    from semalign.errors import SemalignError
-
-    samples = open_dataset(data, model.scheme).select(split="train").samples
-    if not samples:
-        raise SemalignError(f"{data}: holds no training faces; give a data set that does.")
-    chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return build_crops(folder, [samples[row] for row in chosen], model.crop, model.input_size)
 
 
 def _rows(crops: Any) -> Any:

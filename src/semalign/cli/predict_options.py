@@ -107,7 +107,12 @@ Limit = Annotated[
 ]
 Device = Annotated[
     str | None,
-    option("--device", "NAME", "Where to compute: cpu, cuda …", default="an accelerator if there is one"),
+    option(
+        "--device",
+        "NAME",
+        "Where to compute: cpu, cuda …",
+        default="the CPU for shipped and exported models, else an accelerator if there is one",
+    ),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"],

@@ -21,7 +21,7 @@ def serve(
 ) -> None:
     """A page on this machine: drop a picture or use the camera, look at points, confidences and heatmaps, save them.
 
-    Pictures stay on this machine, and none is kept. Ctrl-C ends it. Needs the extra 'serve'.
+    Pictures stay on this machine, and none is kept. Ctrl-C ends it. Needs the extra 'serve', and for heatmaps 'train'.
 
     Examples:
         semalign serve
@@ -29,12 +29,10 @@ def serve(
     """
     from semalign.cli.page import run_page
     from semalign.detect import Detector, DetectorSettings
-    from semalign.models import pretrained
     from semalign.serve import Service, open_server
 
-    loaded = pretrained.load(model)
-    detector = Detector(loaded, settings=DetectorSettings(correct=correct))
-    run_page(open_server(Service(detector, loaded, model), host, port), browse)
+    detector = Detector.from_pretrained(model, settings=DetectorSettings(correct=correct))
+    run_page(open_server(Service(detector, detector.landmarker, model), host, port), browse)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"serve": serve}

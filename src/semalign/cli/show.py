@@ -71,18 +71,15 @@ def models(
         typer.echo(pretrained.card(name), nl=False)
         return
     if as_json:
-        from semalign.models.checkpoint import load_model
-
-        loaded = {name: load_model(path) for name, path in pretrained.available().items()}
         print_json(
             [
                 {
                     "model": name,
-                    "landmarks": model.scheme.count,
-                    "scheme": model.scheme.name,
-                    "terms": model.about.get("terms"),
+                    "landmarks": known.scheme.count,
+                    "scheme": known.scheme.name,
+                    "terms": known.terms,
                 }
-                for name, model in loaded.items()
+                for name, known in ((name, pretrained.facts(path)) for name, path in pretrained.available().items())
             ]
         )
         return

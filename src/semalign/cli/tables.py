@@ -107,18 +107,15 @@ def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
 
 def print_models(models: Mapping[str, Path], default: str) -> None:
     """Shipped models, with what each may be used for."""
-    from semalign.models.checkpoint import load_model
-    from semalign.models.network import count_parameters
+    from semalign.models.pretrained import facts
 
     table = _table("model", "landmarks", "input", "parameters", "MiB", "terms", words=("terms",))
     for name, path in models.items():
-        model = load_model(path)
-        side = model.input_size
-        millions = count_parameters(model.network) / 1e6
-        size = f"{path.stat().st_size / 2**20:.1f}"
+        known = facts(path)
+        side, size = known.input_size, f"{path.stat().st_size / 2**20:.1f}"
         label = f"{name} (default)" if name == default else name
-        terms = str(model.about.get("terms", ""))
-        table.add_row(label, str(model.scheme.count), f"{side}×{side}", f"{millions:.1f} M", size, terms)
+        parameters = f"{known.parameters / 1e6:.1f} M"
+        table.add_row(label, str(known.scheme.count), f"{side}×{side}", parameters, size, known.terms or "")
     _show(table)
 
 

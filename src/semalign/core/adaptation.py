@@ -13,11 +13,11 @@ Shape legend: b faces, n landmarks, k components, m = 2n coordinates (all x, the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Complex, Float
 
 from semalign.core.similarity import similarity, to_complex, to_points
@@ -177,10 +177,13 @@ def shape_scores(
 
 
 def product(a: Float[np.ndarray, "i j"], b: Float[np.ndarray, "j k"]) -> Float[np.ndarray, "i k"]:
-    """A @ b by PyTorch, which keeps to the number of threads that it was told.
+    """A @ b by PyTorch where that is loaded, for it keeps to the number of threads that it was told; else by NumPy.
 
     The threads of numpy's library wait for each other busily, so that two callers on two cores take fifty times as long.
     """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return a @ b
     return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
 
 

@@ -24,8 +24,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from semalign.core.likelihood import chi_square, template_sum
+from semalign.core.sizes import REFERENCE
 
-REFERENCE = 256  # the heatmap size in whose pixels region and template are given
 EVIDENCE = 0.95  # a patch that costs less than this share of an empty one shows a peak
 NEWTON_STEPS = 4
 STEEP = 3.2  # radius/σ from which the template's corners drown the rest

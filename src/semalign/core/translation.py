@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Complex, Float, Int
 
 from semalign.core.adaptation import aligned_shapes, product
@@ -58,6 +57,8 @@ def fit_translation(known: Float[np.ndarray, "b k d"], wanted: Float[np.ndarray,
     """
     if len(known) < LEAST_FACES:
         raise ValueError(f"a translation is learned from {LEAST_FACES} faces at least")
+    import torch
+
     mean = aligned_shapes(to_complex(known[..., :2]))[2]
     features, centres, frames = _own_frame(known, mean)
     target = (to_complex(wanted) - centres) / frames

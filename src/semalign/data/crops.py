@@ -19,10 +19,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from semalign.core.affine import square_crop
+from semalign.core.arrays import Tensor
 from semalign.data.samples import Sample
 from semalign.data.video import by_video, read_pictures
 from semalign.errors import SemalignError
@@ -59,13 +58,23 @@ class CropCache:
         return len(self.ids)
 
     @property
+    def image_to_input(self) -> np.ndarray:
+        """(b, 2, 3) float64 maps from the image frames to the plain (un-augmented) input squares."""
+        inset = (self.images.shape[1] - self.input_size) / 2
+        return np.asarray(self.image_to_crop - np.array([[0.0, 0.0, inset], [0.0, 0.0, inset]]))
+
+    @property
     def crop_to_input(self) -> Tensor:
-        """(2, 3) float64 map of the plain (un-augmented) input square."""
+        """(2, 3) float64 map of the plain input square, as PyTorch's tensor."""
+        import torch
+
         inset = (self.images.shape[1] - self.input_size) / 2
         return torch.tensor([[1.0, 0.0, -inset], [0.0, 1.0, -inset]], dtype=torch.float64)
 
     def batch(self, rows: np.ndarray) -> Tensor:
-        """(k, 3, s, s) float32 crops in [0, 1] of the given rows, channels last in memory."""
+        """(k, 3, s, s) float32 crops in [0, 1] of the given rows, channels last in memory, as PyTorch's tensor."""
+        import torch
+
         pixels = torch.from_numpy(self.images[rows])
         return pixels.permute(0, 3, 1, 2).float().div_(255.0)
 
@@ -97,7 +106,7 @@ def crop_maps(boxes: np.ndarray, settings: CropSettings, input_size: int) -> tup
     size = 2 * round(input_size * settings.margin / 2)
     side = box_sides(boxes) * settings.scale * size / input_size
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return square_crop(torch.from_numpy(centre), torch.from_numpy(np.maximum(side, 1.0)), size).numpy(), size
+    return square_crop(centre, np.maximum(side, 1.0), size), size
 
 
 def cut(image: np.ndarray, image_to_crop: np.ndarray, size: int) -> np.ndarray:

@@ -16,12 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from semalign.data.endings import completed
 from semalign.data.pixels import to_rgb8
 from semalign.errors import SemalignError
+from semalign.shapes import Float, UInt8
 
 ENDINGS = frozenset(
     [".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from semalign.errors import SemalignError
+from semalign.shapes import UInt8
 
 RANGES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
 _SLACK = 0.05  # of the range, that resampled pictures overshoot

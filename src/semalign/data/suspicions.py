@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float
 
 FAR = 6.0  # distance from the middle of the face, in median distances, from which a point is a stray one
 COINCIDENT = 0.25  # share of points that lie exactly on another one; closed lips make a few

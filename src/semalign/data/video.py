@@ -13,11 +13,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from semalign.data.images import image_size, read_image
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
+from semalign.shapes import UInt8
 
 
 @dataclass(frozen=True)

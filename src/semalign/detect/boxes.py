@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.detect.detector import as_boxes
 from semalign.errors import SemalignError
 from semalign.files import shown
+from semalign.shapes import Float
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 COLUMNS: dict[BoxFormat, tuple[tuple[str, ...], ...]] = {

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.data.crops import cut
 from semalign.detect.centerface_network import NONE, Sightings, distinct, joined, look
 from semalign.detect.faces import BoxRelation, FoundFaces
 from semalign.detect.turned import levelled
+from semalign.shapes import Float, UInt8
 
 COARSE = 192 * 192  # pixels of the first search
 ENOUGH = 512 * 1024  # pixels of a search after which a picture with a face is not searched again, unless min_face asks

@@ -18,10 +18,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.errors import SemalignError
 from semalign.inference.sessions import RuntimeMissingError, open_session
+from semalign.shapes import Float, UInt8
 
 WEIGHTS = Path(__file__).with_name("centerface.onnx")
 OUTPUTS = ("537", "538", "539", "540")  # scores, log sizes (height, width), shifts (y, x), points in the box (y, x)

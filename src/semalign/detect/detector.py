@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 from PIL.Image import Image as PillowImage
 
 from semalign.data.crops import box_sides
@@ -25,14 +23,13 @@ from semalign.detect.faces import FaceFinder, FoundFaces
 from semalign.detect.result import Face
 from semalign.detect.turned import angles_of_points, boxes_of_points, levelled
 from semalign.errors import SemalignError
-from semalign.inference import Landmarker, Landmarks, OnnxBackend, TorchBackend
-from semalign.inference.backend import quick_precision
-from semalign.inference.landmarker import open_model, torch_device
+from semalign.inference import Backend, Landmarker, Landmarks, OnnxBackend
+from semalign.inference.landmarker import Device, Model, on_cpu, open_model
 from semalign.inference.processes import own_settings
 from semalign.models import pretrained
-from semalign.models.checkpoint import Model, save_model
 from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 Image = str | Path | np.ndarray | PillowImage | Picture
 Boxes = Sequence[Sequence[float]] | np.ndarray
@@ -68,7 +65,7 @@ class Detector:
 
     Args:
         model: the network, which is moved to the device, and what it needs; or an exported one, which stays on the CPU.
-        device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one.
+        device: such as "cpu" or "cuda:0"; None takes an accelerator where there is one, for a network.
         finder: finds faces where no boxes are given; default: CenterFace, which ships with the package.
         correction: says which landmarks are visible and, with `settings.correct`, where the hidden ones are; None takes the
             one that ships for the model, where there is one.
@@ -77,18 +74,23 @@ class Detector:
     def __init__(
         self,
         model: Model | OnnxBackend,
-        device: str | torch.device | None = None,
+        device: Device = None,
         finder: FaceFinder | None = None,
         settings: DetectorSettings | None = None,
         correction: Correction | None = None,
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
-        self.device = torch_device(device if isinstance(model, Model) else device or "cpu")
+        self.device: Device = device or "cpu"
         mirrors = model.scheme.mirrors
         tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
         chosen = self.settings.precision
-        precision = quick_precision(self.device) if chosen == "auto" else chosen
+        precision = "fp32" if chosen == "auto" else chosen
+        if not isinstance(model, Backend):
+            from semalign.inference.torch_backend import quick_precision, torch_device
+
+            self.device = torch_device(device)
+            precision = quick_precision(self.device) if chosen == "auto" else chosen
         with own_settings():
             shipped = correction or pretrained.correction_for(model.about, model.scheme)
         self.landmarker = Landmarker(
@@ -99,19 +101,24 @@ class Detector:
     def from_pretrained(
         cls,
         name_or_path: str | Path = "default",
-        device: str | torch.device | None = None,
+        device: Device = None,
         finder: FaceFinder | None = None,
         settings: DetectorSettings | None = None,
     ) -> Detector:
         """A detector with a model that came with the package, by its name, or with a model file, by its path.
 
-        A file that `semalign export` wrote (.onnx) is computed with onnxruntime, on the CPU. A correction that lies beside a
-        model file (`model.correction.safetensors` beside `model.safetensors`) is used before a shipped one.
+        A shipped model is computed by ONNX Runtime on the CPU, as it was exported, unless another device, `settings.tta` or
+        `settings.precision` is asked for; that, and model files, PyTorch computes. A file that `semalign export` wrote (.onnx)
+        is computed by ONNX Runtime. A correction that lies beside a model file (`model.correction.safetensors` beside
+        `model.safetensors`) is used before a shipped one.
 
         Raises:
-            SemalignError: an unknown name, a file that is no model, a device that is not there.
+            SemalignError: an unknown name, a file that is no model, a device that is not there, or what needs PyTorch where
+                that is not installed.
         """
-        model = open_model(name_or_path)
+        wanted = settings or DetectorSettings()
+        plain = on_cpu(device) and wanted.tta is None and wanted.precision == "auto"
+        model = open_model(name_or_path, exported=plain)
         with own_settings():
             correction = pretrained.correction_beside(pretrained.resolve(name_or_path), model.scheme)
         return cls(model, device, finder, settings, correction)
@@ -125,18 +132,23 @@ class Detector:
     def model(self) -> Model | OnnxBackend:
         """What it was made with; a model's network lies on the detector's device."""
         backend = self.landmarker.backend
-        assert isinstance(backend, TorchBackend | OnnxBackend)
-        return backend.model if isinstance(backend, TorchBackend) else backend
+        found: Model | OnnxBackend = getattr(backend, "model", backend)
+        return found
 
     def save(self, path: str | Path) -> None:
         """Write the model file, which `from_pretrained` reads again; atomic.
 
         Raises:
-            SemalignError: the model is an exported one, which is a file already; or it cannot be written.
+            SemalignError: the model is an exported one, which is a file already; or it cannot be written; or PyTorch is not
+                installed.
         """
         model = self.model
-        if not isinstance(model, Model):
-            raise SemalignError("an exported model is a file already; copy that.")
+        if isinstance(model, OnnxBackend):
+            if model.origin is None:
+                raise SemalignError("an exported model is a file already; copy that.")
+            model = pretrained.load(model.origin)
+        from semalign.models.checkpoint import save_model
+
         save_model(Path(path), model)
 
     def __call__(self, image: Image, boxes: Boxes | None = None) -> list[Face]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 SURE, UNSURE = (
     np.array([69.0, 196.0, 255.0]),

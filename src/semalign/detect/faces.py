@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import cv2.data
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.errors import SemalignError
 from semalign.inference.processes import PerThread
+from semalign.shapes import Float, UInt8
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
 
 from semalign.detect.result import Face
+from semalign.shapes import UInt8
 
 
 @dataclass(frozen=True, eq=False)

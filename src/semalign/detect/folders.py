@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from semalign.data.images import Picture, open_picture
 from semalign.detect.boxes import BoxFile
@@ -23,7 +22,7 @@ from semalign.detect.sources import Source
 from semalign.detect.writers import Finding, ResultFolder
 from semalign.errors import SemalignError
 from semalign.files import shown
-from semalign.inference.processes import compute_alone
+from semalign.inference.processes import compute_alone, threads_put_back
 
 Results = ResultFolder | PrintedResults
 BATCH = 8  # pictures whose faces are looked at together
@@ -75,24 +74,23 @@ def detect_pictures(
         boxes.expect(source.name for source in sources)
     waiting: deque[Future[list[tuple[dict[str, Any] | None, Outcome]]]] = deque()
     left = iter(sources)
-    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, "semalign", compute_alone if workers > 1 else None)
-    try:
-        while True:
-            while len(waiting) <= workers and (group := list(islice(left, BATCH))):
-                waiting.append(pool.submit(_work, detector, group, results, boxes))
-            if not waiting:
-                return
-            done = waiting[0].result()
-            waiting.popleft()
-            yield from _recorded(done, results)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(threads)
-        for future in waiting:
-            if future.cancelled() or future.exception() is not None:
-                break
-            deque(_recorded(future.result(), results), maxlen=0)
+    with threads_put_back():
+        try:
+            while True:
+                while len(waiting) <= workers and (group := list(islice(left, BATCH))):
+                    waiting.append(pool.submit(_work, detector, group, results, boxes))
+                if not waiting:
+                    return
+                done = waiting[0].result()
+                waiting.popleft()
+                yield from _recorded(done, results)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                if future.cancelled() or future.exception() is not None:
+                    break
+                deque(_recorded(future.result(), results), maxlen=0)
 
 
 def _recorded(done: list[tuple[dict[str, Any] | None, Outcome]], results: Results) -> Iterator[Outcome]:

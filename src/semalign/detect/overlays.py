@@ -13,12 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from semalign.detect.finding import Finding
 from semalign.errors import SemalignError
 from semalign.files import write_bytes, write_error
+from semalign.shapes import UInt8
 
 _LEAST_SPACE = 16 * 2**20  # bytes; OpenCV does not say when a video could not be written for want of space
 _LARGEST_JPEG = 65_500  # pixels to a side

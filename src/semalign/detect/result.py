@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from semalign.data.pts import write_pts
 from semalign.data.samples import Box
 from semalign.detect.draw import draw_landmarks
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Face:
         scheme: what the landmarks are.
         track: number of the face in a video, the same from frame to frame; None in a picture.
         spread: standard deviation of each heatmap's peak along x and y, pixels of the image (`semalign.inference.Landmarks`);
-            None where the model gives no heatmaps; read-only.
+            None where the model does not tell it; read-only.
         visibility: probability that each landmark is visible, not behind something; None where nothing tells it; read-only.
     """
 

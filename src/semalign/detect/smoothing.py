@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+
+from semalign.shapes import Float
 
 
 @dataclass(frozen=True)

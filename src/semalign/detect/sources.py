@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from semalign.data.images import ENDINGS, refuse_address
 from semalign.data.results import kind_of_results
@@ -24,6 +23,7 @@ from semalign.data.video import open_video
 from semalign.detect.names import Names, plain_stem
 from semalign.errors import SemalignError
 from semalign.files import shown
+from semalign.shapes import UInt8
 
 IMAGES = ENDINGS
 VIDEOS = frozenset(

@@ -9,11 +9,11 @@ Shape legend: k faces, n landmarks.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from semalign.data.crops import box_sides
 from semalign.inference import Landmarks
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float
 
 UPRIGHT = np.radians(15.0)  # networks see faces that are turned by less as they are
 
@@ -48,7 +48,8 @@ def boxes_of_points(
     """
     angles = np.zeros(len(before)) if angles is None else angles
     points = turned(seen.points, -angles)
-    sure = seen.confidence >= 0.2 * np.median(seen.confidence, axis=1, keepdims=True)
+    middle = np.quantile(seen.confidence, 0.5, axis=1, keepdims=True)  # np.median loads masked arrays first
+    sure = seen.confidence >= 0.2 * middle
     low = np.where(sure[..., None], points, np.inf).min(axis=1)
     high = np.where(sure[..., None], points, -np.inf).max(axis=1)
     centre = turned((low + high)[:, None] / 2, angles)[:, 0]

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from semalign.detect.assembly import COCO, CSV, JSON, PARQUET, TABLES, write_tables
 from semalign.detect.finding import Finding, Writer
@@ -23,6 +22,7 @@ from semalign.detect.overlays import Overlays
 from semalign.errors import SemalignError
 from semalign.files import refuse_occupied, remove_leftovers, shown
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import UInt8
 
 FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "pts", "overlay")
 __all__ = ["COCO", "CSV", "FORMATS", "JSON", "JSONL", "PARQUET", "Finding", "PtsWriter", "ResultFolder", "Writer"]

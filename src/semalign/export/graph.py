@@ -5,25 +5,35 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from semalign.core.adaptation import LinearAdaptation
-from semalign.core.heatmaps import Decoded, decode_heatmaps
+from semalign.core.heatmaps import WIDEST, decode_heatmaps, peak_spread
 from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.errors import SemalignError
 from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
 from semalign.models.head import MirroredHead
-from semalign.models.network import HeadedNetwork
+from semalign.models.network import HeadedNetwork, PointNetwork
 
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
+class Answer(NamedTuple):
+    """What the graph gives, in the order of `semalign.inference.onnx.OUTPUTS`; pixels of the input."""
+
+    points: Float[Tensor, "b n 2"]
+    confidence: Float[Tensor, "b n"]
+    spread: Float[Tensor, "b n 2"]
+
+
 class LandmarkGraph(nn.Module):
-    """RGB crops to sub-pixel points and confidences.
+    """RGB crops to sub-pixel points, confidences and spreads.
 
     Args:
         model: the network, σ and all else that it needs.
@@ -46,14 +56,31 @@ class LandmarkGraph(nn.Module):
         self.correct: nn.Module = _adaptation_layer(model.adaptation)
         self.eval()
 
-    def forward(self, images: UInt8[Tensor, "b 3 s s"] | Float[Tensor, "b 3 s s"]) -> Decoded:
-        """Points (x, y) in the input frame (pixels of the crop, centres at integers) and the heatmaps' peaks."""
+    def forward(self, images: UInt8[Tensor, "b 3 s s"] | Float[Tensor, "b 3 s s"]) -> Answer:
+        """Points (x, y) in the input frame (pixels of the crop, centres at integers), the heatmaps' peaks and their widths."""
         if self.pixels == "uint8":
             images = images.float() / 255
+        seen = (
+            self._points(images) if isinstance(self.network, PointNetwork) and not self.mirrors else self._peaks(images)
+        )
+        scale = self.input_size / self.network.heatmap_size
+        return Answer(self.correct(seen.points), seen.confidence, seen.spread * scale)
+
+    def _points(self, images: Tensor) -> Answer:
+        """What a network of points gives without its heatmaps; the spread in pixels of these."""
+        assert isinstance(self.network, PointNetwork)
+        found = self.network.located(images)
+        width, height = self.network.peaks(found.doubt)
+        spread = width.clamp(max=WIDEST * self.sigma)[..., None].expand(-1, -1, 2)
+        return Answer(found.points, height, spread)
+
+    def _peaks(self, images: Tensor) -> Answer:
+        """What heatmaps say; the spread in their pixels."""
         heatmaps = self._heatmaps(images)
         decoded = decode_heatmaps(heatmaps, self.sigma)
+        spread = peak_spread(heatmaps, decoded.points, self.sigma)
         scale = self.input_size / heatmaps.shape[-1]
-        return Decoded(self.correct((decoded.points + 0.5) * scale - 0.5), decoded.confidence)
+        return Answer((decoded.points + 0.5) * scale - 0.5, decoded.confidence, spread)
 
     def _heatmaps(self, images: Tensor) -> Tensor:
         """As `semalign.inference.tta.mean_heatmaps`, where mirroring is exact."""

@@ -1,7 +1,8 @@
 """ONNX files whose graph ends in points: network and decoding in one, with everything needed to use them as metadata.
 
 Input `images`: RGB (b, 3, s, s), bytes or float32 in [0, 1]. Outputs `points` (b, n, 2), (x, y) in pixels of the input with
-centres at integers, and `confidence` (b, n). The number of images b is free.
+centres at integers, `confidence` (b, n), and `spread` (b, n, 2), how wide the heatmap's peak is along x and y, in the same
+pixels. The number of images b is free.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +22,10 @@ import torch
 
 from semalign.errors import SemalignError
 from semalign.export.graph import LandmarkGraph
+from semalign.extras import TRAIN
 from semalign.files import atomic_path
 from semalign.inference.onnx import FORMAT, INPUT, KEY, OUTPUTS, PIXELS, Pixels, parse_description
-from semalign.inference.sessions import INSTALL
+from semalign.inference.sessions import INSTALL as INSTALL_RUNTIME
 from semalign.models.checkpoint import Model
 
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
@@ -40,10 +42,11 @@ def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8") -> Non
     """
     if pixels not in PIXELS:
         raise SemalignError(f"crops cannot be of {pixels!r} pixels; choose one of {', '.join(PIXELS)}.")
-    graph = _trace(LandmarkGraph(model, pixels))
-    _tidy(graph)
+    module = LandmarkGraph(model, pixels)
+    graph = traced(module, (module.example(),), (INPUT,), OUTPUTS, ({0: torch.export.Dim("b")},))
+    graph.graph.name = "landmarks"
     _describe(graph, _description(model, pixels))
-    _write(path, graph)
+    write_graph(path, graph)
 
 
 def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> None:
@@ -72,7 +75,7 @@ def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> N
         _quantize(Path(source), prepared, quantized, images)
         graph = onnx.load(quantized)
     _describe(graph, {**description, "precision": "int8"})
-    _write(path, graph)
+    write_graph(path, graph)
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def _onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise SemalignError(f"ONNX files need the package onnx; {INSTALL}.") from error
+        raise SemalignError(f"ONNX files need the package onnx; install it with: {TRAIN}.") from error
     return onnx
 
 
@@ -120,24 +123,39 @@ def _network(model: Model) -> dict[str, Any]:
     return {"kind": network.name, "input_size": network.input_size, "heatmap_size": network.heatmap_size}
 
 
-def _trace(module: LandmarkGraph) -> Any:
-    """The module as an ONNX graph (onnx.ModelProto)."""
+def traced(
+    module: torch.nn.Module, example: tuple[Any, ...], inputs: Sequence[str], outputs: Sequence[str], shapes: Any
+) -> Any:
+    """A module as an ONNX graph (onnx.ModelProto) without the exporter's notes.
+
+    Args:
+        module: in evaluation mode.
+        example: its arguments.
+        inputs: their names.
+        outputs: names of what it gives.
+        shapes: for each argument which of its sides are free (`torch.onnx.export`).
+
+    Raises:
+        SemalignError: ONNX is not installed.
+    """
     _onnx()
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise SemalignError(f"exporting to ONNX needs the package onnxscript; {INSTALL}.") from error
+        raise SemalignError(f"exporting to ONNX needs the package onnxscript; install it with: {TRAIN}.") from error
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
-            (module.example(),),
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: torch.export.Dim("b")},),
+            example,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    _tidy(graph)
+    return graph
 
 
 @contextmanager
@@ -149,6 +167,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=r".*The axis name", category=UserWarning)  # two sides are one
             yield
     finally:
         logger.setLevel(level)
@@ -165,7 +184,6 @@ def _tidy(graph: Any) -> None:
     for tensor in graph.graph.initializer:
         del tensor.metadata_props[:]
     del graph.graph.metadata_props[:]
-    graph.graph.name = "landmarks"
 
 
 def _describe(graph: Any, description: dict[str, Any]) -> None:
@@ -179,7 +197,23 @@ def _describe(graph: Any, description: dict[str, Any]) -> None:
     )
 
 
-def _write(path: str | Path, graph: Any) -> None:
+def in_half(graph: Any) -> Any:
+    """The graph with its weights (arrays of two and more dimensions) as float16, which it makes float32 when it is loaded."""
+    onnx = _onnx()
+    casts = []
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    return graph
+
+
+def write_graph(path: str | Path, graph: Any) -> None:
+    """Check a graph and write it, atomically; raises a SemalignError if it cannot be written."""
     onnx = _onnx()
     onnx.checker.check_model(graph)
     with atomic_path(Path(path)) as temporary:
@@ -193,7 +227,7 @@ def _quantize(source: Path, prepared: Path, quantized: Path, images: np.ndarray)
         from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as error:
-        raise SemalignError(f"int8 needs the package onnxruntime; {INSTALL}.") from error
+        raise SemalignError(f"int8 needs the package onnxruntime; {INSTALL_RUNTIME}.") from error
 
     class Reader(CalibrationDataReader):
         """One crop after the other."""

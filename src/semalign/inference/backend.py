@@ -1,23 +1,12 @@
-"""What computes landmarks on crops: the protocol, and PyTorch's side of it.
-
-Shape legend: b images, n landmarks, h w heatmap.
-"""
+"""What computes landmarks on crops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-
 from semalign.data.crops import CropCache, CropSettings
-from semalign.inference.heatmaps import predict
 from semalign.inference.landmarks import Landmarks
-from semalign.models.checkpoint import Model
-from semalign.models.network import HeadedNetwork, HeatmapNetwork
-from semalign.models.norm import folded
 from semalign.schemes import LandmarkScheme
 
 
@@ -47,79 +36,3 @@ class Backend(Protocol):
 
     def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
         """The landmarks on every crop, in the image frames; `advance` is told how many more are done."""
-
-
-class TorchBackend:
-    """A model computed by PyTorch, with the weights that it has at the first prediction.
-
-    Args:
-        model: the network and what it needs.
-        device: where to; None leaves the network where it is.
-        tta: test-time augmentation: mean heatmap of so many versions of a crop, 1 to 4; None = the model's own.
-        batch_size: crops at a time.
-        precision: of the network, 'fp32' or 'bf16'; see `quick_precision`.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        device: torch.device | None = None,
-        tta: int | None = None,
-        batch_size: int = 32,
-        precision: str = "fp32",
-    ) -> None:
-        network = model.network.eval()
-        self.model = model if device is None else replace(model, network=network.to(device))
-        self.tta = model.tta if tta is None else tta
-        self.batch_size, self.precision = batch_size, precision
-
-    @property
-    def scheme(self) -> LandmarkScheme:
-        """What the landmarks are."""
-        return self.model.scheme
-
-    @property
-    def crop(self) -> CropSettings:
-        """Which square of an image the model sees."""
-        return self.model.crop
-
-    @property
-    def margin(self) -> float:
-        """Turned and shifted crops need the model's margin, the plain and the mirrored one need none."""
-        return self.model.crop.margin if self.tta > 2 else 1.0
-
-    @property
-    def input_size(self) -> int:
-        """Side of the square, in pixels of the input."""
-        return self.model.input_size
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """Where the model comes from."""
-        return self.model.about
-
-    def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
-        """The network's landmarks, without what is systematic in them where the model knows it."""
-        model = self.model
-        found = predict(
-            self._network, crops, model.sigma, model.scheme, self.batch_size, self.precision, self.tta, advance
-        )
-        return found if model.adaptation is None else replace(found, points=model.adaptation.corrected(found.points))
-
-    @cached_property
-    def _network(self) -> HeatmapNetwork:
-        """What is computed: the network, or on a CPU its faster copy."""
-        network = self.model.network
-        quicker = network.device.type == "cpu" and isinstance(network, HeadedNetwork)
-        return folded(network) if quicker else network
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the copy, which is made anew where the pickle or the copy is used."""
-        return {name: value for name, value in self.__dict__.items() if name != "_network"}
-
-
-def quick_precision(device: torch.device) -> str:
-    """'bf16' on processors with instructions for its matrices (AMX), where a network takes a third of the time; else 'fp32'."""
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return "fp32"
-    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"

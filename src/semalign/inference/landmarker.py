@@ -7,25 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 
 from semalign.data.crops import CropCache, crop_maps, cut
 from semalign.errors import SemalignError
-from semalign.inference.backend import Backend, TorchBackend
-from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of
+from semalign.extras import needs_training
+from semalign.inference.backend import Backend
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.onnx import OnnxBackend
 from semalign.inference.processes import own_settings
 from semalign.models import pretrained
-from semalign.models.checkpoint import Model
 from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
+
+if TYPE_CHECKING:
+    from torch import device as TorchDevice
+
+    from semalign.models.checkpoint import Model
+
+    Device = str | TorchDevice | None
+else:
+    Device = Model = Any
 
 
 class Landmarker:
@@ -48,7 +56,7 @@ class Landmarker:
     def __init__(
         self,
         model: Model | Backend,
-        device: str | torch.device | None = None,
+        device: Device = None,
         tta: int | None = None,
         batch_size: int = 32,
         precision: str = "fp32",
@@ -58,7 +66,9 @@ class Landmarker:
         _refuse_misfit(correction, model.scheme, correct)
         self.correction, self.correct = correction, correct
         self.backend: Backend
-        if isinstance(model, Model):
+        if not isinstance(model, Backend):
+            from semalign.inference.torch_backend import TorchBackend, torch_device
+
             place = None if device is None else torch_device(device)
             self.backend = TorchBackend(model, place, tta, batch_size, precision)
             return
@@ -66,7 +76,7 @@ class Landmarker:
             raise SemalignError(
                 "an exported model has its test-time augmentation in its graph; leave tta out, or use the model file."
             )
-        if device is not None and torch_device(device).type != "cpu":
+        if not on_cpu(device):
             raise SemalignError(
                 f"an exported model is computed on the CPU, not on {str(device)!r}; leave the device out."
             )
@@ -76,16 +86,20 @@ class Landmarker:
     def from_pretrained(
         cls,
         name_or_path: str | Path = "default",
-        device: str | torch.device | None = None,
+        device: Device = None,
         tta: int | None = None,
         batch_size: int = 32,
     ) -> Landmarker:
         """With a shipped model by its name, a model file, or a file that `semalign export` wrote (.onnx).
 
+        A shipped model is computed by ONNX Runtime, as it was exported, unless `tta` or a device but the CPU is asked for;
+        that, and model files, PyTorch computes. Heatmaps of a shipped model are PyTorch's in any case.
+
         Raises:
-            SemalignError: an unknown name, a file that is no model, and as above.
+            SemalignError: an unknown name, a file that is no model, what needs PyTorch where that is not installed, and as
+                above.
         """
-        return cls(open_model(name_or_path), device, tta, batch_size)
+        return cls(open_model(name_or_path, exported=on_cpu(device) and tta is None), device, tta, batch_size)
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -136,16 +150,32 @@ class Landmarker:
         Raises:
             SemalignError: an exported model, whose graph ends in points.
         """
-        if not isinstance(self.backend, TorchBackend):
-            raise SemalignError("an exported model gives points and no heatmaps; use the model file.")
-        crops, network = self._crops([picture], [box[None]]), self.backend.model.network
+        crops = self._crops([picture], [box[None]])
+        with needs_training("a heatmap"):
+            from semalign.inference.heatmaps import heatmap_to_image, heatmaps_of
+
+            network = self._model.network
         (rows, maps), *_ = heatmaps_of(network, crops)
         return maps[0].cpu().numpy(), heatmap_to_image(network, crops, rows)[0].numpy()
 
+    @cached_property
+    def _model(self) -> Model:
+        """What draws heatmaps: PyTorch's model, or the model file that the exported one was made of."""
+        backend = self.backend
+        if isinstance(backend, OnnxBackend) and backend.origin is not None:
+            from semalign.inference.torch_backend import load_model
+
+            return load_model(backend.origin)
+        model: Model | None = getattr(backend, "model", None)
+        if model is None:
+            raise SemalignError("an exported model gives points and no heatmaps; use the model file.")
+        return model
+
     @property
-    def _device(self) -> torch.device | None:
-        """Where the network lies; None for an exported model."""
-        return self.backend.model.network.device if isinstance(self.backend, TorchBackend) else None
+    def _device(self) -> Any:
+        """Where PyTorch's network lies; None for an exported model."""
+        model: Model | None = getattr(self.backend, "model", None)
+        return None if model is None else model.network.device
 
     def _crops(
         self,
@@ -189,15 +219,33 @@ def turned_back(
     return np.where((angles == 0.0)[:, None, None], image_to_crop, maps)
 
 
-def open_model(name_or_path: str | Path) -> Model | OnnxBackend:
-    """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does."""
+def open_model(name_or_path: str | Path, exported: bool = False) -> Model | OnnxBackend:
+    """A shipped model by its name, a model file, or an exported one (.onnx); raises as each of them does.
+
+    Args:
+        name_or_path: the model.
+        exported: a shipped model as it was exported, where it was: without PyTorch, on the CPU, with its own test-time
+            augmentation.
+
+    Raises:
+        SemalignError: as each of them, or PyTorch is needed and not installed.
+    """
     path = pretrained.resolve(name_or_path)
-    exported = path.suffix == pretrained.EXPORTED or _is_onnx(path)
-    if exported:
+    if path.suffix == pretrained.EXPORTED or _is_onnx(path):
         return OnnxBackend(path)
-    with own_settings():
-        model = pretrained.load(name_or_path)
-    return replace(model, network=model.network.float())  # whatever the program's default type is
+    beside = pretrained.exported(name_or_path) if exported else None
+    if beside is not None:
+        return OnnxBackend(beside, origin=path)
+    asked = pretrained.exported(name_or_path) is not None
+    what = "what is asked for beyond the exported model (device, tta, precision)" if asked else "computing a model file"
+    with needs_training(f"{name_or_path}: {what}"):
+        from semalign.inference.torch_backend import load_model
+    return load_model(path)
+
+
+def on_cpu(device: Device) -> bool:
+    """Whether a device is the CPU, or left to the model."""
+    return device is None or str(device).partition(":")[0] == "cpu"
 
 
 def _is_onnx(path: Path) -> bool:
@@ -208,20 +256,3 @@ def _is_onnx(path: Path) -> bool:
     except OSError:
         return False
     return head[:1] == b"\x08" and head[2:3] == b"\x12" and head[8:9] != b"{"
-
-
-def torch_device(name: str | torch.device | None) -> torch.device:
-    """The device of that name; None is an accelerator where there is one, else the CPU.
-
-    Raises:
-        SemalignError: it cannot be used here.
-    """
-    if name is None:
-        accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device(accelerator if accelerator is not None else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SemalignError(f"the device {str(name)!r} cannot be used here; give 'cpu', or leave it out.") from error
-    return device

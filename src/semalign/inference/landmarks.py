@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Landmarks:
         confidence: height of each landmark's heatmap at its peak, 0 to 1.
         scheme: what the landmarks are.
         spread: standard deviation of each heatmap's peak along x and along y, in pixels of the image: how far the network
-            spreads its answer. None where no heatmaps come out, as from an exported model.
+            spreads its answer. None where nothing tells it, as in files that version 0.1 exported.
         visibility: probability that each landmark is visible, not behind something; None where nothing tells it.
     """
 

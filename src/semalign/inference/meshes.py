@@ -1,25 +1,29 @@
-"""The face mesh of every crop of a data set.
+"""The face mesh of every crop of a data set, by ONNX Runtime.
 
 A first look finds the face in the crop; two more, one of them mirrored, at the face as it was found, upright and as large as
-the network was trained on, give the mesh, their mean.
+the network was trained on, give the mesh, their mean. All looks are in one graph (`semalign.export.mesh`).
 
 Shape legend: b faces.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from semalign.core.affine import compose, invert, transform_points
-from semalign.core.warp import warp
+from semalign.core.affine import invert, transform_points
 from semalign.data.crops import CropCache
-from semalign.models.face_mesh import INPUT, FaceMesh, face_mesh, upright
+from semalign.inference.sessions import open_session
 
+WEIGHTS = Path(__file__).parent.with_name("models") / "face_mesh.onnx"
+INPUTS = ("pictures", "first")
+SIDE = 192  # of the picture that the network sees
 FIRST = 1.28  # side of the square looked at first, in sides of the crop's input square
 
 
@@ -33,37 +37,29 @@ def meshes_of(
         batch_size: faces at once.
         advance: told how many more are done.
     """
-    found = []
-    network = face_mesh()
+    first = first_look(crops.images.shape[1], crops.input_size)
+    found = [np.empty((0, 478, 3))]
     for start in range(0, len(crops), batch_size):
         rows = np.arange(start, min(start + batch_size, len(crops)))
-        to_image = invert(torch.from_numpy(crops.image_to_crop[rows]))
-        with torch.inference_mode():
-            mesh = _mesh(network, crops.batch(rows).contiguous(), crops.input_size).double()
-        depth = mesh[..., 2] * to_image[:, 0, :2].norm(dim=1)[:, None]
-        found.append(torch.cat([transform_points(mesh[..., :2], to_image), depth[..., None]], dim=-1).numpy())
+        pictures = np.ascontiguousarray(crops.images[rows].transpose(0, 3, 1, 2))
+        mesh = _session(os.getpid()).run(None, dict(zip(INPUTS, (pictures, first), strict=True)))[0].astype(np.float64)
+        to_image = invert(crops.image_to_crop[rows])
+        depth = mesh[..., 2] * np.hypot(to_image[:, 0, 0], to_image[:, 0, 1])[:, None]
+        flat = transform_points(mesh[..., :2], to_image)
+        found.append(np.concatenate([flat, depth[..., None]], axis=-1))
         if advance is not None:
             advance(len(rows))
-    return np.concatenate(found) if found else np.empty((0, network.mirror.numel(), 3))
+    return np.concatenate(found)
 
 
-def _mesh(network: FaceMesh, pictures: Float[Tensor, "b 3 s s"], input_size: int) -> Float[Tensor, "b 478 3"]:
-    """In the crops' frame."""
-    side = INPUT / (FIRST * input_size)
-    middle = (INPUT - 1) / 2 - (pictures.shape[-1] - 1) / 2 * side
-    first = torch.tensor([[side, 0.0, middle], [0.0, side, middle]], dtype=torch.float64).expand(len(pictures), 2, 3)
-    around = upright(_looked(network, pictures, first)[..., :2].double())
-    mirrored = compose(torch.tensor([[[-1.0, 0.0, INPUT - 1.0], [0.0, 1.0, 0.0]]], dtype=torch.float64), around)
-    return (_looked(network, pictures, around) + _looked(network, pictures, mirrored)[:, network.mirror]) / 2
+def first_look(crop_size: int, input_size: int) -> Float[np.ndarray, "1 2 3"]:
+    """The map from crops to the pictures of the first look."""
+    side = SIDE / (FIRST * input_size)
+    middle = (SIDE - 1) / 2 - (crop_size - 1) / 2 * side
+    return np.array([[[side, 0.0, middle], [0.0, side, middle]]])
 
 
-def _looked(
-    network: FaceMesh, pictures: Float[Tensor, "b 3 s s"], crop_to_picture: Float[Tensor, "b 2 3"]
-) -> Float[Tensor, "b 478 3"]:
-    """What the network finds in a square of each crop, in the crop's frame."""
-    seen = warp(pictures, crop_to_picture, INPUT).contiguous(memory_format=torch.channels_last)
-    mesh = network(seen)
-    back = invert(crop_to_picture).to(mesh)
-    return torch.cat(
-        [transform_points(mesh[..., :2], back), mesh[..., 2:] * back[:, :1, :2].norm(dim=-1)[..., None]], -1
-    )
+@lru_cache(maxsize=1)
+def _session(process: int) -> Any:
+    """ONNX Runtime's session of this process."""
+    return open_session(WEIGHTS.read_bytes(), WEIGHTS, 0, "install semalign again, for the face mesh came with it")

@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 
-from semalign.core.affine import compose, invert, transform_points
+from semalign.core.affine import invert, transform_points
 from semalign.data.crops import CropCache, CropSettings
 from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.processes import computes_alone
 from semalign.inference.sessions import open_session
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float, UInt8
 
 FORMAT = 1
 KEY = "semalign"
-INPUT, OUTPUTS = "images", ("points", "confidence")
+INPUT, OUTPUTS = "images", ("points", "confidence", "spread")  # files of version 0.1 have no spread
 Pixels = Literal["uint8", "float32"]
 PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 
 
 class CropPoints(NamedTuple):
-    """Points (x, y) of the input frame and the heatmaps' peaks."""
+    """Points (x, y) of the input frame, the heatmaps' peaks, and how wide these are along x and y, in pixels of the input."""
 
     points: Float[np.ndarray, "b n 2"]
     confidence: Float[np.ndarray, "b n"]
+    spread: Float[np.ndarray, "b n 2"] | None = None  # of a file of version 0.1
 
 
 class OnnxBackend:
@@ -45,6 +45,7 @@ class OnnxBackend:
         threads: of one call; None is one per core, or one alone where there is a caller for each core
             (`semalign.inference.processes.compute_alone`).
         batch_size: crops at a time, in `predict`.
+        origin: the model file that it was made of, where that is known: whoever asks for heatmaps gets that one's.
 
     Attributes:
         scheme: the landmarks.
@@ -59,11 +60,16 @@ class OnnxBackend:
         SemalignError: onnxruntime is not installed; no such file, no ONNX file, or none of ours.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None, batch_size: int = 32) -> None:
+    def __init__(
+        self, path: str | Path, threads: int | None = None, batch_size: int = 32, origin: Path | None = None
+    ) -> None:
         self._file, self._threads = _read(Path(path)), threads  # a pickle is to work where the path does not
+        self.origin = origin
         self._sessions: dict[tuple[int, int], Any] = {}
         self._path = str(path)
         description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
+        there = {output.name for output in self._session.get_outputs()}
+        self._outputs = [name for name in OUTPUTS if name in there]
         self.batch_size, self.margin = batch_size, 1.0
         self.scheme = LandmarkScheme.from_dict(description["scheme"])
         self.crop = CropSettings(**description["crop"])
@@ -97,7 +103,7 @@ class OnnxBackend:
             raise ValueError(
                 f"crops of shape {images.shape[1:]} and type {images.dtype} for {wanted} and {self.pixels}"
             )
-        return CropPoints(*self._session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(images)}))
+        return CropPoints(*self._session.run(self._outputs, {INPUT: np.ascontiguousarray(images)}))
 
     def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
         """The landmarks on every crop, in the image frames; `advance` is told how many more are done."""
@@ -107,10 +113,15 @@ class OnnxBackend:
             parts.append(self(input_squares(crops, rows, self.pixels)))
             if advance is not None:
                 advance(len(rows))
-        points = torch.from_numpy(np.concatenate([part.points for part in parts]).astype(np.float64))
-        to_input = compose(crops.crop_to_input[None], torch.from_numpy(crops.image_to_crop))
-        confidence = np.concatenate([part.confidence for part in parts]).astype(np.float64)
-        return Landmarks(transform_points(points, invert(to_input)).numpy(), confidence, self.scheme)
+        points, confidence = (
+            np.concatenate([getattr(part, name) for part in parts]).astype(np.float64)
+            for name in CropPoints._fields[:2]
+        )
+        to_image = invert(crops.image_to_input)
+        side = np.hypot(to_image[:, 0, 0], to_image[:, 0, 1])[:, None, None]  # of a pixel of the input, in the image's
+        spreads = [part.spread for part in parts if part.spread is not None]
+        spread = np.concatenate(spreads).astype(np.float64) * side if spreads else None
+        return Landmarks(transform_points(points, to_image), confidence, self.scheme, spread)
 
 
 def parse_description(path: str | Path, metadata: dict[str, str]) -> dict[str, Any]:

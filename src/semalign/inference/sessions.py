@@ -7,7 +7,7 @@ from typing import Any
 
 from semalign.errors import SemalignError
 
-INSTALL = "install it with: pip install 'semalign[onnx]'"
+INSTALL = "install it with: pip install onnxruntime"
 
 
 def open_session(file: bytes, path: str | Path, threads: int, advice: str) -> Any:

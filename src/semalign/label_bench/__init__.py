@@ -2,6 +2,7 @@
 
 from semalign.label_bench.run import PARTS, bench_labels
 from semalign.label_bench.settings import SIZES, BenchSettings
-from semalign.pipeline.witnesses import EvidenceBuilder, ShippedModel
+from semalign.pipeline.witnesses import ShippedModel
+from semalign.searches.builders import EvidenceBuilder
 
 __all__ = ["PARTS", "SIZES", "BenchSettings", "EvidenceBuilder", "ShippedModel", "bench_labels"]

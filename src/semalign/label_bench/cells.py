@@ -23,8 +23,9 @@ from semalign.evaluation.worth import workers_of
 from semalign.label_bench.methods import Comparison, Found, compare
 from semalign.label_bench.scores import Truth, mean_distance
 from semalign.label_bench.settings import ANNOTATORS, PLANTED, BenchSettings, noise_of
-from semalign.pipeline.witnesses import EvidenceBuilder, Remembered, unseen
+from semalign.pipeline.witnesses import Remembered, unseen
 from semalign.searches import Evidence
+from semalign.searches.builders import EvidenceBuilder
 from semalign.synthetic.annotators import marked_again
 
 Figures = dict[str, Any]  # ready for JSON

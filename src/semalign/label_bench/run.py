@@ -22,10 +22,11 @@ from semalign.label_bench.settings import BenchSettings
 from semalign.label_bench.synthetic_cells import SyntheticFaces, clear
 from semalign.models import pretrained
 from semalign.pipeline.folder import digest_of_faces
-from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
-from semalign.pipeline.witnesses import EvidenceBuilder, ShippedModel
+from semalign.pipeline.witnesses import ShippedModel
+from semalign.progress import Progress, SilentProgress
 from semalign.schemes.scheme import refuse_unknown
+from semalign.searches.builders import EvidenceBuilder
 from semalign.synthetic.render import SCHEME
 
 BEGUN = "bench.json"  # what is measured; a folder with it is a bench of labels

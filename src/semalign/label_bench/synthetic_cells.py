@@ -31,9 +31,9 @@ from semalign.pipeline.cross_fitting import evidence_out_of_fold, train_without_
 from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job
 from semalign.pipeline.prepare import Faces, cache_crops
-from semalign.pipeline.progress import Progress, counted
 from semalign.pipeline.recipe import Recipe, load_recipe
 from semalign.pipeline.witnesses import Remembered
+from semalign.progress import Progress, counted
 from semalign.searches import Evidence, Joint, NetworkEvidence
 from semalign.synthetic import SynthesisSettings, write_dataset
 from semalign.synthetic.settings import FaceSettings

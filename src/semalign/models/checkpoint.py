@@ -5,7 +5,6 @@ Nothing in such a file executes when it is loaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from semalign.core.adaptation import LinearAdaptation
@@ -21,16 +19,15 @@ from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
-from semalign.files import atomic_path
+from semalign.models import arrays
 from semalign.models.kinds import AnySettings, settings_from
+from semalign.models.mesh_translation import MESH, translation_in
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.schemes import LandmarkScheme
 
 FORMAT = 2  # 1, of version 0.1, calls label adaptation 'dialect' and test-time augmentation 'views', and is read, too
-KEY = "semalign"
 Built = TypeVar("Built")
 ADAPTATION, OLD_ADAPTATION = "adaptation.", "dialect."  # begin the names of its tensors; the second in format 1
-MESH = "mesh."  # begins the names of the translation's
 
 
 @dataclass(frozen=True)
@@ -155,11 +152,7 @@ def _take_adaptation(tensors: dict[str, torch.Tensor]) -> LinearAdaptation | Ker
 def _take_mesh(tensors: dict[str, torch.Tensor]) -> Translation | None:
     """The translation of a file's face mesh; its tensors are taken out of the others."""
     names = [name for name in tensors if name.startswith(MESH)]
-    return (
-        Translation(**{name.removeprefix(MESH): tensors.pop(name).double().numpy() for name in names})
-        if names
-        else None
-    )
+    return translation_in({name: tensors.pop(name).numpy() for name in names})
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:
@@ -178,60 +171,16 @@ def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
     """Write tensors and a JSON description into one safetensors file, atomically."""
-    with atomic_path(Path(path)) as temporary:
-        try:
-            save_file(dict(tensors), temporary, metadata={KEY: json.dumps(description)})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    arrays.write_file(path, save_file, tensors, description)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
-
-    Raises:
-        SemalignError: no such file, or not one of ours.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise SemalignError(f"{path}: there is no such model file; check the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if KEY not in metadata:
-                raise SemalignError(
-                    f"{path}: is not a Semalign model file; use one that 'semalign train' or 'semalign run' wrote."
-                )
-            description: dict[str, Any] = json.loads(metadata[KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise SemalignError(
-            f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy."
-        ) from error
+    """Read what `save_tensors` wrote; raises as `semalign.models.arrays.load_arrays`."""
+    return arrays.read_file(path, "pt")
 
 
 def load_kind(
     path: Path, what: str, kind: str, version: int, build: Callable[[dict[str, torch.Tensor], dict[str, Any]], Built]
 ) -> Built:
-    """Read a file of one kind of network, whose description names kind and format.
-
-    Args:
-        path: the file.
-        what: the kind in words, for messages.
-        kind: the kind in the description.
-        version: the format that can be read.
-        build: makes the network from tensors and description.
-
-    Raises:
-        SemalignError: no such file, one of another kind or format, or a damaged one.
-    """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != kind:
-        raise SemalignError(f"{path}: holds no {what}; use a file that was saved as one.")
-    if description.get("format") != version:
-        raise SemalignError(
-            f"{path}: is a {what} of format {description.get('format')}; this version reads format {version}."
-        )
-    try:
-        return build(tensors, description)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SemalignError(f"{path}: is not a complete {what}; train it again or use another file.") from error
+    """As `semalign.models.arrays.load_kind`, with tensors."""
+    return arrays.load_kind(path, what, kind, version, build, "pt")

@@ -10,29 +10,26 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional
 
+from semalign.core.arrays import Array, double, gelu, library, like, single
 from semalign.core.shape_posterior import Frames, ShapePrior, frames_of, posterior
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import load_kind, save_tensors, weights_of
+from semalign.models.arrays import load_kind, save_arrays
 from semalign.schemes import LandmarkScheme
+from semalign.shapes import Float
 
 FORMAT = 1
 KIND = "shape-correction"
-PRIOR = "prior."  # begins the names of the prior's tensors
+PRIOR = "prior."  # begins the names of the prior's arrays
 SUFFIX = ".correction.safetensors"  # of a correction that lies beside a model file
-HIDDEN = 64  # values between what is seen and what it means
 FARTHEST = 6.0  # standard deviations: what is seen beyond counts as this
-DROPPED = 0.1  # of the hidden values, while it learns
 LEAST_SPREAD = 1e-4  # sizes of the mean shape
 LOG_LEAST, LOG_MOST = -14.0, 6.0  # of a variance, squared sizes of the mean shape
 SURENESS = 4  # power of a height that weighs a landmark where nothing else is known yet
@@ -70,63 +67,68 @@ class Correction(Protocol):
         """
 
 
-class CorrectionNetwork(nn.Module):
-    """From heights and spreads of all peaks to the logarithm of each landmark's variance and the logit of its visibility.
+class PeakReader(NamedTuple):
+    """The weights of the small network that reads peaks; `semalign.models.correction_network` is where it learns.
 
-    Args:
-        landmarks: n.
+    Attributes:
+        usual, deviation: of what is seen, by which it is made normal.
+        own, bias: from a landmark's own peak to its log-variance and logit.
+        hidden_weight, hidden_bias: from all peaks to what lies between.
+        output_weight, output_bias: and from there to all landmarks, both values of each.
     """
 
-    usual: Float[Tensor, "n 2"]
-    deviation: Float[Tensor, "n 2"]
+    usual: Float[Any, "n 2"]
+    deviation: Float[Any, "n 2"]
+    own: Float[Any, "n 2 2"]
+    bias: Float[Any, "n 2"]
+    hidden_weight: Float[Any, "h m"]
+    hidden_bias: Float[Any, " h"]
+    output_weight: Float[Any, "m h"]
+    output_bias: Float[Any, " m"]
 
-    def __init__(self, landmarks: int) -> None:
-        super().__init__()
-        self.register_buffer("usual", torch.zeros(landmarks, 2))
-        self.register_buffer("deviation", torch.ones(landmarks, 2))
-        self.own = nn.Parameter(torch.zeros(landmarks, 2, 2))
-        self.bias = nn.Parameter(torch.zeros(landmarks, 2))
-        self.hidden = nn.Linear(2 * landmarks, HIDDEN)
-        self.dropout = nn.Dropout(DROPPED)
-        self.output = nn.Linear(HIDDEN, 2 * landmarks)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
-
-    def forward(self, seen: Float[Tensor, "b n 2"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
-        """Log-variances in squared sizes of the mean shape, float64, and logits.
+    def __call__(
+        self, seen: Float[Array, "b n 2"], dropped: Callable[[Array], Array] = lambda hidden: hidden
+    ) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
+        """Log-variances in squared sizes of the mean shape, float64, and logits of visibility.
 
         Args:
             seen: as `what_is_seen`; NaN is taken for what is usual.
+            dropped: what becomes of the hidden values while it learns.
         """
-        normal = ((seen - self.usual) / self.deviation).clamp(-FARTHEST, FARTHEST).nan_to_num()
-        alone = torch.einsum("bnk,nkj->bnj", normal, self.own) + self.bias
-        together = self.output(self.dropout(functional.gelu(self.hidden(normal.flatten(1))))).unflatten(1, (-1, 2))
-        variance, logit = (alone + together).unbind(-1)
-        return variance.double().clamp(LOG_LEAST, LOG_MOST), logit
+        xp, count = library(seen), len(self.bias)
+        normal = xp.nan_to_num(xp.clip((seen - self.usual) / self.deviation, -FARTHEST, FARTHEST))
+        alone = xp.einsum("bnk,nkj->bnj", normal, self.own) + self.bias
+        hidden = gelu(normal.reshape(-1, 2 * count) @ self.hidden_weight.T + self.hidden_bias)
+        together = dropped(hidden) @ self.output_weight.T + self.output_bias
+        both = alone + together.reshape(-1, count, 2)
+        return xp.clip(double(both[..., 0]), LOG_LEAST, LOG_MOST), both[..., 1]
 
 
 def what_is_seen(
-    confidence: Float[Tensor, "b n"], spread: Float[Tensor, "b n 2"] | None, size: Float[Tensor, " b"]
-) -> Float[Tensor, "b n 2"]:
+    confidence: Float[Array, "b n"], spread: Float[Array, "b n 2"] | None, size: Float[Array, " b"]
+) -> Float[Array, "b n 2"]:
     """1 - each peak's height, and the logarithm of its spread in sizes of the mean shape; NaN for a spread not known."""
-    low = 1 - confidence
+    xp, low = library(confidence), 1 - confidence
     if spread is None:
-        return torch.stack([low, torch.full_like(low, torch.nan)], dim=-1).float()
-    width = spread.square().mean(dim=-1).sqrt() / size[:, None]
-    return torch.stack([low, width.clamp(min=LEAST_SPREAD).log()], dim=-1).float()
+        return single(xp.stack([low, xp.full_like(low, math.nan)], axis=-1))
+    width = (spread**2).mean(axis=-1) ** 0.5 / size[:, None]
+    return single(xp.stack([low, xp.log(xp.clip(width, LEAST_SPREAD, None))], axis=-1))
 
 
-def first_frames(prior: ShapePrior, points: Float[Tensor, "b n 2"], confidence: Float[Tensor, "b n"]) -> Frames:
+def first_frames(prior: ShapePrior, points: Float[Array, "b n 2"], confidence: Float[Array, "b n"]) -> Frames:
     """Where the mean shape lies by the landmarks with high peaks."""
-    return frames_of(points, prior.mean, confidence.clamp(min=0.02) ** SURENESS)
+    weights = library(confidence).clip(confidence, 0.02, None) ** SURENESS
+    return frames_of(points, like(prior.mean, points), weights)
 
 
 def weighed_shapes(
-    prior: ShapePrior, points: Float[Tensor, "b n 2"], log_variance: Float[Tensor, "b n"]
-) -> tuple[Frames, Float[Tensor, "b n 2"]]:
+    prior: ShapePrior, points: Float[Array, "b n 2"], log_variance: Float[Array, "b n"]
+) -> tuple[Frames, Float[Array, "b n 2"]]:
     """The most probable shapes in the mean's frame, and where that lies; gradients flow through the former."""
-    frames = frames_of(points, prior.mean, (-log_variance.detach()).exp())
-    return frames, posterior(prior, frames.to_mean(points), log_variance.exp())
+    xp = library(log_variance)
+    known = log_variance if isinstance(log_variance, np.ndarray) else log_variance.detach()
+    frames = frames_of(points, like(prior.mean, points), xp.exp(-known))
+    return frames, posterior(prior, frames.to_mean(points), xp.exp(log_variance))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +136,13 @@ class ShapeCorrection:
     """A shape prior and the network that says how far each landmark errs, both learned from annotated faces.
 
     Attributes:
-        network: in evaluation mode, on the CPU.
+        reader: the network's weights.
         base: `about` of the landmark network whose peaks it has learned to read.
         about: where it comes from, JSON values only.
     """
 
     prior: ShapePrior
-    network: CorrectionNetwork
+    reader: PeakReader
     scheme: LandmarkScheme
     base: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -153,21 +155,21 @@ class ShapeCorrection:
         move: bool = True,
     ) -> Judged:
         """As `Correction`."""
-        found, sure = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in (points, confidence))
-        wide = None if spread is None else torch.from_numpy(np.ascontiguousarray(spread, dtype=np.float64))
-        with torch.inference_mode():
-            size = first_frames(self.prior, found, sure).size
-            variance, logit = self.network(what_is_seen(sure, wide, size))
-            visibility = logit.double().sigmoid().numpy()
-            if not move:
-                return Judged(points, visibility)
-            frames, shapes = weighed_shapes(self.prior, found, variance)
-            return Judged(frames.to_picture(shapes).numpy(), visibility)
+        found, sure = (np.asarray(values, dtype=np.float64) for values in (points, confidence))
+        wide = None if spread is None else np.asarray(spread, dtype=np.float64)
+        size = first_frames(self.prior, found, sure).size
+        variance, logit = self.reader(what_is_seen(sure, wide, size))
+        visibility = 1 / (1 + np.exp(-double(logit)))
+        if not move:
+            return Judged(points, visibility)
+        frames, shapes = weighed_shapes(self.prior, found, variance)
+        return Judged(frames.to_picture(shapes), visibility)
 
 
 def save_correction(path: Path, correction: ShapeCorrection) -> None:
     """Write a correction's file atomically; the prior as float32."""
-    prior = {PRIOR + name: value.float().contiguous() for name, value in vars(correction.prior).items()}
+    prior = {PRIOR + name: value.astype(np.float32) for name, value in vars(correction.prior).items()}
+    reader = {_in_file(name): value for name, value in correction.reader._asdict().items()}
     description = {
         "format": FORMAT,
         "kind": KIND,
@@ -175,7 +177,12 @@ def save_correction(path: Path, correction: ShapeCorrection) -> None:
         "base": dict(correction.base),
         "about": dict(correction.about),
     }
-    save_tensors(path, {**weights_of(correction.network), **prior}, description)
+    save_arrays(path, {**reader, **prior}, description)
+
+
+def _in_file(name: str) -> str:
+    """A weight's name in the file, which is that of PyTorch's layers."""
+    return name.replace("_", ".")
 
 
 def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCorrection:
@@ -189,13 +196,13 @@ def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCo
         SemalignError: no such file, none of a correction, a damaged one, or one of another landmark scheme.
     """
 
-    def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> ShapeCorrection:
+    def build(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> ShapeCorrection:
         own = LandmarkScheme.from_dict(description["scheme"])
-        prior = ShapePrior(*(tensors.pop(PRIOR + name).double() for name in ("mean", "covariance")))
-        network = CorrectionNetwork(own.count)
-        network.load_state_dict(tensors)
-        network.float()  # whatever the program's default type is
-        return ShapeCorrection(prior, network.eval(), own, description["base"], description["about"])
+        prior = ShapePrior(*(arrays[PRIOR + name].astype(np.float64) for name in ("mean", "covariance")))
+        reader = PeakReader(*(arrays[_in_file(name)] for name in PeakReader._fields))
+        if reader.bias.shape != (own.count, 2):
+            raise ValueError("weights of another number of landmarks")
+        return ShapeCorrection(prior, reader, own, description["base"], description["about"])
 
     correction = load_kind(path, "correction for hidden landmarks", KIND, FORMAT, build)
     if scheme is not None and correction.scheme != scheme:

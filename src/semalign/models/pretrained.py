@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import Model, load_model
+from semalign.extras import needs_training
+from semalign.models.arrays import load_arrays
 from semalign.models.correction import SUFFIX, ShapeCorrection, load_correction
 from semalign.schemes import LandmarkScheme
 from semalign.schemes.scheme import refuse_unknown
+
+if TYPE_CHECKING:
+    from semalign.models.checkpoint import Model
 
 DEFAULT = "300w-detector"  # the model that this name stands for; a file of its own of this name comes first
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
 CORRECTIONS = "corrections"  # folder beside the shipped models
+BESIDE = ("adaptation.", "dialect.", "mesh.")  # begin the names of arrays that are not the network's
+SEEN = (".running_mean", ".running_var", ".num_batches_tracked")  # end the names of those that are not learned
 
 
 def available() -> dict[str, Path]:
@@ -38,13 +44,46 @@ def resolve(name_or_path: str | Path) -> Path:
 
 
 def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Model:
-    """A shipped model by its name, or the model of a file; raises as `resolve` and `semalign.models.checkpoint.load_model`."""
+    """A shipped model by its name, or the model of a file, for PyTorch.
+
+    Raises:
+        SemalignError: as `resolve` and `semalign.models.checkpoint.load_model`; an exported model; PyTorch is not installed.
+    """
     path = resolve(name_or_path)
     if path.suffix == EXPORTED:
         raise SemalignError(
             f"{path}: is an exported model, which finds landmarks and does nothing else; give the model file it was made from."
         )
+    with needs_training(f"{name_or_path}: computing a model file"):
+        from semalign.models.checkpoint import load_model
     return load_model(path, scheme)
+
+
+def exported(name_or_path: str | Path) -> Path | None:
+    """The ONNX file beside a shipped model, for who gives its name; None where there is none, or for a path."""
+    path = resolve(name_or_path)
+    if path not in available().values() or path == Path(name_or_path):
+        return None
+    file = path.with_suffix(EXPORTED)
+    return file if file.is_file() else None
+
+
+class Facts(NamedTuple):
+    """What a model file says, without its network being built."""
+
+    scheme: LandmarkScheme
+    input_size: int
+    parameters: int
+    terms: str | None
+
+
+def facts(path: Path) -> Facts:
+    """What a shipped model's file says; raises as `semalign.models.arrays.load_arrays`."""
+    arrays, description = load_arrays(path)
+    learned = [value.size for name, value in arrays.items() if not name.startswith(BESIDE) and not name.endswith(SEEN)]
+    terms = description["about"].get("terms")
+    scheme = LandmarkScheme.from_dict(description["scheme"])
+    return Facts(scheme, int(description["network"]["input_size"]), sum(learned), terms)
 
 
 def corrections() -> dict[str, Path]:

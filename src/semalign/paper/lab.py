@@ -47,9 +47,9 @@ from semalign.paper.shape_model import ShapeModel
 from semalign.paper.sizes import Size
 from semalign.pipeline.job import MODEL, Job
 from semalign.pipeline.prepare import Faces
-from semalign.pipeline.progress import Advance, PrefixedProgress, Progress
 from semalign.pipeline.run import alternate, train_baseline, train_start
 from semalign.pipeline.summary import versions
+from semalign.progress import Advance, PrefixedProgress, Progress
 from semalign.training.correction import Use, correct, predict_corrected, train_ghcu
 from semalign.training.trainer import LOG, Record, Trainer, make_accelerator
 

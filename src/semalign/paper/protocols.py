@@ -28,8 +28,8 @@ from semalign.errors import SemalignError
 from semalign.paper.layouts import write_300vw, write_aflw
 from semalign.paper.sizes import ClipCounts, Size
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces
-from semalign.pipeline.progress import Advance, Progress, counted
 from semalign.pipeline.recipe import DataSettings, Recipe
+from semalign.progress import Advance, Progress, counted
 from semalign.schemes import load_scheme
 from semalign.synthetic import Clip, category_settings, render_clip, write_dataset
 

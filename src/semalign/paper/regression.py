@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import compose, invert, transform_points
-from semalign.core.search import REFERENCE
+from semalign.core.sizes import REFERENCE
 from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropCache

@@ -26,7 +26,7 @@ from semalign.paper.page import write_csv, write_page
 from semalign.paper.protocols import NAMES
 from semalign.paper.sizes import Size, load_size
 from semalign.paper.tables import TABLES
-from semalign.pipeline.progress import Progress, SilentProgress
+from semalign.progress import Progress, SilentProgress
 from semalign.report.theme import drawing
 
 DESCRIPTION, ASKED, CALLS = "reproduce.json", "asked.json", "calls.json"

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.heatmaps import decode_heatmaps
-from semalign.core.search import REFERENCE
+from semalign.core.sizes import REFERENCE
 from semalign.paper.shape_model import ShapeFit, ShapeModel, spread_out
 
 REACH = 3.0  # of a window, in standard deviations

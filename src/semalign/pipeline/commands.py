@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from semalign.data.labels import LabelVersion
-from semalign.inference.backend import quick_precision
+from semalign.inference.torch_backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
-from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.run import alternate, search_labels
 from semalign.pipeline.versions import Versions, search_provenance
+from semalign.progress import Progress
 from semalign.searches import FoundLabels, NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
 

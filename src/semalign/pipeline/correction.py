@@ -27,12 +27,12 @@ from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.files import is_new, write_json
-from semalign.inference.backend import quick_precision
+from semalign.inference.torch_backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.correction import SUFFIX, save_correction
 from semalign.pipeline.prepare import cache_crops
-from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import versions
+from semalign.progress import Progress, SilentProgress
 from semalign.training.hidden_faces import HiddenFacesSettings, see_hidden_faces
 from semalign.training.shape_correction import ShapeCorrectionSettings, fit_shape_correction
 

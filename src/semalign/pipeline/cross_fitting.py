@@ -26,9 +26,9 @@ from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import deal, train_detector
 from semalign.pipeline.job import Job, about_recipe, open_job, say_skipped, shown
-from semalign.pipeline.progress import PrefixedProgress, Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
+from semalign.progress import PrefixedProgress, Progress
 from semalign.searches import Beside, Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
 
 NETWORKS, FOLDS = "networks", "folds.json"  # a folder for each network; the fold of each face, from 0

@@ -20,8 +20,8 @@ from semalign.models import pretrained
 from semalign.models.checkpoint import Model
 from semalign.pipeline.fitting import normaliser_note
 from semalign.pipeline.prepare import cache_crops
-from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import hardware, versions
+from semalign.progress import Progress, SilentProgress
 from semalign.training.trainer import make_accelerator
 
 

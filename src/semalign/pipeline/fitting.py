@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from semalign.core.search import REFERENCE
+from semalign.core.sizes import REFERENCE
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
 from semalign.models.kinds import continued

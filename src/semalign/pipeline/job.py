@@ -31,9 +31,9 @@ from semalign.models.mesh_network import MeshNetwork, MeshSettings
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.prepare import Faces, cache_crops, split_faces, synthesize_if_wanted
-from semalign.pipeline.progress import PrefixedProgress, Progress, SilentProgress
 from semalign.pipeline.recipe import Recipe, dump_recipe
 from semalign.pipeline.summary import versions
+from semalign.progress import PrefixedProgress, Progress, SilentProgress
 from semalign.schemes import LandmarkScheme
 from semalign.training.distillation import DistillationTask
 from semalign.training.settings import TrainingSettings

@@ -14,8 +14,8 @@ from semalign.data.holdout import hold_out
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.pipeline.progress import Progress, counted
 from semalign.pipeline.recipe import Recipe
+from semalign.progress import Progress, counted
 from semalign.schemes import LandmarkScheme, load_scheme
 from semalign.synthetic import write_dataset
 

@@ -28,9 +28,9 @@ from semalign.pipeline.evidence import network_evidence
 from semalign.pipeline.folder import SUMMARY, claim, nth, read_summary, same_origin
 from semalign.pipeline.job import Job, open_job, say_of_label_adaptation, shown
 from semalign.pipeline.outcome import figures_of_run
-from semalign.pipeline.progress import Progress
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
+from semalign.progress import Progress
 from semalign.report import write_report
 from semalign.searches import Evidence, FoundLabels, Observations, make_search
 from semalign.training.settings import TrainingSettings

@@ -1,4 +1,4 @@
-"""Where evidence of faces comes from: a builder that may learn from some faces and judges others.
+"""Evidence builders (`semalign.searches.builders`) of networks that PyTorch computes.
 
 Shape legend: b faces, n landmarks, h w heatmap.
 """
@@ -6,9 +6,7 @@ Shape legend: b faces, n landmarks, h w heatmap.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,49 +25,10 @@ from semalign.pipeline.folder import RECIPE
 from semalign.pipeline.job import MODEL
 from semalign.pipeline.recipe import load_recipe
 from semalign.searches import Beside, Evidence, NetworkEvidence, OutOfFold
+from semalign.searches.builders import EvidenceBuilder, readable, refuse_other_landmarks
 from semalign.searches.evidence import Heatmaps
 
 MEMORY = 2**31  # bytes of heatmaps that are kept for the next pass
-
-
-@runtime_checkable
-class EvidenceBuilder(Protocol):
-    """Gives the evidence of some faces.
-
-    Attributes:
-        name: by which the tables call it.
-        learns: whether what it says depends on the faces that it is given to learn from.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def learns(self) -> bool: ...  # noqa: D102
-
-    def notes(self, judge: Dataset) -> list[str]:
-        """What is to be known of its evidence of these faces, in sentences."""
-
-    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
-        """Evidence of the faces of `judge`, in their order.
-
-        Of these, only the pictures and the boxes may be used; annotations are learned from those of `learn` alone. All real
-        faces have a box, which planted noise does not change.
-        """
-
-
-@runtime_checkable
-class Looking(Protocol):
-    """An evidence builder that can tell which pictures it cannot read, before it says anything of the others."""
-
-    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
-        """The faces without those whose pictures cannot be read, which then are in `Dataset.skipped`.
-
-        `progress` is called with (faces done, faces in all).
-
-        Raises:
-            SemalignError: none can be read.
-        """
 
 
 class ShippedModel:
@@ -103,8 +62,8 @@ class ShippedModel:
         Raises:
             SemalignError: none can be read, or the faces have other landmarks.
         """
-        self._check(faces)
-        return _readable(faces, self.folder, self.model, progress)
+        refuse_other_landmarks(self.name, self.model.scheme, faces)
+        return readable(faces, self.folder, self.model.crop, self.model.input_size, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`.
@@ -112,19 +71,11 @@ class ShippedModel:
         Raises:
             SemalignError: the faces have other landmarks.
         """
-        self._check(judge)
+        refuse_other_landmarks(self.name, self.model.scheme, judge)
         model = self.model
         crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
         evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
         return evidence if model.mesh is None else Beside(evidence, model.mesh(meshes_of(crops)))
-
-    def _check(self, faces: Dataset) -> None:
-        scheme = self.model.scheme
-        if faces.scheme.count != scheme.count:
-            raise SemalignError(
-                f"the model {self.name} finds the landmarks of {scheme.name!r}, the data have those of "
-                f"{faces.scheme.name!r}; give data of the first."
-            )
 
 
 class CrossFitted:
@@ -164,7 +115,8 @@ class CrossFitted:
 
     def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
         """As `Looking`."""
-        return _readable(faces, self.folder, self.kinds[0][0][0], progress)
+        model = self.kinds[0][0][0]
+        return readable(faces, self.folder, model.crop, model.input_size, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`."""
@@ -176,18 +128,6 @@ class CrossFitted:
         own = judges[0]
         meshes = None if own.models[0].mesh is None else meshes_of(own.crops)
         return evidence_of(own, fold, meshes, judges[1] if len(judges) > 1 else None)
-
-
-def _readable(faces: Dataset, folder: Path, model: Model, progress: Callable[[int, int], None] | None) -> Dataset:
-    """As `Looking.readable`, for a model's crops, which are made on the way."""
-    bad: list[tuple[str, str]] = []
-    build_crops(
-        folder, faces.samples, model.crop, model.input_size, progress, lambda name, why: bad.append((name, why))
-    )
-    if not bad:
-        return faces
-    left = faces.select(exclude={name for name, _ in bad})
-    return replace(left, skipped=(*faces.skipped, *bad))
 
 
 def unseen(builder: EvidenceBuilder, faces: Dataset, folds: int, seed: int) -> Evidence:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from semalign.errors import SemalignError
-from semalign.models.checkpoint import KEY
+from semalign.models.arrays import KEY
 from semalign.schemes import LandmarkScheme
 
 STAGES = ("start", "baseline", "aligned")  # the trainings, as they are compared: before, without and with alignment

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import invert, transform_points
-from semalign.core.search import REFERENCE, SearchSettings, search_labels
+from semalign.core.search import SearchSettings, search_labels
+from semalign.core.sizes import REFERENCE
 from semalign.searches.evidence import Evidence
 from semalign.searches.labels import FoundLabels, Observations
 

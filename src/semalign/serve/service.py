@@ -8,14 +8,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from semalign.errors import SemalignError
 from semalign.inference import Landmarker
-from semalign.models.checkpoint import Model
 from semalign.serve.picture import decode_picture
+
+if TYPE_CHECKING:
+    from semalign.models.checkpoint import Model
 
 
 class FoundFace(Protocol):
@@ -51,12 +53,12 @@ class Service:
 
     Attributes:
         detector: finds faces and their landmarks.
-        model: the same network, asked for heatmaps.
+        model: the same network, or its landmarker, asked for heatmaps.
         name: as shown on the page.
     """
 
     detector: Finder
-    model: Model
+    model: Model | Landmarker
     name: str
 
     def describe(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class Service:
             covers in the image frame: x, y of its upper left corner and side.
 
         Raises:
-            SemalignError: no picture, no such landmark, or a box that is none.
+            SemalignError: no picture, no such landmark, a box that is none; or heatmaps need PyTorch, which is not installed.
         """
         image = decode_picture(upload)
         if not 0 <= landmark < self.model.scheme.count:
@@ -102,7 +104,8 @@ class Service:
         corners = np.array(box, dtype=np.float64)
         if corners.shape != (4,) or not np.isfinite(corners).all() or np.abs(corners).max() > 1e6:
             raise SemalignError("the box is not x0, y0, x1, y1 in pixels; give four numbers.")
-        maps, to_image = Landmarker(self.model).heatmaps(image, corners)
+        landmarker = self.model if isinstance(self.model, Landmarker) else Landmarker(self.model)
+        maps, to_image = landmarker.heatmaps(image, corners)
         size, heatmap = maps.shape[-1], maps[landmark]
         low, high = (to_image[:, :2] @ [edge, edge] + to_image[:, 2] for edge in (-0.5, size - 0.5))
         return {

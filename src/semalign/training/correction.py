@@ -31,7 +31,7 @@ from semalign.core.corruption import CorruptionSettings, apply_corruption, draw_
 from semalign.core.fusion import Fusion, fit_fusion, fuse
 from semalign.core.gate import Gate, fit_gate, measures, unconfidence
 from semalign.core.heatmaps import decode_heatmaps
-from semalign.core.search import REFERENCE
+from semalign.core.sizes import REFERENCE
 from semalign.core.wing import wing_loss
 from semalign.data.augment import AugmentationSettings, augmented_points, draw_augmentation, moved_pictures
 from semalign.data.crops import CropCache

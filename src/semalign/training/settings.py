@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from semalign.core.search import REFERENCE
+from semalign.core.sizes import REFERENCE
 
 
 @dataclass(frozen=True)

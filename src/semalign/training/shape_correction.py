@@ -26,13 +26,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from semalign.core.shape_posterior import ShapePrior, fit_shape_prior
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_tensors, save_tensors
-from semalign.models.correction import (
-    CorrectionNetwork,
-    ShapeCorrection,
-    first_frames,
-    weighed_shapes,
-    what_is_seen,
-)
+from semalign.models.correction import ShapeCorrection, first_frames, weighed_shapes, what_is_seen
+from semalign.models.correction_network import CorrectionNetwork
 from semalign.models.network import initialised
 from semalign.schemes import LandmarkScheme
 
@@ -122,7 +117,7 @@ def fit_shape_correction(
     if len(shapes) < 2 or not np.isfinite(shapes).all() or not len(seen.points):
         raise SemalignError("a correction needs at least two faces whose landmarks are all there; give it more.")
     flip = scheme.flip_index if scheme.mirrors else ()
-    prior = fit_shape_prior(torch.from_numpy(shapes), flip)
+    prior = fit_shape_prior(shapes, flip)
     faces = [seen, seen.mirrored(flip)] if flip else [seen]
     points, confidence, labels = (
         torch.from_numpy(np.concatenate([getattr(part, name) for part in faces]).astype(np.float64))
@@ -137,7 +132,7 @@ def fit_shape_correction(
     network = initialised(lambda: CorrectionNetwork(scheme.count), seed)
     _begin(network, looks, squares)
     _learn(network, prior, _Known(points, labels, looks, visible), settings, seed, advance, kept)
-    return ShapeCorrection(prior, network.eval(), scheme, dict(base or {}), dict(about or {}))
+    return ShapeCorrection(prior, network.reader(), scheme, dict(base or {}), dict(about or {}))
 
 
 @dataclass(frozen=True, eq=False)

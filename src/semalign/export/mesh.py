@@ -1,0 +1,73 @@
+"""The face mesh as an ONNX graph: all looks at a crop (`semalign.inference.meshes`) in one.
+
+Shape legend: b faces, s side of a crop.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from semalign.core.affine import compose, transform_points
+from semalign.core.warp import resampled
+from semalign.export.onnx import in_half, traced, write_graph
+from semalign.inference.meshes import INPUTS, SIDE, first_look
+from semalign.models.face_mesh import face_mesh, upright
+
+
+class MeshGraph(nn.Module):
+    """Crops to the meshes of the faces in them."""
+
+    mirror: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = face_mesh()
+        turned = torch.tensor([[[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0]]], dtype=torch.float64)
+        self.register_buffer("mirror", turned, persistent=False)
+        self.eval()
+
+    def forward(self, pictures: UInt8[Tensor, "b 3 s s"], first: Float[Tensor, "1 2 3"]) -> Float[Tensor, "b 478 3"]:
+        """In the crops' frame.
+
+        Args:
+            pictures: RGB.
+            first: the map from crops to the pictures of the first look, float64.
+        """
+        crops = pictures.float() / 255
+        around = upright(self._looked(crops, first)[..., :2].double())
+        mirrored = compose(self.mirror, around)
+        return (self._looked(crops, around) + self._looked(crops, mirrored)[:, self.network.mirror]) / 2
+
+    def _looked(self, crops: Float[Tensor, "b 3 s s"], to_picture: Float[Tensor, "#b 2 3"]) -> Float[Tensor, "b 478 3"]:
+        """What the network finds in a square of each crop, in the crop's frame."""
+        back = _inverse(to_picture).to(crops.dtype)
+        mesh = self.network(resampled(crops, back, SIDE))
+        depth = mesh[..., 2:] * back[:, :1, :2].square().sum(-1, keepdim=True).sqrt()
+        return torch.cat([transform_points(mesh[..., :2], back), depth], -1)
+
+
+def _inverse(maps: Float[Tensor, "#b 2 3"]) -> Float[Tensor, "#b 2 3"]:
+    """As `semalign.core.affine.invert`, by the adjugate: ONNX has no inverse."""
+    (a, b, x), (c, d, y) = (row.unbind(-1) for row in maps.unbind(1))
+    over = a * d - b * c
+    rows = [d, -b, b * y - d * x], [-c, a, c * x - a * y]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1) / over[:, None, None]
+
+
+def export_face_mesh(path: Path) -> None:
+    """Write the graph, its weights as float16 as the network's file has them, atomically.
+
+    Raises:
+        SemalignError: ONNX is not installed, or the file cannot be written.
+    """
+    example = torch.zeros(2, 3, 160, 160, dtype=torch.uint8), torch.from_numpy(first_look(160, 128))
+    faces, side = torch.export.Dim("b"), torch.export.Dim("s")
+    shapes: Any = ({0: faces, 2: side, 3: side}, None)
+    graph = traced(MeshGraph(), example, INPUTS, ("mesh",), shapes)
+    graph.graph.name = "face mesh"
+    write_graph(path, in_half(graph))

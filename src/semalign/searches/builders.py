@@ -1,0 +1,170 @@
+"""Where evidence of faces comes from: a builder that may learn from some faces and judges others.
+
+Those of networks that PyTorch computes are in `semalign.pipeline.witnesses`; here is what does without it.
+
+Shape legend: b faces, n landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from semalign.core.sizes import REFERENCE
+from semalign.core.translation import Translation
+from semalign.data.crops import CropCache, CropSettings, build_crops
+from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
+from semalign.inference.landmarks import Landmarks
+from semalign.inference.meshes import meshes_of
+from semalign.inference.onnx import OnnxBackend
+from semalign.models.arrays import load_arrays
+from semalign.models.mesh_translation import translation_in
+from semalign.schemes import LandmarkScheme
+from semalign.searches.evidence import ALIKE, Beside, Evidence, Heatmaps
+
+
+@runtime_checkable
+class EvidenceBuilder(Protocol):
+    """Gives the evidence of some faces.
+
+    Attributes:
+        name: by which the tables call it.
+        learns: whether what it says depends on the faces that it is given to learn from.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def learns(self) -> bool: ...  # noqa: D102
+
+    def notes(self, judge: Dataset) -> list[str]:
+        """What is to be known of its evidence of these faces, in sentences."""
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
+        """Evidence of the faces of `judge`, in their order.
+
+        Of these, only the pictures and the boxes may be used; annotations are learned from those of `learn` alone. All real
+        faces have a box, which planted noise does not change.
+        """
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """An evidence builder that can tell which pictures it cannot read, before it says anything of the others."""
+
+    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """The faces without those whose pictures cannot be read, which then are in `Dataset.skipped`.
+
+        `progress` is called with (faces done, faces in all).
+
+        Raises:
+            SemalignError: none can be read.
+        """
+
+
+class PeakEvidence:
+    """What an exported model finds in faces: the peaks of its heatmaps, which themselves do not come out.
+
+    Args:
+        backend: the model.
+        crops: plain crops of the faces.
+    """
+
+    heatmap_size = 0  # there are no heatmaps
+    correlation = ALIKE
+
+    def __init__(self, backend: OnnxBackend, crops: CropCache) -> None:
+        self.sigma, self.predictions = backend.sigma, backend.predict(crops)
+        side = np.hypot(*crops.image_to_crop[:, 0, :2].T)  # pixels of the crop for one of the image
+        self.reference_pixels: Float[np.ndarray, " b"] = crops.input_size / side / REFERENCE
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.predictions)
+
+    def heatmaps(self) -> Heatmaps:
+        """There are none."""
+        raise NotImplementedError("an exported model gives no heatmaps")
+
+    @property
+    def members(self) -> tuple[Landmarks, ...]:
+        """The model alone."""
+        return (self.predictions,)
+
+
+class ExportedModel:
+    """The evidence of an exported model, with the face mesh where the file that it was made of has it; it learns nothing more.
+
+    Args:
+        name: as messages and audits call it.
+        backend: the model.
+        folder: for crops.
+    """
+
+    learns = False
+
+    def __init__(self, name: str, backend: OnnxBackend, folder: Path) -> None:
+        self.name, self.backend, self.folder = name, backend, folder
+        self._mesh: Translation | None = None
+        if backend.origin is not None:
+            self._mesh = translation_in(load_arrays(backend.origin)[0])
+
+    def notes(self, judge: Dataset) -> list[str]:
+        """None."""
+        return []
+
+    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """As `Looking`.
+
+        Raises:
+            SemalignError: none can be read, or the faces have other landmarks.
+        """
+        refuse_other_landmarks(self.name, self.backend.scheme, faces)
+        return readable(faces, self.folder, self.backend.crop, self.backend.input_size, progress)
+
+    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
+        """As `EvidenceBuilder`.
+
+        Raises:
+            SemalignError: the faces have other landmarks.
+        """
+        refuse_other_landmarks(self.name, self.backend.scheme, judge)
+        crops = build_crops(self.folder, judge.samples, self.backend.crop, self.backend.input_size)
+        evidence = PeakEvidence(self.backend, crops)
+        return evidence if self._mesh is None else Beside(evidence, self._mesh(meshes_of(crops)))
+
+
+def readable(
+    faces: Dataset,
+    folder: Path,
+    crop: CropSettings,
+    input_size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """As `Looking.readable`, for crops, which are made on the way."""
+    bad: list[tuple[str, str]] = []
+    build_crops(folder, faces.samples, crop, input_size, progress, lambda name, why: bad.append((name, why)))
+    if not bad:
+        return faces
+    left = faces.select(exclude={name for name, _ in bad})
+    return replace(left, skipped=(*faces.skipped, *bad))
+
+
+def refuse_other_landmarks(name: str, scheme: LandmarkScheme, faces: Dataset) -> None:
+    """Refuse faces with another number of landmarks than a model's.
+
+    Raises:
+        SemalignError: they have.
+    """
+    if faces.scheme.count != scheme.count:
+        raise SemalignError(
+            f"the model {name} finds the landmarks of {scheme.name!r}, the data have those of "
+            f"{faces.scheme.name!r}; give data of the first."
+        )
