@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from semalign.models.adapted import AdaptedSettings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.mesh_network import MeshSettings
 from semalign.models.mobile import MobileSettings
@@ -13,6 +14,7 @@ from semalign.models.network import NetworkSettings
 from semalign.schemes.scheme import refuse_unknown
 
 AnySettings = HourglassSettings | MeshSettings | MobileSettings
+ADAPTED = "adapted"  # the kind that `semalign adapt` makes
 DEFAULT = "hourglass"  # the kind where none is named, as in recipes and files of version 0.1
 KINDS: dict[str, type[HourglassSettings] | type[MeshSettings] | type[MobileSettings]] = {
     "hourglass": HourglassSettings,
@@ -36,13 +38,16 @@ def kind_in(table: Mapping[str, Any], place: str = "") -> str:
     return str(kind)
 
 
-def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings:
-    """The settings that a model file holds as a table.
+def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings | AdaptedSettings:
+    """The settings that a model file holds as a table; an adapted network, which no recipe names, may be there, too.
 
     Raises:
         SemalignError: as `kind_in`.
         TypeError, ValueError: they do not fit the kind.
     """
+    if table.get("kind") == ADAPTED:
+        base = KINDS[kind_in(table["base"], place)](**table["base"])
+        return AdaptedSettings(**{**table, "base": base, "corner": tuple(table["corner"])})
     return KINDS[kind_in(table, place)](**table)
 
 
