@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from semalign import __version__
 from semalign.cli import (
+    adapt,
     audit,
     bench,
     clean,
@@ -182,7 +183,7 @@ def _semalign(
 
 PANELS: Mapping[str, Mapping[str, Command]] = {
     "Train, search, evaluate": stages.COMMANDS,
-    "Use a model": predict.COMMANDS | serve.COMMANDS | export.COMMANDS | correction.COMMANDS,
+    "Use a model": predict.COMMANDS | serve.COMMANDS | export.COMMANDS | adapt.COMMANDS | correction.COMMANDS,
     "Data and labels": audit.COMMANDS | clean.COMMANDS | review.COMMANDS | convert.COMMANDS,
     "The paper": reproduce.COMMANDS,
     "What ships with Semalign": show.COMMANDS,

@@ -20,6 +20,7 @@ from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models import arrays
+from semalign.models.adapted import AdaptedSettings
 from semalign.models.kinds import AnySettings, settings_from
 from semalign.models.mesh_translation import MESH, translation_in
 from semalign.models.network import HeatmapNetwork, build_network
@@ -67,7 +68,7 @@ def save_model(path: Path, model: Model, half: bool = False) -> None:
         SemalignError: the network is one from outside, whose code a model file cannot hold.
     """
     settings = model.network.settings
-    if not isinstance(settings, AnySettings):
+    if not isinstance(settings, AnySettings | AdaptedSettings):
         raise SemalignError(
             f"{path}: the network {model.network.name} is not one of Semalign's, whose code a model file could name; "
             "keep its weights in a file of your own, or export it as ONNX."

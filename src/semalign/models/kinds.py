@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from semalign.models.adapted import AdaptedSettings
 from semalign.models.cascade import CascadeSettings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.mesh_network import MeshSettings
@@ -14,6 +15,7 @@ from semalign.models.network import NetworkSettings
 from semalign.schemes.scheme import refuse_unknown
 
 AnySettings = CascadeSettings | HourglassSettings | MeshSettings | MobileSettings
+ADAPTED = "adapted"  # the kind that `semalign adapt` makes
 DEFAULT = "hourglass"  # the kind where none is named, as in recipes and files of version 0.1
 KINDS: dict[str, type[CascadeSettings] | type[HourglassSettings] | type[MeshSettings] | type[MobileSettings]] = {
     "cascade": CascadeSettings,
@@ -38,15 +40,21 @@ def kind_in(table: Mapping[str, Any], place: str = "") -> str:
     return str(kind)
 
 
-def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings:
-    """The settings that a model file holds as a table.
+def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings | AdaptedSettings:
+    """The settings that a model file holds as a table; an adapted network, which no recipe names, may be there, too.
 
     Raises:
         SemalignError: as `kind_in`.
         TypeError, ValueError: they do not fit the kind.
     """
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}  # JSON has lists
-    return KINDS[kind_in(table, place)](**values)
+    if table.get("kind") == ADAPTED:
+        return AdaptedSettings(**_with_tuples({**table, "base": settings_from(table["base"], place)}))
+    return KINDS[kind_in(table, place)](**_with_tuples(table))
+
+
+def _with_tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists alone."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def continued(own: NetworkSettings | None, wanted: AnySettings) -> AnySettings:

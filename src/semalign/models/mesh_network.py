@@ -88,8 +88,8 @@ class MeshNetwork(HeatmapNetwork):
         known, wanted = torch.from_numpy(meshes), torch.from_numpy(landmarks)
         to_picture = upright(known[..., :2])
         depth = known[..., 2:] * to_picture[:, 0, :2].norm(dim=-1)[:, None, None]
-        x = _centred(torch.cat([transform_points(known[..., :2], to_picture), depth], -1)).flatten(1)
-        y = _centred(transform_points(wanted, to_picture)).flatten(1)
+        x = centred(torch.cat([transform_points(known[..., :2], to_picture), depth], -1)).flatten(1)
+        y = centred(transform_points(wanted, to_picture)).flatten(1)
         weight, bias = linear_map(x, y, RIDGE)
         with torch.no_grad():
             self.map.weight.copy_(weight)
@@ -98,11 +98,11 @@ class MeshNetwork(HeatmapNetwork):
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
         """Both sets of heatmaps."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            to_input = _undone(self._second_look(images))
+            to_input = undone(self._second_look(images))
             pictures = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
             to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input)
         mesh, features = self.second.seen(pictures)
-        points = self.map(_centred(mesh).flatten(1)).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
+        points = self.map(centred(mesh).flatten(1)).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
         step, width, height = self.correction(points.detach(), features)
         found, corrected = (transform_points(p, to_heatmap) for p in (points, points.detach() + step))
         return [
@@ -150,9 +150,9 @@ class Correction(nn.Module):
     ) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n"], Float[Tensor, "b n"]]:
         """The step in pixels of the picture, the width in pixels of the heatmap, the height from 0 to 1."""
         around = [
-            _sampled(features.fine, points, self.fine),
-            _sampled(features.middle, points, self.middle),
-            _sampled(features.coarse, points, self.middle[:1]),
+            sampled(features.fine, points, self.fine),
+            sampled(features.middle, points, self.middle),
+            sampled(features.coarse, points, self.middle[:1]),
         ]
         hidden = functional.gelu(torch.einsum("bnc,ncd->bnd", torch.cat(around, -1), self.hidden) + self.bias)
         own = torch.einsum("bnd,ndk->bnk", hidden, self.own)
@@ -161,7 +161,7 @@ class Correction(nn.Module):
         return STEP * step, self.width * torch.exp(own[..., 2].clamp(-1, 2)), torch.sigmoid(own[..., 3] + 2)
 
 
-def _centred(points: Tensor) -> Tensor:
+def centred(points: Tensor) -> Tensor:
     """From pixels of the picture to half sides from its middle; depth has no middle."""
     middle = torch.tensor([(INPUT - 1) / 2, (INPUT - 1) / 2, 0.0][: points.shape[-1]], dtype=points.dtype)
     return (points - middle.to(points.device)) / (INPUT / 2)
@@ -207,14 +207,14 @@ def _varied(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
     return torch.cat([linear, offset[..., None]], dim=2)
 
 
-def _undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
+def undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
     """The map back, by what ONNX knows."""
     linear, offset = similarity[..., :2], similarity[:, None, :, 2]
     back = linear.transpose(1, 2) / (linear[:, :1] ** 2).sum(2, keepdim=True).clamp_min(1e-12)
     return torch.cat([back, -(back * offset).sum(2, keepdim=True)], dim=2)
 
 
-def _sampled(
+def sampled(
     features: Float[Tensor, "b c i i"], points: Float[Tensor, "b n 2"], places: Float[Tensor, "k 2"]
 ) -> Float[Tensor, "b n f"]:
     """The features at the places around each point, f = c·k; between pixels linear, 0 beyond the border."""
