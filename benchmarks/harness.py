@@ -103,6 +103,11 @@ class Timing:
         """The median by the clock."""
         return 1000 * median(self.clock)
 
+    @property
+    def processor_milliseconds(self) -> float:
+        """The median of what the processor spent."""
+        return 1000 * median(self.processor)
+
     def ratio(self, other: Timing) -> float:
         """This median in those of another timing."""
         return self.milliseconds / other.milliseconds
@@ -113,6 +118,7 @@ def in_turn(
     turns: int,
     prepare: Callable[[int], Sequence[Any]] = lambda turn: (),
     rest: float = 0.0,
+    warm: bool = False,
 ) -> dict[str, Timing]:
     """Time some forms of a work, one after the other in every turn, so that a busy moment hits all of them alike.
 
@@ -121,12 +127,15 @@ def in_turn(
         turns: that count; turn 0, which warms up, comes before them.
         prepare: gives of a turn's number the arguments of all forms, outside the time.
         rest: seconds before each, in which the threads of the one before end their busy waiting.
+        warm: each is called once more before its time begins, so that what it needs is in the caches.
     """
     timings = {name: Timing() for name in forms}
     for turn in range(turns + 1):
         arguments = prepare(turn)
         for name, form in forms.items():
             time.sleep(rest)
+            if warm:
+                form(*arguments)
             clock, processor = time.perf_counter(), time.process_time()
             form(*arguments)
             spent = time.perf_counter() - clock, time.process_time() - processor

@@ -16,7 +16,7 @@ import typer
 from semalign.errors import SemalignError
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SHARED = {"harness", "shots", "other_finders", "planted"}  # what others take from
+SHARED = {"harness", "shots", "other_finders", "peer_models", "planted"}  # what others take from
 sys.path.append(str(FOLDER))
 
 import harness  # noqa: E402
@@ -87,6 +87,17 @@ def test_what_a_turn_is_given_is_made_outside_the_time(clock: Clock) -> None:
     found = harness.in_turn({name: lambda given, name=name: form(name, given) for name in "ab"}, 2, prepare)
     assert seen == [("a", 0), ("b", 0), ("a", 10), ("b", 10), ("a", 20), ("b", 20)]
     assert found["b"].clock == pytest.approx([1.0, 1.0])
+
+
+def test_a_form_may_be_called_once_before_its_time_begins(clock: Clock) -> None:
+    times = iter([100.0, 4.0, 100.0, 6.0, 100.0, 9.0])
+
+    def form() -> None:
+        clock.now += next(times)
+
+    found = harness.in_turn({"loop": form}, 2, warm=True)["loop"]
+    assert found.clock == pytest.approx([6.0, 9.0])
+    assert found.processor_milliseconds == pytest.approx(3750.0)
 
 
 def read(path: Path) -> list[dict[str, str]]:
