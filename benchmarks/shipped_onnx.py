@@ -53,7 +53,7 @@ def write(name: str, file: Path, data: Path, count: int) -> str:
         plain = Path(folder) / "float32.onnx"
         export_onnx(plain, model)
         if plain.stat().st_size <= MOST:
-            file.write_bytes(plain.read_bytes())
+            export_onnx(file, model, half=True)
             return "float32"
         crops = training_crops(model, data, count, Path(folder))
         quantize_onnx(file, plain, input_squares(crops, np.arange(len(crops))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,22 @@ def test_bad_files_and_wishes_are_refused_in_one_sentence(exported: Any, tmp_pat
     with pytest.raises(SemalignError, match="'uint16'"):
         export_onnx(tmp_path / "out.onnx", exported.model, "uint16")  # type: ignore[arg-type]
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_weights_that_are_half_precision_numbers_are_stored_as_such(exported: Any, tmp_path: Path) -> None:
+    network = deepcopy(exported.model.network)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.copy_(value.half().float())
+    model = replace(exported.model, network=network)
+    export_onnx(tmp_path / "plain.onnx", model)
+    export_onnx(tmp_path / "half.onnx", model, half=True)
+    plain, half = (OnnxBackend(tmp_path / name, threads=1)(exported.images) for name in ("plain.onnx", "half.onnx"))
+    for one, other in zip(plain, half, strict=True):
+        np.testing.assert_array_equal(one, other)
+    stored = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in stored
+    for name in ("plain", "half"):  # both can be quantised, to the same
+        quantize_onnx(tmp_path / f"{name}8.onnx", tmp_path / f"{name}.onnx", exported.images)
+    eight = [OnnxBackend(tmp_path / f"{name}8.onnx", threads=1)(exported.images).points for name in ("plain", "half")]
+    np.testing.assert_array_equal(*eight)

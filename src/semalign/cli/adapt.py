@@ -22,7 +22,8 @@ def adapt(
     model: Model,
     data: Data,
     out: Annotated[
-        Path, option("--out", "FILE", "Model file to write, such as mine.safetensors; the ending is added.", default=True)
+        Path,
+        option("--out", "FILE", "Model file to write, such as mine.safetensors; the ending is added.", default=True),
     ] = Path("adapted.safetensors"),
     scheme: Scheme = None,
     images: Images = None,

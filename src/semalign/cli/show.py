@@ -57,7 +57,7 @@ def models(
 ) -> None:
     """List the shipped models with their terms, or print the card of one: data, figures, speed, known failures.
 
-    A model's name, or `default`, stands wherever a command asks for a model.
+    A model's name, `default` or `fast` stands wherever a command asks for a model.
 
     Examples:
         semalign models
@@ -83,7 +83,7 @@ def models(
             ]
         )
         return
-    tables.print_models(pretrained.available(), pretrained.DEFAULT)
+    tables.print_models(pretrained.available(), pretrained.NAMES)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"models": models, "recipes": recipes, "schemes": schemes}

@@ -105,15 +105,15 @@ def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:
     _show(table)
 
 
-def print_models(models: Mapping[str, Path], default: str) -> None:
-    """Shipped models, with what each may be used for."""
+def print_models(models: Mapping[str, Path], short: Mapping[str, str]) -> None:
+    """Shipped models, with what each may be used for; `short` has the words that stand for some of them."""
     from semalign.models.pretrained import facts
 
     table = _table("model", "landmarks", "input", "parameters", "MiB", "terms", words=("terms",))
     for name, path in models.items():
         known = facts(path)
         side, size = known.input_size, f"{path.stat().st_size / 2**20:.1f}"
-        label = f"{name} (default)" if name == default else name
+        label = " ".join([name, *(f"({word})" for word, stands_for in short.items() if stands_for == name)])
         parameters = f"{known.parameters / 1e6:.1f} M"
         table.add_row(label, str(known.scheme.count), f"{side}×{side}", parameters, size, known.terms or "")
     _show(table)

@@ -28,11 +28,15 @@ from semalign.inference.onnx import FORMAT, INPUT, KEY, OUTPUTS, PIXELS, Pixels,
 from semalign.inference.sessions import INSTALL as INSTALL_RUNTIME
 from semalign.models.checkpoint import Model
 
+HALF = "/half"  # ends the names of weights that are stored as half-precision numbers
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
 
 
-def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8") -> None:
+def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8", half: bool = False) -> None:
     """Write a model as an ONNX file, atomically; batch normalisation is folded into the convolutions.
+
+    With `half`, weights that are half-precision numbers, as in the files of shipped models, are stored as such, in half the
+    size. They become float32 when the file is opened, so that nothing else changes.
 
     The file's metadata holds, under `semalign`, one JSON object: format, scheme (with the landmarks' names), crop, sigma
     (heatmap pixels), network, about (data and its terms, recipe, versions), input (size, pixels) and precision.
@@ -45,8 +49,41 @@ def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8") -> Non
     module = LandmarkGraph(model, pixels)
     graph = traced(module, (module.example(),), (INPUT,), OUTPUTS, ({0: torch.export.Dim("b")},))
     graph.graph.name = "landmarks"
+    if half:
+        _halve(graph)
     _describe(graph, _description(model, pixels))
     write_graph(path, graph)
+
+
+def _halve(graph: Any) -> None:
+    """Store what float16 holds exactly as float16; a node for each makes it float32 again."""
+    onnx = _onnx()
+    widened = []
+    for tensor in graph.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2:
+            continue
+        with np.errstate(over="ignore"):
+            halved = values.astype(np.float16)
+        if np.array_equal(halved.astype(np.float32), values):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}{HALF}"))
+            widened.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*widened, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _widen(graph: Any) -> None:
+    """Undo `_halve`: float32 numbers in the file itself, as quantisation wants them."""
+    onnx = _onnx()
+    for tensor in graph.graph.initializer:
+        if tensor.name.endswith(HALF):
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name.removesuffix(HALF)))
+    nodes = [node for node in graph.graph.node if not (node.op_type == "Cast" and node.input[0].endswith(HALF))]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> None:
@@ -71,8 +108,11 @@ def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> N
     if description["precision"] != "float32":
         raise SemalignError(f"{source}: is {description['precision']} already; quantise the float32 file.")
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
-        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        _quantize(Path(source), prepared, quantized, images)
+        wide, prepared, quantized = (Path(folder) / f"{name}.onnx" for name in ("wide", "prepared", "int8"))
+        graph = onnx.load(source)
+        _widen(graph)
+        onnx.save(graph, wide)
+        _quantize(wide, prepared, quantized, images)
         graph = onnx.load(quantized)
     _describe(graph, {**description, "precision": "int8"})
     write_graph(path, graph)

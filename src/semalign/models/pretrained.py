@@ -17,7 +17,8 @@ from semalign.schemes.scheme import refuse_unknown
 if TYPE_CHECKING:
     from semalign.models.checkpoint import Model
 
-DEFAULT = "300w-detector"  # the model that this name stands for; a file of its own of this name comes first
+NAMES = {"default": "300w-detector", "fast": "300w-fast"}  # what these stand for; a file of such a name comes first
+DEFAULT = NAMES["default"]
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
 CORRECTIONS = "corrections"  # folder beside the shipped models
@@ -127,8 +128,8 @@ def card(name: str) -> str:
 def _shipped(name: str, where: str = "") -> Path:
     """The file of a shipped model; `where` is for the message about an unknown name."""
     shipped = available()
-    if name == "default" and name not in shipped:
-        name = DEFAULT
+    if name not in shipped:
+        name = NAMES.get(name, name)
     if not shipped:
         raise SemalignError(
             f"the model {name!r} is unknown: none came with this installation; give the path of a model.safetensors."

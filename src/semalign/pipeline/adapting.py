@@ -151,9 +151,9 @@ def _faces_to_learn_from(dataset: Dataset, seed: int, keep_going: bool) -> tuple
         train = train.select(exclude={name for row, name in enumerate(train.ids()) if row not in drawn})
     if len(train) and dataset.select("test").samples:
         ids = set(train.ids()) | set(dataset.select("test").ids())
-        leaky = set(
-            leaky_training_ids(dataset.select(exclude=set(dataset.ids()) - ids), strict=not keep_going)
-        ) & set(train.ids())
+        leaky = set(leaky_training_ids(dataset.select(exclude=set(dataset.ids()) - ids), strict=not keep_going)) & set(
+            train.ids()
+        )
         if leaky:
             notes.append(f"{len(leaky)} faces whose photograph is also a test face were left out.")
             train = train.select(exclude=leaky)
@@ -181,9 +181,7 @@ def _first_looks(
     view = View()
     for _ in range(1 if same else LOOKS):
         crop = replace(model.crop, scale=model.crop.scale * view.side)
-        faces = cache_crops(
-            _moved(train, view), crop, model.network.input_size, folder, keep_going, progress, "crops"
-        )
+        faces = cache_crops(_moved(train, view), crop, model.network.input_size, folder, keep_going, progress, "crops")
         kept = train.select(exclude=set(train.ids()) - set(faces.dataset.ids()))
         train = replace(kept, skipped=faces.dataset.skipped)
         if same or not len(train):
@@ -219,9 +217,7 @@ def _moved(faces: Dataset, view: View) -> Dataset:
 def _found(model: Model, faces: Faces, progress: Progress) -> np.ndarray:
     """What the model's network finds, without its label adaptation."""
     with progress.stage("the model as it is", len(faces.dataset)) as advance:
-        return predict(
-            model.network, faces.crops, model.sigma, model.scheme, tta=model.tta, advance=advance
-        ).points
+        return predict(model.network, faces.crops, model.sigma, model.scheme, tta=model.tta, advance=advance).points
 
 
 def _chosen(candidates: list[Candidate]) -> Candidate:
@@ -266,7 +262,9 @@ def _about(
         "seed": seed,
         "versions": versions(),
         "adapted": {
-            "model": pretrained.resolve(name).stem if str(name) in (*pretrained.available(), "default") else Path(name).name,
+            "model": pretrained.resolve(name).stem
+            if str(name) in (*pretrained.available(), "default")
+            else Path(name).name,
             "model_about": {key: value for key, value in base.about.items() if key != "recipe_text"},
             "faces": len(train),
             "method": chosen.method,
