@@ -7,7 +7,8 @@
 In 5 % of the faces an error of one kind and size is planted (`planted.py`); everything else stays as it was annotated, and
 errors that were there already count as false. Boxes follow the planted points. With --crossfit the faces are those of the
 crossfit's training, each judged by networks that have not seen its photograph (they have learned from the other faces without
-planted errors). With --quick they are the test faces, judged by the shipped model. `precision`: share of planted ones among as
+planted errors). With --quick they are the test faces, judged by the shipped model, and with --exported beside it as it is
+without PyTorch. `precision`: share of planted ones among as
 many of the highest rank as were planted; `average`: average precision; `named`: of those that have a probability of 0.5, how
 many have the planted kind's name. The other methods rank faces by what the same witnesses say:
 
@@ -35,10 +36,12 @@ from semalign.auditing.make import SURE, Auditor
 from semalign.auditing.witnesses import Witnesses, heard
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data import Dataset, open_dataset
+from semalign.inference.landmarker import open_model
 from semalign.inference.landmarks import Landmarks
+from semalign.inference.onnx import OnnxBackend
 from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 from semalign.progress import SilentProgress
-from semalign.searches.builders import EvidenceBuilder
+from semalign.searches.builders import EvidenceBuilder, ExportedModel
 
 SHARE = 0.05
 TEMPERATURE = 0.1  # of the softmin, as cleanlab pools the labels of a picture
@@ -48,6 +51,9 @@ def main(
     data: DataFolder,
     crossfit: Annotated[Path | None, typer.Option(help="Folder of a finished crossfit on its training faces.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Test faces, judged by the shipped model.")] = False,
+    exported: Annotated[
+        bool, typer.Option("--exported", help="With --quick: as it is exported, without PyTorch.")
+    ] = False,
     seeds: Annotated[list[int], typer.Option(help="Of the planting.")] = [1, 2],  # noqa: B006
     kinds: Annotated[list[str], typer.Option(help="Kinds to plant.")] = list(KINDS),  # noqa: B006
 ) -> None:
@@ -58,6 +64,10 @@ def main(
         place = Path(folder)
         if crossfit is None:
             builder: EvidenceBuilder = ShippedModel("default", place / "crops")
+            if exported:
+                opened = open_model("default", exported=True)
+                assert isinstance(opened, OnnxBackend)
+                builder = ExportedModel("default", opened, place / "crops")
             faces = dataset.select(split="test")
         else:
             builder = CrossFitted(crossfit, place / "crops")
@@ -68,7 +78,8 @@ def main(
         rows: list[Row] = []
         for kind, size, seed in track(todo, "planting"):
             planted = plant(faces, kind, size, seed, SHARE, place / "copies")
-            about = {"faces": "test faces, default" if quick else "training faces, out of fold", "count": len(faces)}
+            judged = "test faces, default" if quick else "training faces, out of fold"
+            about = {"faces": judged + " (exported)" * exported, "count": len(faces)}
             found = list(_rows(planted, witness, kind))
             rows += [about | {"kind": kind, "size": size, "seed": seed} | row for row in found]
             print(
@@ -78,7 +89,7 @@ def main(
                 [(row["method"], round(row["precision"], 2), row["named"]) for row in found],
                 flush=True,
             )
-        finish("audit-quick" if quick else "audit", rows, digits=3)
+        finish("audit" + "-quick" * quick + "-exported" * exported, rows, digits=3)
 
 
 class _Kept:

@@ -83,7 +83,7 @@ import torch, numpy, cv2
 bare = {{name.partition(".")[0] for name in sys.modules}}
 import agreement, estimate, pack, paper_size, speed
 plain = lambda name: re.sub("[-_.]+", "-", name).lower()
-own = [line for line in importlib.metadata.requires("semalign") if "extra" not in line]
+own = [line for line in importlib.metadata.requires("semalign") if "extra" not in line or "train" in line]
 lacking = {{plain(re.match("[A-Za-z0-9_.-]+", line)[0]) for line in own}} - set(map(plain, pack.NEEDED))
 owners = importlib.metadata.packages_distributions()
 used = {{name.partition(".")[0] for name in sys.modules}} - bare

@@ -91,7 +91,7 @@ def test_without_onnx_it_says_what_to_install(model: Path, tmp_path: Path, monke
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     result = invoke("export", model, tmp_path / "m.onnx")
     assert result.exit_code == 2
-    assert "pip install 'semalign[onnx]'" in result.stderr
+    assert "pip install 'semalign[train]'" in result.stderr
 
 
 def test_bench_prints_and_writes_medians(model: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,10 +163,10 @@ def audit_source(
 
 
 def _quick(model: str, crops: Path) -> EvidenceBuilder:
-    """The evidence of a model that is there: by PyTorch where that is installed, else of the exported model."""
-    if find_spec("torch") is not None and pretrained.resolve(model).suffix != pretrained.EXPORTED:
-        from semalign.pipeline.witnesses import ShippedModel
-
+    """The evidence of a model that is there: a shipped one as it is exported, a model file by PyTorch."""
+    if pretrained.exported(model) is None and pretrained.resolve(model).suffix != pretrained.EXPORTED:
+        with needs_training(f"{model}: computing a model file"):
+            from semalign.pipeline.witnesses import ShippedModel
         return ShippedModel(model, crops)
     from semalign.inference.landmarker import open_model
     from semalign.searches.builders import ExportedModel

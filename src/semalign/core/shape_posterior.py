@@ -73,7 +73,7 @@ class Frames(NamedTuple):
 def frames_of(points: Float[Array, "b n 2"], mean: Float[Array, "n 2"], weights: Float[Array, "b n"]) -> Frames:
     """The turn, scale and shift that bring the mean shape nearest to each shape, by weighted least squares."""
     xp = library(points)
-    share = weights / xp.clip(weights.sum(axis=1, keepdims=True), 1e-12, None)
+    share = weights / xp.clip(xp.sum(weights, axis=1, keepdims=True), 1e-12, None)
     middle, own = ((share[..., None] * p).sum(axis=1, keepdims=True) for p in (points, mean))
     around, apart = mean - own, points - middle
     total = xp.clip((share * (around**2).sum(-1)).sum(1), 1e-12, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL.Image import Image as PillowImage
@@ -24,12 +24,17 @@ from semalign.detect.result import Face
 from semalign.detect.turned import angles_of_points, boxes_of_points, levelled
 from semalign.errors import SemalignError
 from semalign.inference import Backend, Landmarker, Landmarks, OnnxBackend
-from semalign.inference.landmarker import Device, Model, on_cpu, open_model
+from semalign.inference.landmarker import Device, on_cpu, open_model
 from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.correction import Correction
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import Float, UInt8
+
+if TYPE_CHECKING:
+    from semalign.models.checkpoint import Model
+else:
+    Model = Any
 
 Image = str | Path | np.ndarray | PillowImage | Picture
 Boxes = Sequence[Sequence[float]] | np.ndarray
@@ -85,7 +90,7 @@ class Detector:
         mirrors = model.scheme.mirrors
         tta = self.settings.tta if mirrors or self.settings.tta is None else 1  # half of the versions are mirrored
         chosen = self.settings.precision
-        precision = "fp32" if chosen == "auto" else chosen
+        precision: str = "fp32" if chosen == "auto" else chosen
         if not isinstance(model, Backend):
             from semalign.inference.torch_backend import quick_precision, torch_device
 
@@ -132,8 +137,7 @@ class Detector:
     def model(self) -> Model | OnnxBackend:
         """What it was made with; a model's network lies on the detector's device."""
         backend = self.landmarker.backend
-        found: Model | OnnxBackend = getattr(backend, "model", backend)
-        return found
+        return backend if isinstance(backend, OnnxBackend) else backend.model  # type: ignore[attr-defined]
 
     def save(self, path: str | Path) -> None:
         """Write the model file, which `from_pretrained` reads again; atomic.

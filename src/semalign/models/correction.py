@@ -111,7 +111,7 @@ def what_is_seen(
     xp, low = library(confidence), 1 - confidence
     if spread is None:
         return single(xp.stack([low, xp.full_like(low, math.nan)], axis=-1))
-    width = (spread**2).mean(axis=-1) ** 0.5 / size[:, None]
+    width = xp.mean(spread**2, axis=-1) ** 0.5 / size[:, None]
     return single(xp.stack([low, xp.log(xp.clip(width, LEAST_SPREAD, None))], axis=-1))
 
 
