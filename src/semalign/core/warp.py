@@ -47,5 +47,5 @@ def resampled(
         x, y = x + displacement[..., :1], y + displacement[..., 1:]
     source = x * maps[..., 0] + y * maps[..., 1] + maps[..., 2]  # (b, size, size, 2)
     extent = torch.tensor([width, height], dtype=images.dtype, device=images.device)
-    grid = ((2 * source + 1) / extent - 1).expand(len(images), -1, -1, -1)
+    grid = ((2 * source + 1) / extent - 1).expand(images.shape[0], -1, -1, -1)  # `len` would fix it in an export
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
