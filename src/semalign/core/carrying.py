@@ -62,16 +62,13 @@ def held_out(
         penalties: of the squared weights.
     """
     found = wanted.new_empty(len(penalties), *wanted.shape)
-    strengths = wanted.new_tensor(list(penalties)).view(-1, *[1] * (wanted.ndim - 1), 1)
     for fold in np.unique(folds):
         own, others = (torch.from_numpy(np.flatnonzero(rows)) for rows in (folds == fold, folds != fold))
         known, middle = _centred(features[..., others, :])
         values, mean = _centred(wanted[..., others, :])
-        squares, axes = torch.linalg.eigh(known @ known.mT)
-        turned = axes.mT @ values
-        seen = ((features[..., own, :] - middle) @ known.mT) @ axes
-        shrunk = turned / (squares[..., None].clamp_min(0) + strengths)
-        found[..., own, :] = seen @ shrunk + mean
+        square, seen = known @ known.mT, (features[..., own, :] - middle) @ known.mT
+        for index, penalty in enumerate(penalties):
+            found[index][..., own, :] = seen @ _solved(square, penalty, values) + mean
     return found
 
 
@@ -81,10 +78,14 @@ def ridge(
     """Weights and bias of the regression from all faces."""
     known, middle = _centred(features)
     values, mean = _centred(wanted)
-    square = known @ known.mT
-    square = square + penalty * torch.eye(square.shape[-1], dtype=square.dtype)
-    weights = known.mT @ torch.linalg.solve(square, values)
+    weights = known.mT @ _solved(known @ known.mT, penalty, values)
     return weights, (mean - middle @ weights)[..., 0, :]
+
+
+def _solved(square: Float[Tensor, "*n b b"], penalty: float, values: Float[Tensor, "*n b m"]) -> Float[Tensor, "*n b m"]:
+    root = torch.linalg.cholesky(square + penalty * torch.eye(square.shape[-1], dtype=square.dtype))
+    solved: Tensor = torch.cholesky_solve(values, root)
+    return solved
 
 
 def _centred(values: Float[Tensor, "*n b f"]) -> tuple[Float[Tensor, "*n b f"], Float[Tensor, "*n 1 f"]]:

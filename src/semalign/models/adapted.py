@@ -96,8 +96,8 @@ class AdaptedNetwork(HeatmapNetwork):
         self.settings = settings
         k = settings.base_landmarks
         self.base = settings.base.network(k)
-        self.mesh = FaceMesh()
-        self.mesh.load_state_dict(face_mesh().state_dict())
+        self.face = FaceMesh()  # not 'mesh', by which a model file calls a translation
+        self.face.load_state_dict(face_mesh().state_dict())
         self.map = nn.Linear(2 * k + 3 * POINTS, 2 * landmarks)
         self.correction = nn.ParameterDict()
         if settings.corrected:
@@ -145,12 +145,12 @@ class AdaptedNetwork(HeatmapNetwork):
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
             first = functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
-            rough = self.mesh.mesh(first)[0][..., :2] - 0.5
+            rough = self.face.mesh(first)[0][..., :2] - 0.5
             to_picture = upright(transform_points(rough, rescaling(INPUT, self.input_size).to(rough)))
             to_input = undone(to_picture)
             picture = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
-            mesh, features = self.mesh.seen(picture)
-            mirrored = self.mesh(picture.flip(-1))[:, self.mesh.mirror]
+            mesh, features = self.face.seen(picture)
+            mirrored = self.face(picture.flip(-1))[:, self.face.mirror]
             back = torch.cat([INPUT - 1 - mirrored[..., :1], mirrored[..., 1:]], dim=-1)
             points = (decoded.points + 0.5) * (side / heatmaps.shape[-1]) - 0.5 + decoded.points.new_tensor([x, y])
             in_picture = transform_points(points, to_picture)

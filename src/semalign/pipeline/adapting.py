@@ -26,7 +26,7 @@ from semalign.pipeline.summary import versions
 from semalign.schemes import LandmarkScheme
 from semalign.training.adapting import GAIN, Candidate, Lesson, View, any_landmarks, error_of, same_landmarks, untaught
 
-FEWEST, MOST = 20, 500  # faces that are learned from
+FEWEST, MOST = 20, 300  # faces that are learned from
 FOLDS = 10
 LOOKS = 3  # at most, to find out how the model's box lies in those of other landmarks
 SETTLED = 0.08, 0.05  # by how much side and middle of the view may differ from what was found, and stay
@@ -113,9 +113,8 @@ def adapt(
             ).crops
             with progress.stage("looking at the faces", len(train)) as advance:
                 lesson = Lesson(network, crops, train.points(), train.scheme, folds, advance)
-            with progress.stage("learning", 1) as advance:
-                candidates += any_landmarks(lesson, base, crop)
-                advance(1)
+            with progress.stage("learning", train.scheme.count) as advance:
+                candidates += any_landmarks(lesson, crop, advance)
     chosen = _chosen(candidates)
     _refuse_blind(model, chosen, train)
     errors = {one.method: one.error for one in candidates}

@@ -10,7 +10,7 @@ from semalign.data.labels import LabelVersion
 from semalign.inference.torch_backend import quick_precision
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, refuse_other_scheme
-from semalign.pipeline.fitting import fitting_recipe, refuse_unfit_teachers
+from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
@@ -42,6 +42,7 @@ def train(
     out, progress = Path(out), shown(progress)
     model = None if trained is None else pretrained.load(trained)
     if model is not None:
+        refuse_adapted(model)
         recipe = fitting_recipe(recipe, model)
     taught_by = {teacher: pretrained.load(teacher) for teacher in teachers}
     refuse_unfit_teachers(taught_by, recipe)
@@ -74,6 +75,7 @@ def align(
     The network, its crops and its σ are the model's; everything else is the recipe's (the model's own one by default).
     """
     out, start = Path(out), pretrained.load(model)
+    refuse_adapted(start)
     recipe = fitting_recipe(recipe, start)
     recipe = replace(recipe, alternation=replace(recipe.alternation, update=update and recipe.alternation.update))
     claim(out, recipe, resume)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semalign.core.sizes import REFERENCE
 from semalign.errors import SemalignError
+from semalign.models.adapted import AdaptedSettings
 from semalign.models.checkpoint import Model
 from semalign.models.kinds import continued
 from semalign.pipeline.prepare import same_scheme
@@ -30,6 +31,14 @@ def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False
     heatmap = replace(recipe.heatmap, sigma=_sigma(model))
     fitting = replace(recipe, network=network, crop=model.crop, heatmap=heatmap)
     return fitting if any_scheme else same_scheme(model.scheme, fitting)
+
+
+def refuse_adapted(model: Model) -> None:
+    """Raise a SemalignError if a model is an adapted one, whose weights no training changes."""
+    if isinstance(model.network.settings, AdaptedSettings):
+        raise SemalignError(
+            "an adapted model cannot be trained further; train the model that it was made of, or adapt that to more faces."
+        )
 
 
 def fitted_to_scheme(recipe: Recipe, scheme: LandmarkScheme) -> tuple[Recipe, list[str]]:

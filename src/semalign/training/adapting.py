@@ -33,7 +33,7 @@ from semalign.schemes import LandmarkScheme
 
 COMPONENTS = (0, 1, 2, 3, 5)  # of a linear label adaptation
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(-4, 4.1, 0.5))  # of the map
-LOCAL_PENALTIES = tuple(10.0**exponent for exponent in np.arange(-2, 3.1, 0.5))  # of the correction
+LOCAL_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the correction
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)  # of the doubt
 GAIN = 0.99  # a method that is less simple must have at most this share of the error
 BATCH, CHUNK = 16, 16  # faces looked at, and landmarks learned, at a time
@@ -212,13 +212,13 @@ class Lesson:
         return torch.cat(found).transpose(0, 1).double()
 
 
-def any_landmarks(lesson: Lesson, model: Model, crop: CropSettings) -> list[Candidate]:
+def any_landmarks(lesson: Lesson, crop: CropSettings, advance: Callable[[int], None]) -> list[Candidate]:
     """The landmarks carried over by a warp alone, mapped, and mapped and corrected.
 
     Args:
         lesson: what is to be learned; its network is taught by the first model that is made.
-        model: the model that is adapted.
         crop: which square the network sees.
+        advance: told how many more landmarks are learned.
     """
     scheme = lesson.scheme
 
@@ -238,7 +238,7 @@ def any_landmarks(lesson: Lesson, model: Model, crop: CropSettings) -> list[Cand
         return Model(network, scheme, crop, network.sigma)
 
     best = min(_maps(lesson), key=lambda one: _missed(one.points - lesson.wanted))
-    correction = _correction(lesson, best.points)
+    correction = _correction(lesson, best.points, advance)
     return [
         judged("carried over by a warp", _carried(lesson), None),
         judged(f"mapped from {best.source}", best.points, lambda: taught(best.points, None)),
@@ -329,7 +329,9 @@ def _coordinates(landmarks: np.ndarray) -> Tensor:
     return torch.from_numpy((2 * landmarks[:, None] + (0, 1)).ravel())
 
 
-def _correction(lesson: Lesson, points: Float[Tensor, "c n 2"]) -> _Correction:
+def _correction(
+    lesson: Lesson, points: Float[Tensor, "c n 2"], advance: Callable[[int], None]
+) -> _Correction:
     """From features around each landmark, as faces held out show it, to the step that is still missing."""
     rest = (lesson.wanted - points).transpose(0, 1)  # (n, c, 2)
     found = torch.full((len(LOCAL_PENALTIES), *rest.shape), torch.nan, dtype=torch.float64)
@@ -342,6 +344,7 @@ def _correction(lesson: Lesson, points: Float[Tensor, "c n 2"]) -> _Correction:
         features = _evened(lesson.around(points[:, columns])[:, rows])[0]
         part = held_out(features, rest[columns][:, rows], lesson.folds[rows.numpy()], LOCAL_PENALTIES)
         found[:, columns[:, None], rows] = part
+        advance(len(columns))
     best = int(np.argmin([_missed(one - rest) for one in found]))
     weight = torch.zeros(rest.shape[0], LOCAL, 2, dtype=torch.float64)
     bias = torch.zeros(rest.shape[0], 2, dtype=torch.float64)
