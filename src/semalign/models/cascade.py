@@ -182,14 +182,14 @@ class Stage(nn.Module):
 
         All nine lie equally far from their pixels, so that rows are gathered once and weighed together.
         """
-        reach, on = self.reach, {"device": points.device}
+        reach, device = self.reach, points.device
         place = (points / STRIDE - (STRIDE - 1) / (2 * STRIDE)).clamp(float(reach), side - 1 - reach - 1e-3)
         pixel = place.floor()
         after = place - pixel
         both = torch.cat([1 - after, after], -1)  # left, above, right, below
         weights = both[..., [0, 2, 0, 2]] * both[..., [1, 1, 3, 3]]
-        first = torch.arange(points.shape[0], **on)[:, None] * side**2
-        corner = (pixel @ torch.tensor([1.0, float(side)], **on)).long() + first
+        first = torch.arange(points.shape[0], device=device)[:, None] * side**2
+        corner = (pixel @ torch.tensor([1.0, float(side)], device=device)).long() + first
         steps = [
             (y + row * reach) * side + x + column * reach
             for y in (0, 1)
@@ -197,7 +197,7 @@ class Stage(nn.Module):
             for row in (-1, 0, 1)
             for column in (-1, 0, 1)
         ]
-        rows = corner[..., None] + torch.tensor(steps, **on)
+        rows = corner[..., None] + torch.tensor(steps, device=device)
         gathered = F.embedding(rows, features).unflatten(2, (4, 9)).flatten(3)
         return (weights[..., None, :] @ gathered)[..., 0, :]
 
@@ -232,12 +232,14 @@ def _trunk() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential
     """The mesh's stem, fine and coarse layers, and those that make few features of the last ones, without their PReLUs."""
     trunk, weights = Trunk(), face_mesh().state_dict()
     trunk.load_state_dict({name: weights[name] for name in trunk.state_dict()})
-    parts = (trunk.stem, trunk.fine, trunk.coarse, trunk.output[:3])
-    stem, fine, coarse, squeeze = (nn.Sequential(*map(_rectified, part)) for part in parts)
-    return stem, fine, coarse, squeeze
+    return _rectified(trunk.stem), _rectified(trunk.fine), _rectified(trunk.coarse), _rectified(trunk.output[:3])
 
 
-def _rectified(layer: nn.Module) -> nn.Module:
+def _rectified(layers: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(*(_with_relu(layer) for layer in layers))
+
+
+def _with_relu(layer: nn.Module) -> nn.Module:
     if isinstance(layer, Residual):
         return _Narrowing(layer) if layer.narrow else _Rectified(layer)
     return nn.ReLU() if isinstance(layer, nn.PReLU) else layer

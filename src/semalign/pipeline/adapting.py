@@ -21,8 +21,8 @@ from semalign.models.adapted import AdaptedSettings
 from semalign.models.checkpoint import Model
 from semalign.models.kinds import AnySettings
 from semalign.pipeline.prepare import Faces, cache_crops
-from semalign.pipeline.progress import Progress, SilentProgress
 from semalign.pipeline.summary import versions
+from semalign.progress import Progress, SilentProgress
 from semalign.schemes import LandmarkScheme
 from semalign.training.adapting import GAIN, Candidate, Lesson, View, any_landmarks, error_of, same_landmarks, untaught
 
