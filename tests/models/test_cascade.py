@@ -24,7 +24,7 @@ from semalign.training.settings import HeatmapSettings, TrainingSettings
 from semalign.training.task import DOUBT, PointTask, heatmap_task, task_for
 from semalign.training.trainer import Trainer, make_accelerator, make_optimizer
 
-SMALL = CascadeSettings(input_size=96, heatmap_size=24, width=16, features=8, hidden=8)
+SMALL = CascadeSettings(input_size=96, heatmap_size=48, width=16, features=8, hidden=8)
 CHOSEN = (33, 263, 1, 61, 291, 152)  # points of the mesh: corners of eyes and mouth, nose, chin
 
 
@@ -122,7 +122,15 @@ def test_the_default_is_small_and_what_the_mesh_knows_learns_slowly() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"input_size": 100}, {"input_size": 64}, {"reaches": ()}, {"reaches": (0,)}, {"reaches": (11,)}]
+    "wrong",
+    [
+        {"input_size": 100},
+        {"input_size": 64},
+        {"heatmap_size": 24},
+        {"reaches": ()},
+        {"reaches": (0,)},
+        {"reaches": (11,)},
+    ],
 )
 def test_shapes_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
@@ -180,7 +188,7 @@ def test_other_networks_are_trained_on_heatmaps(world: Small) -> None:
 def test_a_model_file_holds_it(world: Small, tmp_path: Path) -> None:
     network, scheme = made(SMALL, 68).eval(), world.dataset.scheme
     path = tmp_path / "model.safetensors"
-    save_model(path, Model(network, scheme, CropSettings(1.4, 1.3), 0.6, {}))
+    save_model(path, Model(network, scheme, CropSettings(1.4, 1.3), 1.2, {}))
     again, picture = load_model(path).network, torch.rand(2, 3, 96, 96)
     assert again.settings == SMALL
 

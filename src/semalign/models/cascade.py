@@ -30,6 +30,7 @@ from semalign.models.network import Located, PointNetwork
 
 STRIDE = 4  # pixels of the input for one of the decoded features
 STEP = 4.0  # pixels of a move of 1
+LEAST_HEATMAP = 30  # pixels, so that a Gaussian of 1/40 of them is as wide as decoding needs (σ ≥ 0.75)
 HEARD = 8  # values of each landmark that the others hear
 RIDGE = 0.01  # of the first points' map, for standardised features, a face
 _COARSEST, _KNOWN = 64, 32  # pixels of the input for one of the trunk's last features, and their channels
@@ -50,6 +51,10 @@ class CascadeSettings:
     def __post_init__(self) -> None:
         if self.input_size % (8 * STRIDE) or self.input_size < 3 * 8 * STRIDE:
             raise ValueError(f"input_size must be a multiple of {8 * STRIDE}, at least {3 * 8 * STRIDE}")
+        if self.heatmap_size < LEAST_HEATMAP:
+            raise ValueError(
+                f"heatmap_size must be at least {LEAST_HEATMAP}: on fewer pixels its peaks are not found exactly"
+            )
         if not self.reaches or min(self.reaches) < 1 or max(self.reaches) > self.input_size // STRIDE // 4:
             raise ValueError("reaches must be one or several numbers from 1 to a quarter of the decoded features' side")
 
