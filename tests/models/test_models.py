@@ -169,7 +169,8 @@ def test_a_label_adaptation_comes_back_from_the_file_and_corrects_what_the_netwo
     save_model(path, replace(model, adaptation=adaptation))
     back = load_model(path).adaptation
     assert back is not None and back.count == 2
-    assert np.array_equal(back.corrected(predicted), adaptation.corrected(predicted))
+    assert all(np.array_equal(value, getattr(back, key)) for key, value in vars(adaptation).items())
+    assert np.allclose(back.corrected(predicted), adaptation.corrected(predicted), rtol=0, atol=1e-12)
     save_model(path, model)
     assert load_model(path).adaptation is None
 

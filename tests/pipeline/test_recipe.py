@@ -55,7 +55,7 @@ def test_overrides_are_toml_and_bare_words_are_strings():
         ("[network]\ninput_size = 100", "multiple of"),
         ("[network]\nstackz = 1", r"'stackz' in \[network\], of kind hourglass, of.*'stacks'"),
         ("[network]\nkind = 'hourglas'", r"kind of network 'hourglas' in \[network\].*'hourglass'"),
-        ("[network]\nkind = 'resnet'", "'resnet'.*known are hourglass, mesh, mobile"),
+        ("[network]\nkind = 'resnet'", "'resnet'.*known are cascade, hourglass, mesh, mobile"),
         ("[network]\nkind = 3", "kind of network '3'"),
         ("[network]\nkind = 'mobile'\nstacks = 1", r"'stacks' in \[network\], of kind mobile, of"),
         ("[network]\nkind = 'mobile'\nwidth = 'wide'", r"mine\.toml: network\.width.*'wide'"),
