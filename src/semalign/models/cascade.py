@@ -237,10 +237,11 @@ def _trunk() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential
     """The mesh's stem, fine and coarse layers, and those that make few features of the last ones, without their PReLUs."""
     trunk, weights = Trunk(), face_mesh().state_dict()
     trunk.load_state_dict({name: weights[name] for name in trunk.state_dict()})
-    return _rectified(trunk.stem), _rectified(trunk.fine), _rectified(trunk.coarse), _rectified(trunk.output[:3])
+    squeeze = list(trunk.output)[:3]
+    return _rectified(trunk.stem), _rectified(trunk.fine), _rectified(trunk.coarse), _rectified(squeeze)
 
 
-def _rectified(layers: nn.Sequential) -> nn.Sequential:
+def _rectified(layers: Iterable[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*(_with_relu(layer) for layer in layers))
 
 
