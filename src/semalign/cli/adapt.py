@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from semalign.cli.export import named
 from semalign.cli.judging import Images, Scheme
 from semalign.cli.options import AsJson, Data, KeepGoing, Model, Overwrite, one_line, option
 from semalign.cli.output import claim_file, print_json, say
@@ -15,14 +16,13 @@ from semalign.cli.output import claim_file, print_json, say
 if TYPE_CHECKING:
     from semalign.pipeline.adapting import Adapted
 
-ENDING = ".safetensors"
-
 
 def adapt(
     model: Model,
     data: Data,
     out: Annotated[
-        Path, option("--out", "FILE", "Model file to write, such as mine.safetensors; the ending is added.", default=True)
+        Path,
+        option("--out", "FILE", "Model file to write, such as mine.safetensors; the ending is added.", default=True),
     ] = Path("adapted.safetensors"),
     scheme: Scheme = None,
     images: Images = None,
@@ -49,7 +49,7 @@ def adapt(
     from semalign.pipeline.adapting import adapt as make
     from semalign.schemes import load_scheme
 
-    file = out if out.suffix == ENDING else out.with_name(out.name + ENDING)
+    file = named(out, "safetensors")
     claim_file(file, overwrite)
     begun = time.monotonic()
     made = make(

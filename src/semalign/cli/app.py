@@ -175,7 +175,11 @@ def build() -> typer.Typer:
     application = _group(True, cls=Commands, name="semalign")
     application.callback(help=help_text(_semalign.__doc__))(_semalign)
     _add(application, stages.COMMANDS, "Train, search, evaluate")
-    _add(application, predict.COMMANDS | serve.COMMANDS | export.COMMANDS | adapt.COMMANDS | correction.COMMANDS, "Use a model")
+    _add(
+        application,
+        predict.COMMANDS | serve.COMMANDS | export.COMMANDS | adapt.COMMANDS | correction.COMMANDS,
+        "Use a model",
+    )
     _add(application, audit.COMMANDS | clean.COMMANDS | review.COMMANDS | convert.COMMANDS, "Data and labels")
     for name, module in (("data", data), ("labels", labels), ("scheme", scheme)):
         group = _group(help=module.__doc__)
