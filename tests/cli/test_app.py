@@ -19,7 +19,7 @@ from semalign.errors import SemalignError
 
 COMMANDS = {
     "audit", "clean", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
-    "predict", "serve", "export", "correction", "bench speed", "bench labels", "reproduce",
+    "predict", "serve", "export", "adapt", "correction", "bench speed", "bench labels", "reproduce",
     "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert",
 }  # fmt: skip
 

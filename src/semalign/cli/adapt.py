@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from semalign.cli.export import named
 from semalign.cli.judging import Images, Scheme
 from semalign.cli.options import AsJson, Data, KeepGoing, Model, Overwrite, one_line, option
 from semalign.cli.output import claim_file, print_json, say
 
 if TYPE_CHECKING:
     from semalign.pipeline.adapting import Adapted
-
-ENDING = ".safetensors"
 
 
 def adapt(
@@ -50,7 +49,7 @@ def adapt(
     from semalign.pipeline.adapting import adapt as make
     from semalign.schemes import load_scheme
 
-    file = out if out.suffix == ENDING else out.with_name(out.name + ENDING)
+    file = named(out, "safetensors")
     claim_file(file, overwrite)
     begun = time.monotonic()
     made = make(

@@ -60,6 +60,7 @@ def export(
     from semalign.errors import SemalignError
     from semalign.export import export_onnx, quantize_onnx
     from semalign.export.crops import training_crops
+    from semalign.export.onnx import refuse_int8
     from semalign.inference.onnx import input_squares
     from semalign.models import pretrained
     from semalign.models.checkpoint import save_model
@@ -68,9 +69,11 @@ def export(
         raise SemalignError("--int8 is for ONNX files; leave it out, or choose --format onnx.")
     if int8 and data is None:
         raise SemalignError("--int8 measures ranges on faces; give a data set with --data.")
-    out = _named(out, kind)
+    out = named(out, kind)
     claim_file(out, overwrite)
     loaded = pretrained.load(model)
+    if int8:
+        refuse_int8(model, loaded.network.settings)
     if terms is not None:
         loaded = replace(loaded, about={**loaded.about, "terms": terms})
     if kind == "safetensors":
@@ -90,7 +93,7 @@ def export(
     say(f"{kind} model: {out}")
 
 
-def _named(out: Path, kind: Format) -> Path:
+def named(out: Path, kind: Format) -> Path:
     """The file with the format's ending, which is added where there is none: the ending tells how a model file is read."""
     from semalign.errors import SemalignError
 

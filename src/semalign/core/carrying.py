@@ -82,7 +82,9 @@ def ridge(
     return weights, (mean - middle @ weights)[..., 0, :]
 
 
-def _solved(square: Float[Tensor, "*n b b"], penalty: float, values: Float[Tensor, "*n b m"]) -> Float[Tensor, "*n b m"]:
+def _solved(
+    square: Float[Tensor, "*n b b"], penalty: float, values: Float[Tensor, "*n b m"]
+) -> Float[Tensor, "*n b m"]:
     root = torch.linalg.cholesky(square + penalty * torch.eye(square.shape[-1], dtype=square.dtype))
     solved: Tensor = torch.cholesky_solve(values, root)
     return solved

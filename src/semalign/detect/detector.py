@@ -8,7 +8,7 @@ Shape legend: b pictures, k faces, n landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -188,7 +188,8 @@ class Detector:
             for picture, item in zip(opened, boxes if boxes is not None else [None] * len(pictures), strict=True)
         ]
         found = [as_found(self.finder(p) if g is None else g) for p, g in zip(pictures, given, strict=True)]
-        results = self._landmarks(pictures, found, self.settings.refinements)
+        about = self.landmarker.about
+        results = self._landmarks(pictures, [around_landmarks(own, about) for own in found], self.settings.refinements)
         chosen = [faces if g is not None else self._chosen(faces) for faces, g in zip(results, given, strict=True)]
         return [[_in_whole(face, picture) for face in faces] for faces, picture in zip(chosen, opened, strict=True)]
 
@@ -233,6 +234,22 @@ def as_found(found: FoundFaces | Float[np.ndarray, "k 4"], angles: Float[np.ndar
     if isinstance(found, FoundFaces):
         return found
     return FoundFaces(found, np.zeros(len(found)) if angles is None else angles, np.ones(len(found)))
+
+
+def around_landmarks(found: FoundFaces, about: Mapping[str, Any]) -> FoundFaces:
+    """The boxes of a model's landmarks in faces whose boxes are found.
+
+    They are the same, but for a model that was adapted to landmarks of a part of the face: it says where the face's box lies.
+    """
+    view = about.get("adapted", {}).get("face")
+    if view is None:
+        return found
+    half = box_sides(found.boxes)[:, None] / view["side"] / 2  # of the landmarks' box, taken to be a square
+    x, y = view["shift"]
+    cosine, sine = np.cos(found.angles), np.sin(found.angles)
+    shift = 2 * half * np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=1)
+    middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - shift
+    return replace(found, boxes=np.concatenate([middle - half, middle + half], axis=1))
 
 
 def _in_whole(face: Face, picture: Picture) -> Face:

@@ -27,6 +27,7 @@ from semalign.files import atomic_path
 from semalign.inference.onnx import FORMAT, INPUT, KEY, OUTPUTS, PIXELS, Pixels, parse_description
 from semalign.inference.sessions import INSTALL as INSTALL_RUNTIME
 from semalign.models.checkpoint import Model
+from semalign.models.kinds import ADAPTED
 
 HALF = "/half"  # ends the names of weights that are stored as half-precision numbers
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
@@ -120,11 +121,12 @@ def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> N
         images: crops (b, 3, s, s) for calibration, in the source's type of pixels; some dozens of typical faces.
 
     Raises:
-        SemalignError: ONNX or onnxruntime is not installed, the source is none of ours or int8 already, there are no
-            images, or the file cannot be written.
+        SemalignError: ONNX or onnxruntime is not installed, the source is none of ours, int8 already or an adapted model,
+            there are no images, or the file cannot be written.
     """
     onnx = _onnx()
     description = read_description(source)
+    refuse_int8(source, description["network"])
     if not len(images):
         raise SemalignError(f"{source}: int8 needs crops of faces to calibrate with; give some dozens.")
     if description["precision"] != "float32":
@@ -138,6 +140,13 @@ def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> N
         graph = onnx.load(quantized)
     _describe(graph, {**description, "precision": "int8"})
     write_graph(path, graph)
+
+
+def refuse_int8(name: str | Path, network: object) -> None:
+    """Raise a SemalignError for the settings of an adapted network, or their table: its points are made of others' points."""
+    kind = network.get("kind") if isinstance(network, dict) else getattr(network, "kind", None)
+    if kind == ADAPTED:
+        raise SemalignError(f"{name}: is an adapted model, which is exported in float32 alone; leave --int8 out.")
 
 
 def read_description(path: str | Path) -> dict[str, Any]:

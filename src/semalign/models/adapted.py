@@ -138,9 +138,10 @@ class AdaptedNetwork(HeatmapNetwork):
         x, y = self.settings.corner
         side = self.settings.base.input_size
         own = images[:, :, y : y + side, x : x + side]
-        heatmaps = self.base(own)[-1].float()
+        count = images.shape[0]  # `len` would fix the number in an export
+        heatmaps = self.base(torch.cat([own, own.flip(-1)]) if self.settings.mirrored else own)[-1].float()
         if self.settings.mirrored:
-            heatmaps = (heatmaps + self.base(own.flip(-1))[-1].float().flip(-1)[:, self.flip]) / 2
+            heatmaps = (heatmaps[:count] + heatmaps[count:].flip(-1)[:, self.flip]) / 2
         decoded = decode_heatmaps(heatmaps, self.settings.base_sigma)
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
@@ -149,12 +150,13 @@ class AdaptedNetwork(HeatmapNetwork):
             to_picture = upright(transform_points(rough, rescaling(INPUT, self.input_size).to(rough)))
             to_input = undone(to_picture)
             picture = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
-            mesh, features = self.face.seen(picture)
-            mirrored = self.face(picture.flip(-1))[:, self.face.mirror]
-            back = torch.cat([INPUT - 1 - mirrored[..., :1], mirrored[..., 1:]], dim=-1)
+            both, scales = self.face.seen(torch.cat([picture, picture.flip(-1)]))
+            features = Scales(*(scale[:count] for scale in scales))
+            mirrored = both[count:][:, self.face.mirror]
+            mesh = (both[:count] + torch.cat([INPUT - 1 - mirrored[..., :1], mirrored[..., 1:]], dim=-1)) / 2
             points = (decoded.points + 0.5) * (side / heatmaps.shape[-1]) - 0.5 + decoded.points.new_tensor([x, y])
             in_picture = transform_points(points, to_picture)
-        return Look(centred(in_picture), centred((mesh + back) / 2), decoded.confidence, features, to_input)
+        return Look(centred(in_picture), centred(mesh), decoded.confidence, features, to_input)
 
     def found(self, look: Look) -> Float[Tensor, "b n 2"]:
         """The landmarks, pixels of the mesh's picture."""

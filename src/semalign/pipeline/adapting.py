@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from semalign.core.metrics import landmark_boxes, mean_errors
-from semalign.data.crops import box_sides, face_boxes
+from semalign.data.crops import box_sides, build_crops, face_boxes
 from semalign.data.duplicates import independent_folds, leaky_training_ids
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.inference import Landmarks
 from semalign.inference.heatmaps import predict
 from semalign.models import pretrained
 from semalign.models.adapted import AdaptedSettings
@@ -28,6 +29,7 @@ from semalign.training.adapting import GAIN, Candidate, Lesson, View, any_landma
 
 FEWEST, MOST = 20, 300  # faces that are learned from
 FOLDS = 10
+STARTS = (1.0, 2.0, 3.5)  # sides of the first squares in which the model looks for the face, in those that it knows
 LOOKS = 3  # at most, to find out how the model's box lies in those of other landmarks
 SETTLED = 0.08, 0.05  # by how much side and middle of the view may differ from what was found, and stay
 
@@ -90,6 +92,7 @@ def adapt(
     _refuse_unfit(model, base)
     dataset = open_dataset(data, scheme, keep_going=keep_going, images=images)
     train, notes = _faces_to_learn_from(dataset, seed, keep_going)
+    view = View()
     with tempfile.TemporaryDirectory(prefix="semalign-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         same = base.scheme == train.scheme
@@ -98,7 +101,7 @@ def adapt(
                 f"{data}: has the landmarks {train.scheme.name!r}, {model} finds {base.scheme.name!r} and names no eyes; "
                 "only models of faces learn other landmarks."
             )
-        seen, view = _first_looks(base, train, same, folder, keep_going, progress)
+        seen = _readable(train, base, folder, keep_going, progress)
         train = seen.dataset
         _refuse_too_few(data, train)
         folds = independent_folds(train, FOLDS, seed)
@@ -107,6 +110,7 @@ def adapt(
             found = _found(base, seen, progress)
             candidates += same_landmarks(base, found, train.points(), folds)
         if base.scheme.names_eyes:
+            view = view if same else _found_view(base, train, folder, progress)
             network, crop = untaught(base, train.scheme, view)
             crops = cache_crops(
                 train, replace(crop, margin=1.0), network.input_size, folder, False, progress, "crops"
@@ -123,7 +127,7 @@ def adapt(
     gained = made is not base
     about = dict(base.about)
     if gained:
-        about = _about(model, base, train, chosen, errors, terms, seed)
+        about = _about(model, base, train, chosen, errors, view, terms, seed)
     metric = next(iter(mean_errors(train.points(), train.points(), train.scheme)))
     return Adapted(
         replace(made, about=about), chosen.method, errors, metric, len(train), (*train.notes, *notes), gained
@@ -173,25 +177,34 @@ def _refuse_too_few(data: Path, train: Dataset) -> None:
         )
 
 
-def _first_looks(
-    model: Model, train: Dataset, same: bool, folder: Path, keep_going: bool, progress: Progress
-) -> tuple[Faces, View]:
-    """The faces that can be read with the model's own crops, and where its box lies in those of other landmarks."""
-    view = View()
-    for _ in range(1 if same else LOOKS):
-        crop = replace(model.crop, scale=model.crop.scale * view.side)
-        faces = cache_crops(_moved(train, view), crop, model.network.input_size, folder, keep_going, progress, "crops")
-        kept = train.select(exclude=set(train.ids()) - set(faces.dataset.ids()))
-        train = replace(kept, skipped=faces.dataset.skipped)
-        if same or not len(train):
-            break
-        found = predict(model.network, faces.crops, model.sigma, model.scheme).points
-        new = _view(landmark_boxes(found), face_boxes(train.samples))
-        moves = [abs(a - b) for a, b in zip(new.shift, view.shift, strict=True)]
-        if abs(new.side / view.side - 1) < SETTLED[0] and max(moves) < SETTLED[1]:
-            break
-        view = new
-    return Faces(train, faces.crops), view
+def _readable(faces: Dataset, model: Model, folder: Path, keep_going: bool, progress: Progress) -> Faces:
+    """The faces whose pictures can be read, with the model's own crops."""
+    seen = cache_crops(faces, model.crop, model.network.input_size, folder, keep_going, progress, "crops")
+    kept = faces.select(exclude=set(faces.ids()) - set(seen.dataset.ids()))
+    return Faces(replace(kept, skipped=seen.dataset.skipped), seen.crops)
+
+
+def _found_view(model: Model, faces: Dataset, folder: Path, progress: Progress) -> View:
+    """Where the box of the model's landmarks lies in those of others, which may be the eyes' or the mouth's alone."""
+
+    def look(view: View) -> Landmarks:
+        crop = replace(model.crop, scale=model.crop.scale * view.side, margin=1.0)
+        crops = build_crops(folder, _moved(faces, view).samples, crop, model.network.input_size)
+        advance(1)
+        return predict(model.network, crops, model.sigma, model.scheme)
+
+    boxes = face_boxes(faces.samples)
+    with progress.stage("where the faces lie", len(STARTS) + LOOKS) as advance:
+        seen = {View(side): look(View(side)) for side in STARTS}
+        view = max(seen, key=lambda start: float(seen[start].confidence.mean()))
+        found = seen[view]
+        for _ in range(LOOKS):
+            new = _view(landmark_boxes(found.points), boxes)
+            moves = [abs(a - b) for a, b in zip(new.shift, view.shift, strict=True)]
+            if abs(new.side / view.side - 1) < SETTLED[0] and max(moves) < SETTLED[1] * new.side:
+                break
+            view, found = new, look(new)
+    return view
 
 
 def _view(own: np.ndarray, boxes: np.ndarray) -> View:
@@ -249,6 +262,7 @@ def _about(
     train: Dataset,
     chosen: Candidate,
     errors: dict[str, float],
+    view: View,
     terms: str | None,
     seed: int,
 ) -> dict[str, Any]:
@@ -268,6 +282,7 @@ def _about(
             "faces": len(train),
             "method": chosen.method,
             "errors": errors,
+            **({} if view == View() else {"face": {"side": view.side, "shift": list(view.shift)}}),
         },
         "terms": f"adapted model: {own}; the {len(train)} faces of {train.name} that it was adapted on: {data}",
     }

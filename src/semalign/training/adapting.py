@@ -26,7 +26,7 @@ from semalign.core.metrics import mean_errors
 from semalign.data.crops import CropCache, CropSettings
 from semalign.models.adapted import AROUND, LOCAL, AdaptedNetwork, AdaptedSettings, in_pixels, log_doubt
 from semalign.models.checkpoint import Model
-from semalign.models.face_mesh import POINTS, Scales
+from semalign.models.face_mesh import INPUT, POINTS, Scales
 from semalign.models.mesh_network import centred
 from semalign.models.network import build_network
 from semalign.schemes import LandmarkScheme
@@ -329,9 +329,7 @@ def _coordinates(landmarks: np.ndarray) -> Tensor:
     return torch.from_numpy((2 * landmarks[:, None] + (0, 1)).ravel())
 
 
-def _correction(
-    lesson: Lesson, points: Float[Tensor, "c n 2"], advance: Callable[[int], None]
-) -> _Correction:
+def _correction(lesson: Lesson, points: Float[Tensor, "c n 2"], advance: Callable[[int], None]) -> _Correction:
     """From features around each landmark, as faces held out show it, to the step that is still missing."""
     rest = (lesson.wanted - points).transpose(0, 1)  # (n, c, 2)
     found = torch.full((len(LOCAL_PENALTIES), *rest.shape), torch.nan, dtype=torch.float64)
@@ -353,9 +351,8 @@ def _correction(
         slopes, constant = ridge(features, rest[columns][:, rows], LOCAL_PENALTIES[best])
         weight[columns] = slopes * scale.mT
         bias[columns] = constant - (middle * scale @ slopes)[:, 0]
-    side = in_pixels(points.new_ones(1)) - in_pixels(points.new_zeros(1))
     corrected = points + torch.nan_to_num(found[best]).transpose(0, 1)
-    return _Correction(corrected, weight * side, bias * side)
+    return _Correction(corrected, weight * (INPUT / 2), bias * (INPUT / 2))  # steps in pixels
 
 
 def _evened(features: Float[Tensor, "m c f"]) -> tuple[Tensor, Tensor, Tensor]:
