@@ -5,17 +5,20 @@
 
 Without `--data` on drawn faces with known truth, annotated with noise in three schemes: the 68 points of 300W marked by another
 convention (the contour spaced otherwise, the brows' upper edges, the eyes' corners further out, the lips' outline wider), 98 as
-in WFLW, and 194 as in Helen, each placed on the drawn curves. `before`: error of the model as it is, where it has these
-landmarks. Rivals that learn from the same faces and the same model's points: `mean shape`, the mean of the landmarks put on each
-face by the similarity of the model's points; `least squares`, the linear map of the model's points in the face's own frame, held
-back as little as it can be (penalty 1e-4). `adapted`: what `semalign adapt` makes; `method`: what it chose; `held_out`: the error
-that it says. Errors are nme_interocular in %, against the truth, on other drawn faces. `coverage`: share of test points that
-are within two standard deviations of where the model puts them, by its own doubt (0.86 if that were exact).
+in WFLW, and 194 as in Helen, each placed on the drawn curves. Errors are nme_interocular in %, against the truth, on other
+drawn faces.
+
+- `before`: the model as it is, where it has these landmarks.
+- `mean shape`: the mean of the landmarks, put on each face by the similarity of the model's points; a rival that learns from
+  the same faces and the same model's points.
+- `least squares`: another, the linear map of the model's points in the face's own frame, hardly held back (penalty 1e-4).
+- `adapted`: what `semalign adapt` makes; `method`: what it chose; `held_out`: the error that it says.
+- `coverage`: share of test points within two standard deviations of where the model puts them, by its own doubt: 0.86 if that
+  were exact. The doubt is learned from annotations, whose noise the truth does not have.
+- `seconds`: by the clock, on as many threads as PyTorch has; `cpu_seconds`: of the processor.
 
 With `--data` on 300W: faces drawn from lfpw/trainset, those left out whose photograph is in lfpw/testset, measured on
 lfpw/testset. Nothing is chosen on it.
-
-`seconds`: of the command's work, by the clock, on as many threads as PyTorch has; `cpu_seconds`: of the processor.
 """
 
 from __future__ import annotations

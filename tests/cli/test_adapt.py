@@ -115,6 +115,9 @@ def test_its_heatmaps_are_where_its_points_are_and_as_wide_as_it_was_off(six: di
     inside = ((wanted > 4) & (wanted < size - 5)).all(-1)
     found = (decode_heatmaps(heatmaps, model.sigma).points + 0.5) * (size / heatmaps.shape[-1]) - 0.5
     assert inside.any() and float((found - wanted)[inside].abs().max()) < 0.05
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # of the adapted network alone
+        (rounded,) = network(images)
+    assert rounded.dtype == torch.float32 and float((rounded - heatmaps).abs().max()) < 0.2
     assert float(heatmaps.amax()) < 1 and (network.doubt > 0).all()
     assert (network.doubts(torch.full((1, 68), 0.2)) >= network.doubts(torch.full((1, 68), 0.9))).all()
 

@@ -1,4 +1,4 @@
-"""How landmarks are learned from few faces: points carried over by a smooth warp, and ridge regression judged on faces held out.
+"""How landmarks are learned from few faces: points carried over by a smooth warp, and ridge regression with faces held out.
 
 Fifty faces do not teach a network. They teach what lies between the points that a network knows and the landmarks that are
 wanted, if what is already known is not learned again: a smooth warp (thin plate splines) that takes the mean of the known

@@ -123,8 +123,8 @@ class AdaptedNetwork(HeatmapNetwork):
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
         """The heatmaps."""
         look = self.look(images)
-        points = self.found(look)
         with torch.autocast(images.device.type, enabled=False):
+            points = self.found(look)
             to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(look.to_input), look.to_input)
             scale = to_heatmap[:, 0].narrow(1, 0, 2).square().sum(1).sqrt()[:, None]
             square = (self.doubts(look.confidence) * scale).square()

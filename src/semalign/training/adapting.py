@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -110,10 +111,8 @@ def same_landmarks(
             adaptation = fit(rows != fold).adaptation
             assert adaptation is not None
             points[folds == fold] = adaptation.corrected(found[folds == fold])
-        everything = np.ones(len(rows), bool)
-        made.append(
-            Candidate(method, points, error_of(points, annotated, model.scheme), lambda fit=fit: fit(everything))
-        )
+        make = partial(fit, np.ones(len(rows), bool))
+        made.append(Candidate(method, points, error_of(points, annotated, model.scheme), make))
     return made
 
 
