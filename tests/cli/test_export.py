@@ -132,11 +132,11 @@ def test_serve_answers_until_it_is_interrupted(model: Path, monkeypatch: pytest.
 def test_the_ending_is_added_and_another_formats_is_refused(
     onnx_file: tuple[Path, str], model: Path, tmp_path: Path
 ) -> None:
-    from semalign.cli.export import _named
+    from semalign.cli.export import named
 
-    assert _named(Path("model"), "onnx") == Path("model.onnx")
-    assert _named(Path("m.v2"), "onnx") == Path("m.v2.onnx")
-    assert _named(Path("m.ONNX"), "onnx") == Path("m.onnx")
+    assert named(Path("model"), "onnx") == Path("model.onnx")
+    assert named(Path("m.v2"), "onnx") == Path("m.v2.onnx")
+    assert named(Path("m.ONNX"), "onnx") == Path("m.onnx")
     for name in ("m.pt", "m.safetensors"):
         result = invoke("export", model, tmp_path / name)
         assert result.exit_code == 2 and "ends in .onnx" in result.stderr

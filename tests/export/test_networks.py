@@ -82,7 +82,10 @@ def test_the_trained_mesh_is_exported_with_both_its_looks(tmp_path: Path) -> Non
         network.map.bias.zero_()
     model = Model(network.eval(), SCHEME, CropSettings(1.6, 1.25), 0.9, {}, tta=2)
     export_onnx(tmp_path / "mesh.onnx", model)
-    found = OnnxBackend(tmp_path / "mesh.onnx", threads=1)(images).points
+    backend = OnnxBackend(tmp_path / "mesh.onnx", threads=1)
+    found = backend(images).points
+    for count in (1, 3):  # any number of crops
+        np.testing.assert_allclose(backend(images[[0] * count]).points, found[[0] * count], atol=0.01)
     np.testing.assert_allclose(found, in_pytorch(model, images), atol=0.05)
     with torch.inference_mode():
         mesh = face_mesh()(torch.from_numpy(images).float() / 255)[:, [33, 263, 152], :2].numpy()
