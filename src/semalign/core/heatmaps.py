@@ -34,6 +34,17 @@ def render_gaussians(
     return torch.nan_to_num(maps, nan=0.0)
 
 
+def under_doubt(sigma: float, variance: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
+    """Width (σ) and height of the mean of Gaussians of peak 1 whose centre is in doubt, which is a Gaussian, wider and lower.
+
+    Args:
+        sigma: of each of them.
+        variance: of the centre along x, and along y, in the same unit squared.
+    """
+    together = sigma**2 + variance
+    return together.sqrt(), sigma**2 / together
+
+
 def decode_heatmaps(heatmaps: Float[Tensor, "b n h w"], sigma: float, iterations: int = 4) -> Decoded:
     """The sub-pixel position of each heatmap's peak.
 

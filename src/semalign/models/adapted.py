@@ -17,17 +17,15 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from semalign.core.affine import compose, rescaling, transform_points
-from semalign.core.heatmaps import decode_heatmaps, render_gaussians
+from semalign.core.heatmaps import decode_heatmaps, render_gaussians, under_doubt
 from semalign.core.warp import resampled
-from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, face_mesh, upright
-from semalign.models.mesh_network import NEAR, centred, sampled, undone
+from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, face_mesh
+from semalign.models.mesh_network import LOCAL, LocalFeatures, centred, first_look, in_pixels, undone
 from semalign.models.network import HeatmapNetwork, NetworkSettings
 
 AROUND = 1.28  # side of the input, in sides of the square that the adapted network sees: what the mesh was trained on
-LOCAL = 9 * 32 + 5 * 64 + 128  # values of the mesh's features around a point
 FLOOR = 0.02  # of a doubt, the difference of a confidence from 1
 
 
@@ -108,10 +106,7 @@ class AdaptedNetwork(HeatmapNetwork):
         for name in ("doubt", "usual"):
             self.register_buffer(name, torch.ones(landmarks))
         self.register_buffer("slope", torch.zeros(()))
-        fine = [(x, y) for x in (-NEAR, 0.0, NEAR) for y in (-NEAR, 0.0, NEAR)]
-        middle = [(0.0, 0.0), (2 * NEAR, 0.0), (-2 * NEAR, 0.0), (0.0, 2 * NEAR), (0.0, -2 * NEAR)]
-        self.register_buffer("fine", torch.tensor(fine), persistent=False)
-        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+        self.around = LocalFeatures()
         self.requires_grad_(False)
 
     @property
@@ -127,9 +122,7 @@ class AdaptedNetwork(HeatmapNetwork):
             points = self.found(look)
             to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(look.to_input), look.to_input)
             scale = to_heatmap[:, 0].narrow(1, 0, 2).square().sum(1).sqrt()[:, None]
-            square = (self.doubts(look.confidence) * scale).square()
-            width = (self.sigma**2 + square).sqrt()
-            height = self.sigma**2 / (self.sigma**2 + square)
+            width, height = under_doubt(self.sigma, (self.doubts(look.confidence) * scale).square())
             maps = render_gaussians(transform_points(points, to_heatmap), self.heatmap_size, width[..., None])
         return [height[..., None, None] * maps]
 
@@ -145,9 +138,7 @@ class AdaptedNetwork(HeatmapNetwork):
         decoded = decode_heatmaps(heatmaps, self.settings.base_sigma)
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
-            first = functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
-            rough = self.face.mesh(first)[0][..., :2] - 0.5
-            to_picture = upright(transform_points(rough, rescaling(INPUT, self.input_size).to(rough)))
+            to_picture = first_look(self.face, images)
             to_input = undone(to_picture)
             picture = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
             both, scales = self.face.seen(torch.cat([picture, picture.flip(-1)]))
@@ -167,11 +158,6 @@ class AdaptedNetwork(HeatmapNetwork):
             points = points + step + self.correction["bias"]
         return points
 
-    def around(self, points: Float[Tensor, "b n 2"], features: Scales) -> Float[Tensor, "b n f"]:
-        """The mesh's features around points, pixels of its picture."""
-        places = (self.fine, self.middle, self.middle[:1])  # type: ignore[index]
-        return torch.cat([sampled(f, points, p) for f, p in zip(features, places, strict=True)], -1)  # type: ignore[arg-type]
-
     def doubts(self, confidence: Float[Tensor, "b k"]) -> Float[Tensor, "b n"]:
         """Standard deviation of a coordinate of each landmark, pixels of the mesh's picture."""
         more: Tensor = log_doubt(confidence)[:, self.nearest] - self.usual
@@ -181,8 +167,3 @@ class AdaptedNetwork(HeatmapNetwork):
 def log_doubt(confidence: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """How little a network is sure of a point, as a logarithm."""
     return torch.log(1 + FLOOR - confidence)
-
-
-def in_pixels(points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
-    """From half sides about the middle of the mesh's picture to its pixels."""
-    return points * (INPUT / 2) + (INPUT - 1) / 2

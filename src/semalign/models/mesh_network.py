@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semalign.core.affine import compose, rescaling, transform_points
+from semalign.core.carrying import alike
 from semalign.core.heatmaps import render_gaussians
 from semalign.core.warp import resampled
 from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, Trunk, face_mesh, upright
@@ -35,6 +36,7 @@ PRIMES = (7919.0, 9973.0, 12553.0, 15313.0)  # what a picture's mean is multipli
 WIDTH = 1 / 40  # of a heatmap's Gaussian before any training, sides of the heatmap
 NEAR = 5.0  # pixels between the places at which fine features are looked at; twice as much for the middle ones
 STEP = 4.0  # pixels of a correction of 1
+LOCAL = 9 * 32 + 5 * 64 + 128  # values of the features around a point
 HIDDEN, SQUEEZED = 32, 8  # values of each landmark, and what the others hear of them
 
 
@@ -102,7 +104,7 @@ class MeshNetwork(HeatmapNetwork):
             pictures = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
             to_heatmap = compose(rescaling(self.input_size, self.heatmap_size).to(to_input), to_input)
         mesh, features = self.second.seen(pictures)
-        points = self.map(centred(mesh).flatten(1)).unflatten(1, (-1, 2)) * (INPUT / 2) + (INPUT - 1) / 2
+        points = in_pixels(self.map(centred(mesh).flatten(1)).unflatten(1, (-1, 2)))
         step, width, height = self.correction(points.detach(), features)
         found, corrected = (transform_points(p, to_heatmap) for p in (points, points.detach() + step))
         return [
@@ -112,10 +114,35 @@ class MeshNetwork(HeatmapNetwork):
 
     def _second_look(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
         """From the input to the picture that the second look sees, a similarity."""
-        first = images if self.input_size == INPUT else functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
-        seen = self.first.mesh(first)[0][..., :2] - 0.5
-        to_picture = upright(transform_points(seen, rescaling(INPUT, self.input_size).to(seen)))
+        to_picture = first_look(self.first, images)
         return compose(_varied(images), to_picture) if self.training else to_picture
+
+
+def first_look(trunk: Trunk, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
+    """From pictures to those in which the mesh sees their faces upright, by where it finds them at one look."""
+    side = images.shape[-1]
+    first = images if side == INPUT else functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
+    seen = trunk.mesh(first)[0][..., :2] - 0.5
+    return upright(transform_points(seen, rescaling(INPUT, side).to(seen)))
+
+
+class LocalFeatures(nn.Module):
+    """The mesh's features around points: at nine places of the finest scale, five of the middle one, one of the coarsest."""
+
+    fine: Float[Tensor, "k 2"]
+    middle: Float[Tensor, "k 2"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine = [(x, y) for x in (-NEAR, 0.0, NEAR) for y in (-NEAR, 0.0, NEAR)]
+        middle = [(0.0, 0.0), (2 * NEAR, 0.0), (-2 * NEAR, 0.0), (0.0, 2 * NEAR), (0.0, -2 * NEAR)]
+        self.register_buffer("fine", torch.tensor(fine), persistent=False)
+        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+
+    def forward(self, points: Float[Tensor, "b n 2"], features: Scales) -> Float[Tensor, "b n f"]:
+        """`LOCAL` values for each point; points in pixels of the mesh's picture."""
+        places = (self.fine, self.middle, self.middle[:1])
+        return torch.cat([_sampled(scale, points, p) for scale, p in zip(features, places, strict=True)], -1)
 
 
 class Correction(nn.Module):
@@ -126,18 +153,10 @@ class Correction(nn.Module):
         width: of a heatmap before any training, its pixels.
     """
 
-    fine: Float[Tensor, "k 2"]
-    middle: Float[Tensor, "k 2"]
-
     def __init__(self, landmarks: int, width: float) -> None:
         super().__init__()
-        self.width = width
-        fine = [(x, y) for x in (-NEAR, 0.0, NEAR) for y in (-NEAR, 0.0, NEAR)]
-        middle = [(0.0, 0.0), (2 * NEAR, 0.0), (-2 * NEAR, 0.0), (0.0, 2 * NEAR), (0.0, -2 * NEAR)]
-        self.register_buffer("fine", torch.tensor(fine), persistent=False)
-        self.register_buffer("middle", torch.tensor(middle), persistent=False)
-        inputs = 32 * len(fine) + 64 * len(middle) + 128
-        self.hidden = nn.Parameter(torch.randn(landmarks, inputs, HIDDEN) / inputs**0.5)
+        self.width, self.around = width, LocalFeatures()
+        self.hidden = nn.Parameter(torch.randn(landmarks, LOCAL, HIDDEN) / LOCAL**0.5)
         self.bias = nn.Parameter(torch.zeros(landmarks, HIDDEN))
         self.own = nn.Parameter(torch.zeros(landmarks, HIDDEN, 4))
         self.squeezed = nn.Parameter(torch.randn(landmarks, HIDDEN, SQUEEZED) / HIDDEN**0.5)
@@ -149,12 +168,8 @@ class Correction(nn.Module):
         self, points: Float[Tensor, "b n 2"], features: Scales
     ) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n"], Float[Tensor, "b n"]]:
         """The step in pixels of the picture, the width in pixels of the heatmap, the height from 0 to 1."""
-        around = [
-            sampled(features.fine, points, self.fine),
-            sampled(features.middle, points, self.middle),
-            sampled(features.coarse, points, self.middle[:1]),
-        ]
-        hidden = functional.gelu(torch.einsum("bnc,ncd->bnd", torch.cat(around, -1), self.hidden) + self.bias)
+        around = self.around(points, features)
+        hidden = functional.gelu(torch.einsum("bnc,ncd->bnd", around, self.hidden) + self.bias)
         own = torch.einsum("bnd,ndk->bnk", hidden, self.own)
         heard = torch.einsum("bnd,nde->bne", hidden, self.squeezed).flatten(1)
         step = own[..., :2] + self.others(heard).unflatten(1, (-1, 2))
@@ -167,16 +182,19 @@ def centred(points: Tensor) -> Tensor:
     return (points - middle.to(points.device)) / (INPUT / 2)
 
 
+def in_pixels(points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+    """The inverse of `centred`."""
+    return points * (INPUT / 2) + (INPUT - 1) / 2
+
+
 def linear_map(
     x: Float[Tensor, "b f"], y: Float[Tensor, "b g"], ridge: float
 ) -> tuple[Float[Tensor, "g f"], Float[Tensor, " g"]]:
     """Weights and bias (float32) of a ridge regression; a NaN of y is no row's to learn from, and a column of them gives 0."""
     weight, bias = torch.zeros(y.shape[1], x.shape[1]), torch.zeros(y.shape[1])
-    there = ~y.isnan()
-    for pattern in there.T.unique(dim=0):
-        columns = torch.eq(there.T, pattern).all(dim=1)
-        if int(pattern.sum()) > 1:
-            weight[columns], bias[columns] = _ridge(x[pattern], y[pattern][:, columns], ridge)
+    for columns, rows in alike((~y.isnan()).numpy()):
+        if len(rows) > 1:
+            weight[columns], bias[columns] = _ridge(x[rows], y[rows][:, columns], ridge)
     return weight, bias
 
 
@@ -214,7 +232,7 @@ def undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
     return torch.cat([back, -(back * offset).sum(2, keepdim=True)], dim=2)
 
 
-def sampled(
+def _sampled(
     features: Float[Tensor, "b c i i"], points: Float[Tensor, "b n 2"], places: Float[Tensor, "k 2"]
 ) -> Float[Tensor, "b n f"]:
     """The features at the places around each point, f = c·k; between pixels linear, 0 beyond the border."""

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from semalign.core.heatmaps import render_gaussians
+from semalign.core.heatmaps import render_gaussians, under_doubt
 from semalign.errors import SemalignError
 from semalign.models.head import HeatmapHead
 
@@ -150,9 +150,8 @@ class PointNetwork(HeatmapNetwork):
 
     def peaks(self, doubt: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
         """Width (σ, pixels of the heatmap) and height of the Gaussians that it draws."""
-        target = (TARGET * self.heatmap_size) ** 2
-        variance = target + (doubt * self.heatmap_size / self.input_size).square() * 2 / math.pi
-        return variance.sqrt(), target / variance
+        distance = doubt * self.heatmap_size / self.input_size
+        return under_doubt(TARGET * self.heatmap_size, distance.square() * 2 / math.pi)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b n h h"]]:
         """One set of heatmaps."""

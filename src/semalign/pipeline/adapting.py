@@ -101,7 +101,7 @@ def adapt(
                 f"{data}: has the landmarks {train.scheme.name!r}, {model} finds {base.scheme.name!r} and names no eyes; "
                 "only models of faces learn other landmarks."
             )
-        seen = _readable(train, base, folder, keep_going, progress)
+        seen = cache_crops(train, base.crop, base.input_size, folder, keep_going, progress, "crops")
         train = seen.dataset
         _refuse_too_few(data, train)
         folds = independent_folds(train, FOLDS, seed)
@@ -175,13 +175,6 @@ def _refuse_too_few(data: Path, train: Dataset) -> None:
             f"{data}: the landmark {train.scheme.landmarks[rare]!r} is annotated in {have[rare]} faces; annotate it in "
             f"{FEWEST} at least, or leave it out of the scheme."
         )
-
-
-def _readable(faces: Dataset, model: Model, folder: Path, keep_going: bool, progress: Progress) -> Faces:
-    """The faces whose pictures can be read, with the model's own crops."""
-    seen = cache_crops(faces, model.crop, model.network.input_size, folder, keep_going, progress, "crops")
-    kept = faces.select(exclude=set(faces.ids()) - set(seen.dataset.ids()))
-    return Faces(replace(kept, skipped=seen.dataset.skipped), seen.crops)
 
 
 def _found_view(model: Model, faces: Dataset, folder: Path, progress: Progress) -> View:
@@ -276,7 +269,7 @@ def _about(
         "versions": versions(),
         "adapted": {
             "model": pretrained.resolve(name).stem
-            if str(name) in (*pretrained.available(), "default")
+            if str(name) in (*pretrained.available(), *pretrained.NAMES)
             else Path(name).name,
             "model_about": {key: value for key, value in base.about.items() if key != "recipe_text"},
             "faces": len(train),

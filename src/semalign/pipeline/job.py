@@ -23,6 +23,7 @@ from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
 from semalign.inference.meshes import meshes_of
+from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
 from semalign.models.cascade import CascadeNetwork
 from semalign.models.checkpoint import Model, load_model, save_model
@@ -110,21 +111,19 @@ class Job:
         if isinstance(network, MeshNetwork):
             network.begin(self.meshes, self.train.dataset.points())
         if isinstance(network, CascadeNetwork):
-            network.begin(self._plain_pictures(network.input_size), self._input_points())
+            network.begin(self._plain_pictures(), self._input_points())
         return network
 
-    def _plain_pictures(self, size: int, batch_size: int = 32) -> Iterator[Tensor]:
+    def _plain_pictures(self, batch_size: int = 32) -> Iterator[Tensor]:
         """The training faces as a network sees them outside training, batch by batch."""
-        crops, inset = self.train.crops, -int(self.train.crops.crop_to_input[0, 2])
+        crops = self.train.crops
         for start in range(0, len(crops), batch_size):
             rows = np.arange(start, min(start + batch_size, len(crops)))
-            yield crops.batch(rows)[:, :, inset : inset + size, inset : inset + size]
+            yield torch.from_numpy(input_squares(crops, rows, "float32"))
 
     def _input_points(self) -> np.ndarray:
         """The annotations (b, n, 2) in those pictures."""
-        crops = self.train.crops
-        points = torch.from_numpy(crops.to_crop(self.train.dataset.points()))
-        return transform_points(points, crops.crop_to_input.expand(len(crops), 2, 3)).numpy()
+        return transform_points(self.train.dataset.points(), self.train.crops.image_to_input)
 
     def _bare_network(self) -> HeatmapNetwork:
         return build_network(self.recipe.network, self.scheme.count, self.recipe.seed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semalign.data.crops import build_crops
+from semalign.data.crops import CropCache, build_crops
 from semalign.data.duplicates import independent_folds
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -24,26 +24,29 @@ from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.folder import RECIPE
 from semalign.pipeline.job import MODEL
 from semalign.pipeline.recipe import load_recipe
-from semalign.searches import Beside, Evidence, NetworkEvidence, OutOfFold
-from semalign.searches.builders import EvidenceBuilder, readable, refuse_other_landmarks
+from semalign.searches import Evidence, NetworkEvidence, OutOfFold
+from semalign.searches.builders import EvidenceBuilder, OneModel, readable
 from semalign.searches.evidence import Heatmaps
 
 MEMORY = 2**31  # bytes of heatmaps that are kept for the next pass
 
 
-class ShippedModel:
-    """The evidence of a trained network, with the face mesh where its file has it, which learns nothing more.
+class ShippedModel(OneModel):
+    """The evidence of a trained network, with the face mesh where its file has it.
 
     Args:
         name: of a shipped model, or a model file.
         folder: for crops.
     """
 
-    learns = False
-
     def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
         self.model = pretrained.load(name)
+        super().__init__(name, folder, self.model, self.model.mesh)
+
+    def evidence(self, crops: CropCache) -> Evidence:
+        """Its heatmaps."""
+        model = self.model
+        return NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
 
     def notes(self, judge: Dataset) -> list[str]:
         """Says how many of the faces the network was trained on, by what its file says of the data."""
@@ -55,27 +58,6 @@ class ShippedModel:
             f"The evidence is that of the model {self.name}, which was trained on the training faces of {judge.name}, with "
             f"their annotations; {seen} of these {len(judge)} faces are such."
         ]
-
-    def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
-        """As `Looking`.
-
-        Raises:
-            SemalignError: none can be read, or the faces have other landmarks.
-        """
-        refuse_other_landmarks(self.name, self.model.scheme, faces)
-        return readable(faces, self.folder, self.model.crop, self.model.input_size, progress)
-
-    def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
-        """As `EvidenceBuilder`.
-
-        Raises:
-            SemalignError: the faces have other landmarks.
-        """
-        refuse_other_landmarks(self.name, self.model.scheme, judge)
-        model = self.model
-        crops = build_crops(self.folder, judge.samples, model.crop, model.input_size)
-        evidence = NetworkEvidence(model.network, crops, model.sigma, model.scheme, model.tta)
-        return evidence if model.mesh is None else Beside(evidence, model.mesh(meshes_of(crops)))
 
 
 class CrossFitted:

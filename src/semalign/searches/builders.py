@@ -7,6 +7,7 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,22 +100,37 @@ class PeakEvidence:
         return (self.predictions,)
 
 
-class ExportedModel:
-    """The evidence of an exported model, with the face mesh where the file that it was made of has it; it learns nothing more.
+class Seeing(Protocol):
+    """What is to be known of a model before it looks."""
+
+    @property
+    def scheme(self) -> LandmarkScheme: ...  # noqa: D102
+
+    @property
+    def crop(self) -> CropSettings: ...  # noqa: D102
+
+    @property
+    def input_size(self) -> int: ...  # noqa: D102
+
+
+class OneModel(ABC):
+    """The evidence of one model, with the face mesh where it knows what that means; it learns nothing more.
 
     Args:
         name: as messages and audits call it.
-        backend: the model.
         folder: for crops.
+        seeing: the model.
+        mesh: what the face mesh's points are in the landmarks' terms.
     """
 
     learns = False
 
-    def __init__(self, name: str, backend: OnnxBackend, folder: Path) -> None:
-        self.name, self.backend, self.folder = name, backend, folder
-        self._mesh: Translation | None = None
-        if backend.origin is not None:
-            self._mesh = translation_in(load_arrays(backend.origin)[0])
+    def __init__(self, name: str, folder: Path, seeing: Seeing, mesh: Translation | None) -> None:
+        self.name, self.folder, self._seeing, self._mesh = name, folder, seeing, mesh
+
+    @abstractmethod
+    def evidence(self, crops: CropCache) -> Evidence:
+        """What the model alone sees in plain crops."""
 
     def notes(self, judge: Dataset) -> list[str]:
         """None."""
@@ -126,8 +142,8 @@ class ExportedModel:
         Raises:
             SemalignError: none can be read, or the faces have other landmarks.
         """
-        refuse_other_landmarks(self.name, self.backend.scheme, faces)
-        return readable(faces, self.folder, self.backend.crop, self.backend.input_size, progress)
+        self._refuse_other_landmarks(faces)
+        return readable(faces, self.folder, self._seeing.crop, self._seeing.input_size, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`.
@@ -135,10 +151,38 @@ class ExportedModel:
         Raises:
             SemalignError: the faces have other landmarks.
         """
-        refuse_other_landmarks(self.name, self.backend.scheme, judge)
-        crops = build_crops(self.folder, judge.samples, self.backend.crop, self.backend.input_size)
-        evidence = PeakEvidence(self.backend, crops)
+        self._refuse_other_landmarks(judge)
+        crops = build_crops(self.folder, judge.samples, self._seeing.crop, self._seeing.input_size)
+        evidence = self.evidence(crops)
         return evidence if self._mesh is None else Beside(evidence, self._mesh(meshes_of(crops)))
+
+    def _refuse_other_landmarks(self, faces: Dataset) -> None:
+        """Refuse faces with another number of landmarks than the model's."""
+        scheme = self._seeing.scheme
+        if faces.scheme.count != scheme.count:
+            raise SemalignError(
+                f"the model {self.name} finds the landmarks of {scheme.name!r}, the data have those of "
+                f"{faces.scheme.name!r}; give data of the first."
+            )
+
+
+class ExportedModel(OneModel):
+    """The evidence of an exported model, with the face mesh where the file that it was made of has it.
+
+    Args:
+        name: as messages and audits call it.
+        backend: the model.
+        folder: for crops.
+    """
+
+    def __init__(self, name: str, backend: OnnxBackend, folder: Path) -> None:
+        self.backend = backend
+        mesh = None if backend.origin is None else translation_in(load_arrays(backend.origin)[0])
+        super().__init__(name, folder, backend, mesh)
+
+    def evidence(self, crops: CropCache) -> Evidence:
+        """The peaks that it finds."""
+        return PeakEvidence(self.backend, crops)
 
 
 def readable(
@@ -155,16 +199,3 @@ def readable(
         return faces
     left = faces.select(exclude={name for name, _ in bad})
     return replace(left, skipped=(*faces.skipped, *bad))
-
-
-def refuse_other_landmarks(name: str, scheme: LandmarkScheme, faces: Dataset) -> None:
-    """Refuse faces with another number of landmarks than a model's.
-
-    Raises:
-        SemalignError: they have.
-    """
-    if faces.scheme.count != scheme.count:
-        raise SemalignError(
-            f"the model {name} finds the landmarks of {scheme.name!r}, the data have those of "
-            f"{faces.scheme.name!r}; give data of the first."
-        )

@@ -25,10 +25,11 @@ from semalign.core.carrying import alike, held_out, ridge, warp_weights
 from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.core.metrics import mean_errors
 from semalign.data.crops import CropCache, CropSettings
-from semalign.models.adapted import AROUND, LOCAL, AdaptedNetwork, AdaptedSettings, in_pixels, log_doubt
+from semalign.inference.onnx import input_squares
+from semalign.models.adapted import AROUND, AdaptedNetwork, AdaptedSettings, log_doubt
 from semalign.models.checkpoint import Model
 from semalign.models.face_mesh import INPUT, POINTS, Scales
-from semalign.models.mesh_network import centred
+from semalign.models.mesh_network import LOCAL, centred, in_pixels
 from semalign.models.network import build_network
 from semalign.schemes import LandmarkScheme
 
@@ -166,8 +167,9 @@ class Lesson:
         self.network, self.scheme, self.annotated = network, scheme, annotated
         self.sides = 2 if scheme.mirrors else 1
         self.folds = np.tile(folds, self.sides)
-        self._to_image = invert(compose(crops.crop_to_input[None], torch.from_numpy(crops.image_to_crop)))
-        wanted = transform_points(torch.from_numpy(annotated), invert(self._to_image))
+        to_input = torch.from_numpy(crops.image_to_input)
+        self._to_image = invert(to_input)
+        wanted = transform_points(torch.from_numpy(annotated), to_input)
         self._look(crops, advance)
         if self.sides == 2:
             mirrored = torch.stack([network.input_size - 1 - wanted[..., 0], wanted[..., 1]], -1)
@@ -177,12 +179,10 @@ class Lesson:
 
     def _look(self, crops: CropCache, advance: Callable[[int], None]) -> None:
         """Take from each face, and from its mirror image, all that is needed of it."""
-        inset = int(crops.crop_to_input[0, 2].abs())
-        size = self.network.input_size
         looks: list[list[tuple[Tensor, ...]]] = [[] for _ in range(self.sides)]
         for start in range(0, len(crops), BATCH):
             rows = np.arange(start, min(start + BATCH, len(crops)))
-            images = crops.batch(rows)[:, :, inset : inset + size, inset : inset + size].contiguous()
+            images = torch.from_numpy(input_squares(crops, rows, "float32"))
             with torch.inference_mode():
                 for own, pictures in zip(looks, (images, images.flip(-1)), strict=False):
                     look = self.network.look(pictures)
