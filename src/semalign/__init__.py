@@ -5,8 +5,9 @@ The names below are the public interface; each is imported at its first use, so 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from semalign.lazy import lazily
 
 if TYPE_CHECKING:
     from semalign.adapters import from_fiftyone as from_fiftyone
@@ -72,16 +73,14 @@ _HOME = {
     "semalign.synthetic": ("SynthesisSettings", "write_dataset"),
 }
 __all__ = [name for names in _HOME.values() for name in names]
+_first_use = lazily(__name__, _HOME)
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            from semalign.extras import needs_training
+    from semalign.extras import needs_training
 
-            with needs_training(f"semalign.{name}"):
-                return getattr(import_module(module), name)
-    raise AttributeError(f"module 'semalign' has no attribute {name!r}")
+    with needs_training(f"semalign.{name}"):
+        return _first_use(name)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,9 @@ The names are imported at their first use: who looks at one picture needs none o
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from semalign.lazy import lazily
 
 if TYPE_CHECKING:
     from semalign.data.check import CheckReport as CheckReport
@@ -88,10 +89,4 @@ __all__ = [
     "rewrite_dataset",
     "write_pts",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)

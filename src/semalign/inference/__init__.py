@@ -5,22 +5,16 @@ PyTorch's backend is imported when it is first asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semalign.inference.backend import Backend
 from semalign.inference.landmarker import Landmarker
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.onnx import OnnxBackend
+from semalign.lazy import lazily
 
 if TYPE_CHECKING:
     from semalign.inference.torch_backend import TorchBackend as TorchBackend
 
 __all__ = ["Backend", "Landmarker", "Landmarks", "OnnxBackend", "TorchBackend"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "TorchBackend":
-        from semalign.inference.torch_backend import TorchBackend
-
-        return TorchBackend
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"semalign.inference.torch_backend": ("TorchBackend",)})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from semalign.lazy import lazily
 
 if TYPE_CHECKING:
     from semalign.models.checkpoint import Model as Model
@@ -11,14 +12,8 @@ if TYPE_CHECKING:
     from semalign.models.network import HeatmapNetwork as HeatmapNetwork
 
 _HOME = {
-    "HeatmapModule": "semalign.models.network",
-    "HeatmapNetwork": "semalign.models.network",
-    "Model": "semalign.models.checkpoint",
+    "semalign.models.checkpoint": ("Model",),
+    "semalign.models.network": ("HeatmapModule", "HeatmapNetwork"),
 }
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["HeatmapModule", "HeatmapNetwork", "Model"]
+__getattr__ = lazily(__name__, _HOME)

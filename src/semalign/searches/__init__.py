@@ -5,9 +5,9 @@ What needs PyTorch is imported when it is first asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from semalign.lazy import lazily
 from semalign.searches.evidence import Beside, Evidence, Joint, OutOfFold
 from semalign.searches.labels import FoundLabels, LabelSearch, Observations
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from semalign.searches.network_evidence import NetworkEvidence as NetworkEvidence
 
 _HOME = {
-    "NetworkEvidence": "semalign.searches.network_evidence",
-    "SEARCHES": "semalign.searches.methods",
-    "Settings": "semalign.searches.methods",
-    "make_search": "semalign.searches.methods",
+    "semalign.searches.methods": ("SEARCHES", "Settings", "make_search"),
+    "semalign.searches.network_evidence": ("NetworkEvidence",),
 }
 __all__ = [
     "SEARCHES",
@@ -36,9 +34,4 @@ __all__ = [
     "Settings",
     "make_search",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
