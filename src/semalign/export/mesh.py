@@ -17,6 +17,7 @@ from semalign.core.warp import resampled
 from semalign.export.onnx import in_half, traced, write_graph
 from semalign.inference.meshes import INPUTS, SIDE, first_look
 from semalign.models.face_mesh import face_mesh, upright
+from semalign.models.mesh_network import undone
 
 
 class MeshGraph(nn.Module):
@@ -45,18 +46,10 @@ class MeshGraph(nn.Module):
 
     def _looked(self, crops: Float[Tensor, "b 3 s s"], to_picture: Float[Tensor, "#b 2 3"]) -> Float[Tensor, "b 478 3"]:
         """What the network finds in a square of each crop, in the crop's frame."""
-        back = _inverse(to_picture).to(crops.dtype)
+        back = undone(to_picture).to(crops.dtype)
         mesh = self.network(resampled(crops, back, SIDE))
         depth = mesh[..., 2:] * back[:, :1, :2].square().sum(-1, keepdim=True).sqrt()
         return torch.cat([transform_points(mesh[..., :2], back), depth], -1)
-
-
-def _inverse(maps: Float[Tensor, "#b 2 3"]) -> Float[Tensor, "#b 2 3"]:
-    """As `semalign.core.affine.invert`, by the adjugate: ONNX has no inverse."""
-    (a, b, x), (c, d, y) = (row.unbind(-1) for row in maps.unbind(1))
-    over = a * d - b * c
-    rows = [d, -b, b * y - d * x], [-c, a, c * x - a * y]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1) / over[:, None, None]
 
 
 def export_face_mesh(path: Path) -> None:
@@ -70,4 +63,5 @@ def export_face_mesh(path: Path) -> None:
     shapes: Any = ({0: faces, 2: side, 3: side}, None)
     graph = traced(MeshGraph(), example, INPUTS, ("mesh",), shapes)
     graph.graph.name = "face mesh"
-    write_graph(path, in_half(graph))
+    in_half(graph)
+    write_graph(path, graph)

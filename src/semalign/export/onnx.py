@@ -52,7 +52,7 @@ def export_onnx(path: str | Path, model: Model, pixels: Pixels = "uint8", half: 
     graph.graph.name = "landmarks"
     _fold_division(graph)
     if half:
-        _halve(graph)
+        in_half(graph)
     _describe(graph, _description(model, pixels))
     write_graph(path, graph)
 
@@ -78,27 +78,8 @@ def _fold_division(graph: Any) -> None:
         return
 
 
-def _halve(graph: Any) -> None:
-    """Store what float16 holds exactly as float16; a node for each makes it float32 again."""
-    onnx = _onnx()
-    widened = []
-    for tensor in graph.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.ndim < 2:
-            continue
-        with np.errstate(over="ignore"):
-            halved = values.astype(np.float16)
-        if np.array_equal(halved.astype(np.float32), values):
-            name = tensor.name
-            tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}{HALF}"))
-            widened.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*widened, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-
-
 def _widen(graph: Any) -> None:
-    """Undo `_halve`: float32 numbers in the file itself, as quantisation wants them."""
+    """Undo `in_half`: float32 numbers in the file itself, as quantisation wants them."""
     onnx = _onnx()
     for tensor in graph.graph.initializer:
         if tensor.name.endswith(HALF):
@@ -268,19 +249,22 @@ def _describe(graph: Any, description: dict[str, Any]) -> None:
     )
 
 
-def in_half(graph: Any) -> Any:
-    """The graph with its weights (arrays of two and more dimensions) as float16, which it makes float32 when it is loaded."""
+def in_half(graph: Any) -> None:
+    """Store weights (arrays of two and more dimensions) that float16 holds exactly as such; loaded, they are float32 again."""
     onnx = _onnx()
     casts = []
     for tensor in graph.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
-            name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+        name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2:
+            continue
+        with np.errstate(over="ignore"):
+            halved = values.astype(np.float16)
+        if np.array_equal(halved.astype(np.float32), values):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}{HALF}"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
-    return graph
 
 
 def write_graph(path: str | Path, graph: Any) -> None:

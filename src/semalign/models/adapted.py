@@ -22,7 +22,7 @@ from semalign.core.affine import compose, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians, under_doubt
 from semalign.core.warp import resampled
 from semalign.models.face_mesh import INPUT, POINTS, FaceMesh, Scales, face_mesh
-from semalign.models.mesh_network import LOCAL, LocalFeatures, centred, first_look, in_pixels, undone
+from semalign.models.mesh_network import LOCAL, LocalFeatures, centred, in_pixels, undone, upright_in
 from semalign.models.network import HeatmapNetwork, NetworkSettings
 
 AROUND = 1.28  # side of the input, in sides of the square that the adapted network sees: what the mesh was trained on
@@ -138,7 +138,7 @@ class AdaptedNetwork(HeatmapNetwork):
         decoded = decode_heatmaps(heatmaps, self.settings.base_sigma)
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
-            to_picture = first_look(self.face, images)
+            to_picture = upright_in(self.face, images)
             to_input = undone(to_picture)
             picture = resampled(images, to_input, INPUT).contiguous(memory_format=torch.channels_last)
             both, scales = self.face.seen(torch.cat([picture, picture.flip(-1)]))

@@ -114,11 +114,11 @@ class MeshNetwork(HeatmapNetwork):
 
     def _second_look(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
         """From the input to the picture that the second look sees, a similarity."""
-        to_picture = first_look(self.first, images)
+        to_picture = upright_in(self.first, images)
         return compose(_varied(images), to_picture) if self.training else to_picture
 
 
-def first_look(trunk: Trunk, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
+def upright_in(trunk: Trunk, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
     """From pictures to those in which the mesh sees their faces upright, by where it finds them at one look."""
     side = images.shape[-1]
     first = images if side == INPUT else functional.interpolate(images, (INPUT, INPUT), mode="bilinear")
@@ -225,8 +225,8 @@ def _varied(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2 3"]:
     return torch.cat([linear, offset[..., None]], dim=2)
 
 
-def undone(similarity: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
-    """The map back, by what ONNX knows."""
+def undone(similarity: Float[Tensor, "#b 2 3"]) -> Float[Tensor, "#b 2 3"]:
+    """The map back of a similarity, mirrored or not, by what ONNX knows."""
     linear, offset = similarity[..., :2], similarity[:, None, :, 2]
     back = linear.transpose(1, 2) / (linear[:, :1] ** 2).sum(2, keepdim=True).clamp_min(1e-12)
     return torch.cat([back, -(back * offset).sum(2, keepdim=True)], dim=2)
