@@ -9,6 +9,7 @@ import pytest
 
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
+from semalign.training.error_scale import measure_errors
 from semalign.training.shape_correction import SeenFaces, ShapeCorrectionSettings, fit_shape_correction
 
 NAMES = tuple("abcdefgh")
@@ -88,3 +89,14 @@ def test_a_network_without_spreads_will_do():
     judged = made(some.points, some.confidence, None)
     assert np.isfinite(judged.points).all()
     assert judged.visibility[~some.hidden].mean() > judged.visibility[some.hidden].mean() + 0.3
+
+
+def test_measured_errors_are_as_large_as_errors_are(fitted):
+    measured = replace(fitted, errors=measure_errors(fitted, seen(400, 8)))
+    new = seen(400, 9)
+    for move in (False, True):
+        judged = measured(new.points, new.confidence, new.spread, move)
+        normal = (judged.points - new.labels) / judged.uncertainty
+        assert np.sqrt((normal**2).mean()) == pytest.approx(1, abs=0.1)
+        for hidden in (False, True):
+            assert np.sqrt((normal[new.hidden == hidden] ** 2).mean()) == pytest.approx(1, abs=0.5)
