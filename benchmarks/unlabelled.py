@@ -1,13 +1,17 @@
 """Training faces out of photographs without annotations: where two networks of different origin see the same landmarks.
 
-    python benchmarks/unlabelled.py --photos unlabelled_faces --out faces/unlabelled
-    cp -r 300w faces/300w
+    python benchmarks/unlabelled.py --photos unlabelled_faces --out faces/train/unlabelled
+    cp -r 300w/afw faces/train/afw-faces
+    cp -r 300w/helen/trainset faces/train/helen-faces
+    cp -r 300w/lfpw/trainset faces/train/lfpw-faces
+    mkdir faces/test && cp -r 300w/lfpw/testset faces/test/lfpw
     semalign train 300w-fast --data faces --out fast
 
 Each face that is found, and is 40 pixels wide and high, is marked twice: by the shipped detector (four looks), and by
 MediaPipe's face mesh, translated to the same landmarks. Where both are within 6 % of the face's larger side on average, their
 weighted mean is its label. Faces are written as pictures of their own (twice the box, PNG) with a `.pts` file each, a folder
-that every command reads. 1006 faces of 566 photographs gave 940; `300w-fast` was trained on them beside 300W.
+that every command reads; beside folders named as 300W's own it would be passed over. 1006 faces of 566 photographs gave 940;
+`300w-fast` was trained on them beside 300W.
 """
 
 from __future__ import annotations

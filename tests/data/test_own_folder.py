@@ -72,6 +72,17 @@ def test_results_beside_the_folders_of_a_known_layout(tmp_path: Path) -> None:
     assert "found was written by 'semalign predict' and is not read as data." in open_dataset(tmp_path / "300w").notes
 
 
+def test_annotated_pictures_beside_a_known_layout_are_named(tmp_path: Path) -> None:
+    face(tmp_path / "300w/afw/x.png")
+    face(tmp_path / "300w/more/deep/y.png")
+    face(tmp_path / "own/z.png")
+    for given, name in ((tmp_path, "own"), (tmp_path / "300w", "more"), (tmp_path / "300w/afw", "more")):
+        dataset = open_dataset(given)
+        assert dataset.ids() == ("afw/x.png",)
+        notes = [note for note in dataset.notes if "is passed over" in note]
+        assert len(notes) == 1 and notes[0].startswith(f"{name} holds .pts files, too, but is no part of 300W")
+
+
 def test_a_label_export_is_data_when_it_is_asked_for_and_predictions_never_are(tmp_path: Path) -> None:
     assert open_dataset(export(tmp_path / "cleaned")).ids() == ("x.png",)
     face(predictions(tmp_path / "found") / "test/z.png")

@@ -97,6 +97,7 @@ def scan_dataset(
         notes = (*notes, f"{given} is a part of {folder}, all of which is read.")
     if place.is_dir() and not found.general and not found.document:
         notes = (*notes, *_results_beside(place))
+        notes = (*notes, *_annotated_beside(given if given in place.parents else place, found, samples))
     if (version := exported_version(folder)) is not None:
         notes = (*notes, f"The training labels are label version {version}, exported by Semalign.")
     if description is None:
@@ -207,6 +208,18 @@ def _results_beside(root: Path) -> list[str]:
     """A sentence for each folder of Semalign's own results beside the folders of a data set, which its reader passes over."""
     kinds = {folder.name: kind_of_results(folder) for folder in subfolders(root)}
     return [results_note(name, kind) for name, kind in kinds.items() if kind is not None]
+
+
+def _annotated_beside(root: Path, found: Reader, samples: Sequence[Sample]) -> list[str]:
+    """A sentence for each folder with `.pts` files beside a data set of a known layout, whose reader passes over it."""
+    used = {sample.image.relative_to(root).parts[0] for sample in samples if root in sample.image.parents}
+    general = [reader for reader in formats.READERS if reader.general]
+    others = [folder for folder in subfolders(root) if folder.name not in used and kind_of_results(folder) is None]
+    return [
+        f"{folder.name} holds .pts files, too, but is no part of {found.title} and is passed over; to read all as one "
+        "folder of your own, give their folders other names."
+        for _, folder in _holding(general, others)
+    ]
 
 
 @dataclass
