@@ -12,7 +12,7 @@ import numpy as np
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import Float, Int
 
-TOLD = ("spread", "visibility", "uncertainty")  # what is known of a landmark beside its place and its peak, or is not
+TOLD = ("spread", "visibility", "uncertainty", "presence")  # what is known beside places and peaks, or is not
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,7 @@ class Landmarks:
         visibility: probability that each landmark is visible, not behind something; None where nothing tells it.
         uncertainty: standard deviation of each point's error along x and along y, pixels of the image, as it was on faces that
             the network had not seen (`semalign.core.error_scale`); None where nothing tells it.
+        presence: probability that there is a face in the box, were every other box without one; None where nothing tells it.
     """
 
     points: Float[np.ndarray, "b n 2"]
@@ -36,6 +37,7 @@ class Landmarks:
     spread: Float[np.ndarray, "b n 2"] | None = None
     visibility: Float[np.ndarray, "b n"] | None = None
     uncertainty: Float[np.ndarray, "b n 2"] | None = None
+    presence: Float[np.ndarray, " b"] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""

@@ -31,6 +31,7 @@ KIND = "shape-correction"
 PRIOR = "prior."  # begins the names of the prior's arrays
 ERRORS = "errors."  # begins the names of what tells how large errors are
 SUFFIX = ".correction.safetensors"  # of a correction that lies beside a model file
+PRESENCE = "presence"
 SCALE = ("covariance", "usual", "slope")  # of an `ErrorScale`
 FARTHEST = 6.0  # standard deviations: what is seen beyond counts as this
 LEAST_SPREAD = 1e-4  # sizes of the mean shape
@@ -46,11 +47,13 @@ class Judged(NamedTuple):
         visibility: how probably each landmark is visible.
         uncertainty: standard deviation of the points' errors along x and along y, in the unit of the points; None where nobody
             has measured how large errors are.
+        presence: how probably there is a face at all, were every other box without one; None as above.
     """
 
     points: Float[np.ndarray, "b n 2"]
     visibility: Float[np.ndarray, "b n"]
     uncertainty: Float[np.ndarray, "b n 2"] | None = None
+    presence: Float[np.ndarray, " b"] | None = None
 
 
 @runtime_checkable
@@ -158,11 +161,42 @@ class Doubts(NamedTuple):
     points: Float[np.ndarray, "b n 2"]
 
 
+class Presence(NamedTuple):
+    """How probably a box holds a face, by the mean confidence of its landmarks and by their mean doubt.
+
+    Attributes:
+        weights: of these two.
+        bias: the logit where both are 0.
+    """
+
+    weights: Float[np.ndarray, 2]
+    bias: float
+
+    def __call__(
+        self, confidence: Float[np.ndarray, "b n"], doubt: Float[np.ndarray, "b n"]
+    ) -> Float[np.ndarray, " b"]:
+        """Probabilities, as if every other box were without a face."""
+        logit = seen_of_boxes(confidence, doubt) @ self.weights + self.bias
+        return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+
+
+def seen_of_boxes(confidence: Float[np.ndarray, "b n"], doubt: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b 2"]:
+    """What `Presence` weighs."""
+    return np.stack([confidence.mean(axis=1), doubt.mean(axis=1)], axis=1)
+
+
 class Errors(NamedTuple):
-    """How large errors are, measured on faces that the landmark network has not seen: of its points, and of the corrected."""
+    """What a network's doubts come to, measured on faces that it has not seen.
+
+    Attributes:
+        found: how large the errors of its points are.
+        corrected: and of the corrected points.
+        presence: whether there is a face.
+    """
 
     found: ErrorScale
     corrected: ErrorScale
+    presence: Presence
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +230,8 @@ class ShapeCorrection:
         if self.errors is None:
             return Judged(moved, visibility)
         scale = self.errors.corrected if move else self.errors.found
-        return Judged(moved, visibility, scale.deviations(doubt, frames.linear))
+        presence = self.errors.presence(np.asarray(confidence, dtype=np.float64), doubt)
+        return Judged(moved, visibility, scale.deviations(doubt, frames.linear), presence)
 
     def doubts(
         self,
@@ -234,10 +269,11 @@ def _scales(errors: Errors | None) -> dict[str, np.ndarray]:
     """What tells how large errors are, as arrays of the file."""
     if errors is None:
         return {}
-    return {
-        f"{ERRORS}{name}": np.stack([np.asarray(getattr(scale, name)) for scale in errors]).astype(np.float32)
-        for name in SCALE
-    }
+    scales, presence = (errors.found, errors.corrected), errors.presence
+    arrays = {
+        name: np.stack([np.asarray(getattr(scale, name)) for scale in scales]).astype(np.float32) for name in SCALE
+    } | {PRESENCE: np.array([*presence.weights, presence.bias])}
+    return {f"{ERRORS}{name}": array for name, array in arrays.items()}
 
 
 def _errors(arrays: Mapping[str, np.ndarray], landmarks: int) -> Errors | None:
@@ -247,7 +283,9 @@ def _errors(arrays: Mapping[str, np.ndarray], landmarks: int) -> Errors | None:
     covariance, usual, slope = (arrays[f"{ERRORS}{name}"].astype(np.float64) for name in SCALE)
     if covariance.shape != (2, landmarks, 2, 2) or usual.shape != (2, landmarks) or slope.shape != (2,):
         raise ValueError("errors of another number of landmarks")
-    return Errors(*(ErrorScale(c, u, float(s)) for c, u, s in zip(covariance, usual, slope, strict=True)))
+    found, corrected = (ErrorScale(c, u, float(s)) for c, u, s in zip(covariance, usual, slope, strict=True))
+    one, other, bias = arrays[f"{ERRORS}{PRESENCE}"].astype(np.float64)
+    return Errors(found, corrected, Presence(np.array([one, other]), float(bias)))
 
 
 def _in_file(name: str) -> str:
