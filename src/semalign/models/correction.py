@@ -191,12 +191,12 @@ class Errors(NamedTuple):
     Attributes:
         found: how large the errors of its points are.
         corrected: and of the corrected points.
-        presence: whether there is a face.
+        presence: whether there is a face; None where no place without one was there to look at.
     """
 
     found: ErrorScale
     corrected: ErrorScale
-    presence: Presence
+    presence: Presence | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +230,8 @@ class ShapeCorrection:
         if self.errors is None:
             return Judged(moved, visibility)
         scale = self.errors.corrected if move else self.errors.found
-        presence = self.errors.presence(np.asarray(confidence, dtype=np.float64), doubt)
+        told = self.errors.presence
+        presence = None if told is None else told(np.asarray(confidence, dtype=np.float64), doubt)
         return Judged(moved, visibility, scale.deviations(doubt, frames.linear), presence)
 
     def doubts(
@@ -272,7 +273,9 @@ def _scales(errors: Errors | None) -> dict[str, np.ndarray]:
     scales, presence = (errors.found, errors.corrected), errors.presence
     arrays = {
         name: np.stack([np.asarray(getattr(scale, name)) for scale in scales]).astype(np.float32) for name in SCALE
-    } | {PRESENCE: np.array([*presence.weights, presence.bias])}
+    }
+    if presence is not None:
+        arrays[PRESENCE] = np.array([*presence.weights, presence.bias])
     return {f"{ERRORS}{name}": array for name, array in arrays.items()}
 
 
@@ -284,6 +287,8 @@ def _errors(arrays: Mapping[str, np.ndarray], landmarks: int) -> Errors | None:
     if covariance.shape != (2, landmarks, 2, 2) or usual.shape != (2, landmarks) or slope.shape != (2,):
         raise ValueError("errors of another number of landmarks")
     found, corrected = (ErrorScale(c, u, float(s)) for c, u, s in zip(covariance, usual, slope, strict=True))
+    if f"{ERRORS}{PRESENCE}" not in arrays:
+        return Errors(found, corrected)
     one, other, bias = arrays[f"{ERRORS}{PRESENCE}"].astype(np.float64)
     return Errors(found, corrected, Presence(np.array([one, other]), float(bias)))
 

@@ -92,9 +92,8 @@ def with_errors(
             empty += without_face(model, there, seed, advance)
     if not seen:
         raise SemalignError("no unseen face has all of its landmarks; errors cannot be measured.")
-    if not empty:
-        raise SemalignError("no photograph has a place without a face; give photographs with some background.")
-    return replace(correction, errors=measure_errors(correction, together(seen), _all(empty)))
+    errors = measure_errors(correction, together(seen), _all(empty) if empty else None)
+    return replace(correction, errors=errors)
 
 
 def without_face(model: Model, faces: Dataset, seed: int, advance: Callable[[int], None]) -> Iterator[Landmarks]:

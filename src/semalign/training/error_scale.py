@@ -43,19 +43,21 @@ def see_unseen_faces(
     return seen if model.adaptation is None else replace(seen, points=model.adaptation.corrected(seen.points))
 
 
-def measure_errors(correction: ShapeCorrection, seen: SeenFaces, empty: Landmarks) -> Errors:
+def measure_errors(correction: ShapeCorrection, seen: SeenFaces, empty: Landmarks | None) -> Errors:
     """What the doubts come to.
 
     Args:
         correction: of the landmark network.
         seen: faces that it has not seen.
-        empty: what it finds where there is no face.
+        empty: what it finds where there is no face; None where there is no such place.
     """
 
     def scale(move: bool) -> ErrorScale:
         told = correction.doubts(seen.points, seen.confidence, seen.spread, move)
         return fit_error_scale(told.frames.to_mean(told.points) - told.frames.to_mean(seen.labels), told.doubt)
 
+    if empty is None:
+        return Errors(scale(False), scale(True))
     boxes = [
         seen_of_boxes(one.confidence, correction.doubts(one.points, one.confidence, one.spread, False).doubt)
         for one in (empty, seen)
