@@ -2,13 +2,16 @@
 
     python benchmarks/predict.py --data 300w --data video_frames [--model default] [--worst worst.png]
 
-Three tables, each a dated CSV:
+Three tables, or four, each a dated CSV:
 
 - predict-path: every test picture goes through the detector as a user's would, with its own face detection. Which share of
   the annotated faces is found (a face whose box shares half of the union with the annotated landmarks' box), the error of
   those, and that of the same faces from the annotated box.
 - predict-boxes: the annotated boxes, shifted in every direction and scaled, without refinement and with one.
 - predict-confidence: landmarks by their confidence in ten equal groups, and how far off they are.
+- predict-uncertainty, of a model that tells it: landmarks of all data sets by their stated uncertainty in ten equal groups, the
+  error that is stated (root mean square), the one that is, and how many errors along x or y are within one and two stated
+  standard deviations (68 and 95 % of normal ones).
 
 Errors are in % of the distance of the outer eye corners (nme_interocular) and of the pupils (nme_interpupil).
 """
@@ -62,6 +65,9 @@ def main(
     finish("predict-path", [name | row for row in path])
     finish("predict-boxes", [name | row for row in sloppy_boxes(detector, sets[0])])
     finish("predict-confidence", [name | row for row in by_confidence(detector, sets[0], given[0])])
+    rows = [row for one, faces in zip(sets, given, strict=True) for row in by_uncertainty(detector, one, faces)]
+    if rows:
+        finish("predict-uncertainty", [name | row for row in rows])
     if worst is not None:
         write_worst(worst, sets[-1], [face for face, _ in found[-1]], detector)
 
@@ -163,6 +169,32 @@ def by_confidence(detector: Detector, pictures: Pictures, faces: Sequence[Face])
             f"beyond {FAR:.0f} %, %": 100 * float((apart[rows] > FAR).mean()),
         }
         for rows in groups
+    ]
+
+
+def by_uncertainty(detector: Detector, pictures: Pictures, faces: Sequence[Face]) -> list[Row]:
+    """Landmarks in groups of rising stated uncertainty, then all; none where the model does not state it."""
+    stated = [face.uncertainty for face in faces if face.uncertainty is not None]
+    if not stated:
+        return []
+    unit = interocular(pictures.points, detector.scheme)[:, None, None] / 100
+    deviation = (np.stack(stated) / unit).reshape(-1, 2)
+    error = ((np.stack([face.points for face in faces]) - pictures.points) / unit).reshape(-1, 2)
+    order = np.argsort((deviation**2).sum(axis=1))
+    groups: list[tuple[str, np.ndarray]] = [
+        (f"{index + 1} of {GROUPS}", rows) for index, rows in enumerate(np.array_split(order, GROUPS))
+    ]
+    return [
+        {
+            "data": pictures.name,
+            "group": group,
+            "landmarks": len(rows),
+            "stated error": float(np.sqrt((deviation[rows] ** 2).sum(axis=1).mean())),
+            "error": float(np.sqrt((error[rows] ** 2).sum(axis=1).mean())),
+            "within 1 deviation, %": 100 * float((np.abs(error[rows]) < deviation[rows]).mean()),
+            "within 2, %": 100 * float((np.abs(error[rows]) < 2 * deviation[rows]).mean()),
+        }
+        for group, rows in [*groups, ("all", order)]
     ]
 
 

@@ -53,9 +53,25 @@ def test_predict_finds_it(made: Path, tmp_path: Path) -> None:
     assert len(face["visibility"]) == 68 and len(set(face["visibility"])) > 1
 
 
+def test_errors_are_measured_on_unseen_faces(made: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "new", SynthesisSettings(count=6, test_count=3, seed=2, face=FaceSettings(size=96)))
+    words = ("--data", made / "faces", "--passes", "2", "--epochs", "1", "--seed", "5", "--unseen", tmp_path / "new")
+    out = tmp_path / "told.correction.safetensors"
+    result = commands.invoke("correction", made / "m.safetensors", *words, "--out", out)
+    assert result.exit_code == 0, result.output
+    plain, told = load_correction(made / "m.correction.safetensors"), load_correction(out)
+    assert plain.errors is None and told.errors is not None
+    assert np.array_equal(plain.reader.bias, told.reader.bias)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", out.name]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (
+            ("{made}/m.safetensors", "--data", "{made}/faces", "--overwrite", "--unseen", "x", "--crossfit", "y"),
+            "one of",
+        ),
         (("{made}/m.safetensors", "--data", "{made}/faces"), "--overwrite"),
         (("default", "--data", "{made}/faces"), "say with --out where its correction is to be written"),
         (("{made}/none.safetensors", "--data", "{made}/faces"), "there is no such model file"),

@@ -109,9 +109,8 @@ def test_a_network_of_points_is_exported_as_points(tmp_path: Path, tta: int) -> 
         answer = LandmarkGraph(model)(torch.from_numpy(images))
     for one, other in zip(found, answer, strict=True):
         np.testing.assert_allclose(one, other.numpy(), atol=0.01)
-    if tta == 1:  # what is found through the heatmaps is the same
-        with torch.no_grad():
-            peaks = LandmarkGraph(model)._peaks(torch.from_numpy(images).float() / 255)
-        np.testing.assert_allclose(found.points, peaks.points.numpy(), atol=0.02)
-        np.testing.assert_allclose(found.confidence, peaks.confidence.numpy(), atol=0.15)  # of the highest pixel
-        np.testing.assert_allclose(found.spread, peaks.spread.numpy() * 2, rtol=0.1)
+    with torch.no_grad():  # what is found through the heatmaps is the same
+        peaks = LandmarkGraph(model)._peaks(torch.from_numpy(images).float() / 255)
+    np.testing.assert_allclose(found.points, peaks.points.numpy(), atol=0.02)
+    np.testing.assert_allclose(found.confidence, peaks.confidence.numpy(), atol=0.15)  # of the highest pixel
+    np.testing.assert_allclose(found.spread, peaks.spread.numpy() * 2, rtol=0.1)

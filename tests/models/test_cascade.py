@@ -19,7 +19,7 @@ from semalign.data.crops import CropSettings, build_crops
 from semalign.models.cascade import STRIDE, CascadeNetwork, CascadeSettings, Stage
 from semalign.models.checkpoint import Model, load_model, save_model
 from semalign.models.face_mesh import face_mesh
-from semalign.models.network import Located, build_network, count_parameters
+from semalign.models.network import Located, MirroredPoints, build_network, count_parameters
 from semalign.training.settings import HeatmapSettings, TrainingSettings
 from semalign.training.task import DOUBT, PointTask, heatmap_task, task_for
 from semalign.training.trainer import Trainer, make_accelerator, make_optimizer
@@ -107,6 +107,21 @@ def test_it_draws_the_mean_of_the_target_under_its_doubt() -> None:
     off = torch.randn(20000, 2, generator=generator) * 5 * (2 / torch.pi) ** 0.5  # whose length has the mean 5
     drawn = torch.exp(-(off**2).sum(1) / (2 * 4.0**2)).mean()  # the target's σ is 4 pixels of the input
     assert float(height[0, 2]) == pytest.approx(float(drawn), rel=0.02)
+
+
+def test_the_mean_with_the_mirror_image_is_that_of_points_and_the_same_for_both() -> None:
+    network = made(SMALL, 5).eval()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for stage in network.stages:
+            stage.own.copy_(torch.randn(stage.own.shape, generator=generator) / 4)
+        images, flip = torch.rand(3, 3, 96, 96, generator=generator), [1, 0, 2, 4, 3]
+        own, other = network.located(images), network.located(images.flip(-1))
+        both, mirrored = (MirroredPoints(network, flip).located(one) for one in (images, images.flip(-1)))
+    back = other.points[:, flip] * torch.tensor([-1.0, 1.0]) + torch.tensor([95.0, 0.0])
+    assert torch.allclose(both.points, (own.points + back) / 2, atol=1e-4)
+    assert torch.allclose(both.doubt, (own.doubt + other.doubt[:, flip]) / 2)
+    assert torch.allclose(95 - mirrored.points[:, flip, 0], both.points[..., 0], atol=1e-4)
 
 
 def test_the_default_is_small_and_what_the_mesh_knows_learns_slowly() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semalign.core.error_scale import ErrorScale
 from semalign.core.shape_posterior import fit_shape_prior
 from semalign.errors import SemalignError
 from semalign.models import pretrained
-from semalign.models.correction import Correction, ShapeCorrection, load_correction, save_correction
+from semalign.models.correction import Correction, Errors, Presence, ShapeCorrection, load_correction, save_correction
 from semalign.models.correction_network import CorrectionNetwork
 from semalign.models.ghcu import Ghcu, GhcuSettings, build_ghcu, save_ghcu
 from semalign.schemes import LandmarkScheme, load_scheme
@@ -146,3 +148,22 @@ def test_the_default_has_a_correction_and_others_have_none():
     assert pretrained.correction_for({}, load_scheme("ibug68")) is None
     demo = pretrained.load("synthetic-demo")
     assert pretrained.correction_for(demo.about, demo.scheme) is None
+
+
+def test_uncertainty_turns_grows_and_is_kept_in_the_file(tmp_path: Path):
+    lengths = np.array([[[4e-4, 0], [0, 1e-4]]] * 5)
+    scale = ErrorScale(lengths, np.full(5, -7.0), 0.5)
+    plain = correction()
+    assert plain(FACES, SURE, SPREAD).uncertainty is None
+    presence = Presence(np.array([8.0, -0.5]), -6.0)
+    told = replace(plain, errors=Errors(scale, ErrorScale(lengths / 4, np.full(5, -7.0), 0.5), presence))
+    found, moved = told(FACES, SURE, SPREAD, move=False), told(FACES, SURE, SPREAD)
+    assert np.median(moved.uncertainty / found.uncertainty) == pytest.approx(0.5, rel=0.1)
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    turned = told(3 * FACES @ quarter.T, SURE, 3 * SPREAD, move=False)
+    assert np.allclose(turned.uncertainty, 3 * found.uncertainty[..., ::-1], rtol=1e-5)
+    save_correction(tmp_path / "c.safetensors", told)
+    again = load_correction(tmp_path / "c.safetensors")(FACES, SURE, SPREAD, move=False)
+    assert np.allclose(again.uncertainty, found.uncertainty, rtol=1e-4)
+    assert np.allclose(again.presence, found.presence) and np.allclose(found.presence, moved.presence)
+    assert np.corrcoef(found.presence, SURE.mean(axis=1))[0, 1] > 0.5

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from semalign.errors import SemalignError
+from semalign.inference import Landmarks
 from semalign.schemes import LandmarkScheme
+from semalign.training.error_scale import fit_presence, measure_errors
 from semalign.training.shape_correction import SeenFaces, ShapeCorrectionSettings, fit_shape_correction
 
 NAMES = tuple("abcdefgh")
@@ -36,6 +38,13 @@ def seen(count: int, seed: int) -> SeenFaces:
     low = np.where(hidden, rng.uniform(0.3, 0.8, hidden.shape), rng.uniform(0.7, 1.0, hidden.shape))
     spread = (np.where(hidden, 0.06, 0.03) * size)[..., None] * rng.uniform(0.8, 1.2, labels.shape)
     return SeenFaces(points, low, spread, labels, hidden)
+
+
+def nothing(count: int, seed: int) -> Landmarks:
+    """No face: low, wide peaks everywhere."""
+    rng = np.random.default_rng([seed, 2])
+    points = rng.uniform(0, 100, (count, 8, 2))
+    return Landmarks(points, rng.uniform(0.1, 0.6, (count, 8)), SCHEME, rng.uniform(4, 8, points.shape))
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +97,27 @@ def test_a_network_without_spreads_will_do():
     judged = made(some.points, some.confidence, None)
     assert np.isfinite(judged.points).all()
     assert judged.visibility[~some.hidden].mean() > judged.visibility[some.hidden].mean() + 0.3
+
+
+def test_measured_errors_are_as_large_as_errors_are(fitted):
+    measured = replace(fitted, errors=measure_errors(fitted, seen(400, 8), nothing(300, 8)))
+    new, empty = seen(400, 9), nothing(300, 9)
+    for move in (False, True):
+        judged = measured(new.points, new.confidence, new.spread, move)
+        normal = (judged.points - new.labels) / judged.uncertainty
+        assert np.sqrt((normal**2).mean()) == pytest.approx(1, abs=0.1)
+        for hidden in (False, True):
+            assert np.sqrt((normal[new.hidden == hidden] ** 2).mean()) == pytest.approx(1, abs=0.5)
+    there, not_there = (measured(one.points, one.confidence, one.spread, move=False).presence for one in (new, empty))
+    assert there.mean() > 0.9 and not_there.mean() < 0.1
+    both, truth = np.concatenate([there, not_there]), np.repeat([1.0, 0.0], [400, 300])
+    assert abs(both.mean() - truth.mean()) < 0.05
+
+
+def test_presence_is_what_counting_gives():
+    """Of boxes that look alike, the share that holds a face, with as many that hold none."""
+    looks = np.array([[0.2, -3.0], [0.8, -6.0]])
+    empty, faces = looks[np.repeat([0, 1], [90, 10])], looks[np.repeat([0, 1], [20, 180])]
+    found = fit_presence(empty, faces)
+    chance = 1 / (1 + np.exp(-(looks @ found.weights + found.bias)))
+    assert np.allclose(chance, [0.1 / (0.1 + 0.9), 0.9 / (0.9 + 0.1)], atol=0.005)

@@ -21,6 +21,20 @@ def correction(
     ] = 6,
     epochs: Annotated[int, option("--epochs", "N", "Epochs of the weights' training.", default=True, min=1)] = 6,
     seed: Annotated[int, option("--seed", "S", "Seed of everything random.", default=True)] = 0,
+    unseen: Annotated[
+        Path | None,
+        option(
+            "--unseen",
+            "PATH",
+            "Annotated faces that MODEL was not trained on; FILE then also says how large errors are.",
+        ),
+    ] = None,
+    crossfit: Annotated[
+        Path | None,
+        option(
+            "--crossfit", "DIR", "For the same, a finished `semalign crossfit` of MODEL's recipe and this data set."
+        ),
+    ] = None,
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -29,6 +43,9 @@ def correction(
     The detector looks at annotated faces, which may be those that it was trained on, bare and with things in front of them;
     from what it finds the correction learns which landmarks to trust. 2000 faces take ten minutes of one core. Broken off,
     the same command goes on: until FILE is finished, FILE.parts has what is done.
+
+    With --unseen or --crossfit, results have an `uncertainty`, too: the standard deviation of each landmark's error along x and
+    along y, in pixels, as it is on faces that the detector does not know.
 
     Examples:
         semalign correction runs/mine/aligned/model.safetensors --data ~/300w
@@ -48,6 +65,8 @@ def correction(
         seed=seed,
         hiding=HiddenFacesSettings(passes=passes),
         fitting=ShapeCorrectionSettings(epochs=epochs),
+        unseen=unseen,
+        crossfit=crossfit,
         keep_going=keep_going,
         progress=RichProgress(),
     )

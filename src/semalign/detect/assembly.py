@@ -19,7 +19,11 @@ from semalign.schemes import LandmarkScheme
 JSON, CSV, COCO, PARQUET = "landmarks.json", "landmarks.csv", "coco.json", "landmarks.parquet"
 TABLES = (JSON, JSONL, CSV, PARQUET, COCO)  # with the record they are made of: all files that are not a picture's own
 COLUMNS = ("image", "frame", "seconds", "face", "landmark", "name", "x", "y", "confidence")
-VISIBILITY = "visibility"  # the last column, where the record has it
+VISIBILITY, UNCERTAINTY = "visibility", "uncertainty"  # keys of a face
+TOLD = {
+    VISIBILITY: (VISIBILITY,),
+    UNCERTAINTY: ("uncertainty_x", "uncertainty_y"),
+}  # their columns, where the record has them
 VISIBLE = 0.5  # a landmark is hidden for COCO if it is visible with less probability
 _ROWS = 2000  # pictures of a Parquet row group
 
@@ -54,42 +58,49 @@ def _write_json(path: Path, record: Path, scheme: LandmarkScheme, complete: bool
 def _write_csv(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
     """A row for each landmark; a face's number is its track in a video and its place from 1 in a picture."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        columns = _columns(record)
-        file.write(_csv([columns]))
+        told = _told(record)
+        file.write(_csv([_columns(told)]))
         for line in read_lines(record):
-            file.write(_csv([_as_text(row)[: len(columns)] for row in _rows(line.values, scheme)]))
+            file.write(_csv([_as_text(row) for row in _rows(line.values, scheme, told)]))
 
 
-def _columns(record: Path) -> tuple[str, ...]:
-    """COLUMNS, and visibility if the first face of the record has it."""
+def _told(record: Path) -> tuple[str, ...]:
+    """Which keys of TOLD the first face of the record has."""
     faces = (face for line in read_lines(record) for face in line.values["faces"])
-    return (*COLUMNS, VISIBILITY) if VISIBILITY in next(faces, {}) else COLUMNS
+    first: Mapping[str, Any] = next(faces, {})
+    return tuple(key for key in TOLD if key in first)
+
+
+def _columns(told: tuple[str, ...]) -> tuple[str, ...]:
+    return (*COLUMNS, *(column for key in told for column in TOLD[key]))
 
 
 def _as_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    image, frame, seconds, face, landmark, name, x, y, sure, visible = row
-    time, seen = (None if value is None else f"{value:.4f}" for value in (seconds, visible))
-    return image, frame, time, face, landmark, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.4f}", seen
+    image, frame, seconds, face, landmark, name, x, y, *known = row
+    time, *shown = (None if value is None else f"{value:.4f}" for value in (seconds, *known))
+    return image, frame, time, face, landmark, name, f"{x:.3f}", f"{y:.3f}", *shown
 
 
-def _rows(entry: Mapping[str, Any], scheme: LandmarkScheme) -> Iterator[tuple[Any, ...]]:
-    """The values of COLUMNS and the visibility for each landmark of a picture; None for what only videos have, or nobody
-    knows.
+def _rows(entry: Mapping[str, Any], scheme: LandmarkScheme, told: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """The values of COLUMNS, and of the keys that are told, for each landmark of a picture; None for what only videos have, or
+    nobody knows.
     """
     for number, face in enumerate(entry["faces"], 1):
-        visible = face.get(VISIBILITY) or [None] * len(face["points"])
-        points = zip(scheme.landmarks, face["points"], face["confidence"], visible, strict=True)
-        for index, (name, (x, y), sure, seen) in enumerate(points):
+        count = len(face["points"])
+        known = [face.get(key) or [None if len(TOLD[key]) == 1 else [None] * len(TOLD[key])] * count for key in told]
+        points = zip(scheme.landmarks, face["points"], face["confidence"], *known, strict=True)
+        for index, (name, (x, y), sure, *values) in enumerate(points):
             place = (entry["image"], entry.get("frame"), entry.get("seconds"), face.get("track", number), index)
-            yield (*place, name, x, y, sure, seen)
+            flat = (one for value in values for one in (value if isinstance(value, list) else [value]))
+            yield (*place, name, x, y, sure, *flat)
 
 
 def _write_coco(path: Path, record: Path, scheme: LandmarkScheme, complete: bool) -> None:
     """COCO keypoints: `images`, `annotations`, `categories`.
 
     Keypoints are 0-based pixels as here; boxes are continuous there (the first pixel spans 0 to 1), so they lie half a pixel
-    further. Beside the usual keys an annotation has `score`, `confidence` and, where it is known, `visibility`; v is 1 for
-    landmarks that are probably hidden and 2 for all others.
+    further. Beside the usual keys an annotation has `score`, `confidence` and, where they are known, `visibility` and
+    `uncertainty`; v is 1 for landmarks that are probably hidden and 2 for all others.
     """
     skeleton = [
         [a + 1, b + 1]
@@ -134,8 +145,7 @@ def _annotations(record: Path) -> Iterator[dict[str, Any]]:
                 "score": face["score"],
                 "confidence": face["confidence"],
             }
-            if VISIBILITY in face:
-                annotation[VISIBILITY] = face[VISIBILITY]
+            annotation |= {key: face[key] for key in TOLD if key in face}
             yield annotation if "track" not in face else {**annotation, "track_id": face["track"]}
 
 
@@ -151,17 +161,18 @@ def _write_parquet(path: Path, record: Path, scheme: LandmarkScheme, complete: b
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = (pa.string(), pa.int32(), pa.float64(), pa.int32(), pa.int16(), pa.string(), *[pa.float64()] * 4)
+    told = _told(record)
+    names = _columns(told)
+    types = (pa.string(), pa.int32(), pa.float64(), pa.int32(), pa.int16(), pa.string())
+    types += (pa.float64(),) * (len(names) - len(types))
     about = {key: value for key, value in read_head(record).items() if key != "cwd"}
     metadata = {"semalign": dumped({**about, "complete": complete})}
-    names = _columns(record)
-    types = types[: len(names)]
     schema = pa.schema(list(zip(names, types, strict=True)), metadata=metadata)
     lines = read_lines(record)
     with pq.ParquetWriter(path, schema) as writer:
         while chunk := list(islice(lines, _ROWS)):
-            rows = [row for line in chunk for row in _rows(line.values, scheme)]
-            columns = list(zip(*rows, strict=True))[: len(names)] if rows else [()] * len(names)
+            rows = [row for line in chunk for row in _rows(line.values, scheme, told)]
+            columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
             arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
 

@@ -25,6 +25,7 @@ from semalign.detect.turned import angles_of_points, boxes_of_points, levelled
 from semalign.errors import SemalignError
 from semalign.inference import Backend, Landmarker, Landmarks, OnnxBackend
 from semalign.inference.landmarker import Device, on_cpu, open_model
+from semalign.inference.landmarks import TOLD
 from semalign.inference.processes import own_settings
 from semalign.models import pretrained
 from semalign.models.correction import Correction
@@ -256,20 +257,19 @@ def _in_whole(face: Face, picture: Picture) -> Face:
     """A face of a picture's pixels in the frame of the whole picture."""
     if picture.scale == 1:
         return face
-    spread = None if face.spread is None else face.spread * picture.scale
-    return replace(face, points=picture.to_whole(face.points), spread=spread)
+    spread, uncertainty = (
+        None if length is None else length * picture.scale for length in (face.spread, face.uncertainty)
+    )
+    return replace(face, points=picture.to_whole(face.points), spread=spread, uncertainty=uncertainty)
 
 
 def faces_of(found: Landmarks) -> list[Face]:
     """Each face's landmarks on their own."""
-    nothing = [None] * len(found)
-    spreads = nothing if found.spread is None else found.spread
-    visibilities = nothing if found.visibility is None else found.visibility
+    known = {name: getattr(found, name) for name in TOLD}
+    told = {name: value for name, value in known.items() if value is not None}
     return [
-        Face(points, confidence, found.scheme, spread=spread, visibility=visibility)
-        for points, confidence, spread, visibility in zip(
-            found.points, found.confidence, spreads, visibilities, strict=True
-        )
+        Face(points, confidence, found.scheme, **{name: value[row] for name, value in told.items()})
+        for row, (points, confidence) in enumerate(zip(found.points, found.confidence, strict=True))
     ]
 
 

@@ -27,6 +27,10 @@ class Face:
         spread: standard deviation of each heatmap's peak along x and y, pixels of the image (`semalign.inference.Landmarks`);
             None where the model does not tell it; read-only.
         visibility: probability that each landmark is visible, not behind something; None where nothing tells it; read-only.
+        uncertainty: standard deviation of each point's error along x and y, pixels of the image
+            (`semalign.inference.Landmarks`); None where nothing tells it; read-only.
+        presence: probability that there is a face in the box that was looked at, were every other box without one; None where
+            nothing tells it.
     """
 
     points: Float[np.ndarray, "n 2"]
@@ -35,10 +39,12 @@ class Face:
     track: int | None = None
     spread: Float[np.ndarray, "n 2"] | None = None
     visibility: Float[np.ndarray, " n"] | None = None
+    uncertainty: Float[np.ndarray, "n 2"] | None = None
+    presence: float | None = None
 
     def __post_init__(self) -> None:
         """Keep the arrays from being changed."""
-        for name in ("points", "confidence", "spread", "visibility"):
+        for name in ("points", "confidence", "spread", "visibility", "uncertainty"):
             if getattr(self, name) is not None:
                 value = np.array(getattr(self, name), dtype=np.float64)
                 value.flags.writeable = False
@@ -61,8 +67,8 @@ class Face:
         return draw_landmarks(picture, self.points, self.confidence, self.scheme, label)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: scheme, score, box and points in pixels (to a thousandth), confidence, visibility where it is known,
-        and track in a video.
+        """JSON values: scheme, score, box and points in pixels (to a thousandth), confidence; presence, visibility and
+        uncertainty (pixels along x and y) where they are known; and track in a video.
         """
         values: dict[str, Any] = {
             "scheme": self.scheme.name,
@@ -71,8 +77,12 @@ class Face:
             "points": np.round(self.points, 3).tolist(),
             "confidence": np.round(self.confidence, 4).tolist(),
         }
+        if self.presence is not None:
+            values["presence"] = round(float(self.presence), 4)
         if self.visibility is not None:
             values["visibility"] = np.round(self.visibility, 4).tolist()
+        if self.uncertainty is not None:
+            values["uncertainty"] = np.round(self.uncertainty, 3).tolist()
         return values if self.track is None else {"track": self.track, **values}
 
     def to_pts(self, path: str | Path) -> None:

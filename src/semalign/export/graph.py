@@ -19,7 +19,7 @@ from semalign.errors import SemalignError
 from semalign.inference.onnx import Pixels
 from semalign.models.checkpoint import Model
 from semalign.models.head import MirroredHead
-from semalign.models.network import HeadedNetwork, PointNetwork
+from semalign.models.network import HeadedNetwork, HeatmapNetwork, MirroredPoints, PointNetwork
 
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
@@ -42,7 +42,8 @@ class LandmarkGraph(nn.Module):
 
     def __init__(self, model: Model, pixels: Pixels = "uint8") -> None:
         super().__init__()
-        self.network, self.sigma, self.pixels = model.network, model.sigma, pixels
+        self.network: HeatmapNetwork = model.network
+        self.sigma, self.pixels = model.sigma, pixels
         self.input_size = model.input_size
         self.landmarks = model.network.landmarks
         if model.tta > 2:
@@ -51,6 +52,8 @@ class LandmarkGraph(nn.Module):
             )
         self.mirrors, self.flip_index = model.tta == 2, list(model.scheme.flip_index)
         self.head: MirroredHead | None = None
+        if self.mirrors and isinstance(self.network, PointNetwork):
+            self.network, self.mirrors = MirroredPoints(self.network, self.flip_index), False
         if self.mirrors and isinstance(self.network, HeadedNetwork):
             self.head = MirroredHead(self.network.last_head, self.flip_index)
         self.correct: nn.Module = _adaptation_layer(model.adaptation)
@@ -60,9 +63,7 @@ class LandmarkGraph(nn.Module):
         """Points (x, y) in the input frame (pixels of the crop, centres at integers), the heatmaps' peaks and their widths."""
         if self.pixels == "uint8":
             images = images.float() / 255
-        seen = (
-            self._points(images) if isinstance(self.network, PointNetwork) and not self.mirrors else self._peaks(images)
-        )
+        seen = self._points(images) if isinstance(self.network, PointNetwork) else self._peaks(images)
         scale = self.input_size / self.network.heatmap_size
         return Answer(self.correct(seen.points), seen.confidence, seen.spread * scale)
 

@@ -140,7 +140,7 @@ class Landmarker:
         if self.correction is None:
             return found
         judged = self.correction(found.points, found.confidence, found.spread, self.correct)
-        return replace(found, points=judged.points, visibility=judged.visibility)
+        return replace(found, **judged._asdict())
 
     def heatmaps(
         self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float[np.ndarray, " 4"]

@@ -12,6 +12,8 @@ import numpy as np
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import Float, Int
 
+TOLD = ("spread", "visibility", "uncertainty", "presence")  # what is known beside places and peaks, or is not
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
@@ -24,6 +26,9 @@ class Landmarks:
         spread: standard deviation of each heatmap's peak along x and along y, in pixels of the image: how far the network
             spreads its answer. None where nothing tells it, as in files that version 0.1 exported.
         visibility: probability that each landmark is visible, not behind something; None where nothing tells it.
+        uncertainty: standard deviation of each point's error along x and along y, pixels of the image, as it was on faces that
+            the network had not seen (`semalign.core.error_scale`); None where nothing tells it.
+        presence: probability that there is a face in the box, were every other box without one; None where nothing tells it.
     """
 
     points: Float[np.ndarray, "b n 2"]
@@ -31,6 +36,8 @@ class Landmarks:
     scheme: LandmarkScheme
     spread: Float[np.ndarray, "b n 2"] | None = None
     visibility: Float[np.ndarray, "b n"] | None = None
+    uncertainty: Float[np.ndarray, "b n 2"] | None = None
+    presence: Float[np.ndarray, " b"] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -38,8 +45,6 @@ class Landmarks:
 
     def take(self, rows: Int[np.ndarray, " k"]) -> Landmarks:
         """Those of some faces, in the order of the rows."""
-        spread = None if self.spread is None else self.spread[rows]
-        visibility = None if self.visibility is None else self.visibility[rows]
-        return replace(
-            self, points=self.points[rows], confidence=self.confidence[rows], spread=spread, visibility=visibility
-        )
+        known = {name: getattr(self, name) for name in TOLD}
+        told = {name: value[rows] for name, value in known.items() if value is not None}
+        return replace(self, points=self.points[rows], confidence=self.confidence[rows], **told)

@@ -16,7 +16,7 @@ from torch import Tensor
 from semalign.core.affine import compose, invert, rescaling
 from semalign.core.warp import warp
 from semalign.models.head import MirroredHead
-from semalign.models.network import HeadedNetwork, HeatmapNetwork
+from semalign.models.network import HeadedNetwork, HeatmapNetwork, MirroredPoints, PointNetwork
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def mean_heatmaps(
 ) -> Float[Tensor, "b n h w"]:
     """The mean of the last stack's heatmaps over the first `tta` of TRANSFORMS, in the plain crop's frame, float32.
 
+    Of a network of points and two versions it is what `MirroredPoints` draws: the mean of the points, not of the maps.
+
     Args:
         network: in evaluation mode.
         crops: with their margin, in [0, 1].
@@ -71,12 +73,16 @@ def mean_heatmaps(
         flip_index: the landmarks' exchange in a mirrored picture.
     """
     size = network.input_size
+    both: Tensor
     if tta == 2 and isinstance(network, HeadedNetwork) and type(network).forward is HeadedNetwork.forward:
         plain, mirrored = (
             network.last_features(_transformed(crops, crop_to_input, transform, size))[1]
             for transform in TRANSFORMS[:2]
         )
-        both: Tensor = MirroredHead(network.last_head, flip_index)(plain, mirrored)
+        both = MirroredHead(network.last_head, flip_index)(plain, mirrored)
+        return both.float()
+    if tta == 2 and isinstance(network, PointNetwork):
+        both = MirroredPoints(network, flip_index)(_transformed(crops, crop_to_input, TRANSFORMS[0], size))[-1]
         return both.float()
     total: Tensor | None = None
     for transform in TRANSFORMS[:tta]:

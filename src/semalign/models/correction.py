@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from semalign.core.arrays import Array, double, gelu, library, like, single
+from semalign.core.error_scale import ErrorScale
 from semalign.core.shape_posterior import Frames, ShapePrior, frames_of, posterior
 from semalign.errors import SemalignError
 from semalign.models.arrays import load_kind, save_arrays
@@ -28,7 +29,10 @@ from semalign.shapes import Float
 FORMAT = 1
 KIND = "shape-correction"
 PRIOR = "prior."  # begins the names of the prior's arrays
+ERRORS = "errors."  # begins the names of what tells how large errors are
 SUFFIX = ".correction.safetensors"  # of a correction that lies beside a model file
+PRESENCE = "presence"
+SCALE = ("covariance", "usual", "slope")  # of an `ErrorScale`
 FARTHEST = 6.0  # standard deviations: what is seen beyond counts as this
 LEAST_SPREAD = 1e-4  # sizes of the mean shape
 LOG_LEAST, LOG_MOST = -14.0, 6.0  # of a variance, squared sizes of the mean shape
@@ -36,10 +40,20 @@ SURENESS = 4  # power of a height that weighs a landmark where nothing else is k
 
 
 class Judged(NamedTuple):
-    """What a correction makes of some faces: points in their own frames, and how probably each landmark is visible."""
+    """What a correction makes of some faces.
+
+    Attributes:
+        points: in their own frames.
+        visibility: how probably each landmark is visible.
+        uncertainty: standard deviation of the points' errors along x and along y, in the unit of the points; None where nobody
+            has measured how large errors are.
+        presence: how probably there is a face at all, were every other box without one; None as above.
+    """
 
     points: Float[np.ndarray, "b n 2"]
     visibility: Float[np.ndarray, "b n"]
+    uncertainty: Float[np.ndarray, "b n 2"] | None = None
+    presence: Float[np.ndarray, " b"] | None = None
 
 
 @runtime_checkable
@@ -131,12 +145,67 @@ def weighed_shapes(
     return frames, posterior(prior, frames.to_mean(points), xp.exp(log_variance))
 
 
+class Doubts(NamedTuple):
+    """What a correction sees in some faces.
+
+    Attributes:
+        doubt: logarithm of the variance that each landmark's error seems to have, squared sizes of the mean shape.
+        logit: of the probability that it is visible.
+        frames: where the mean shape lies.
+        points: corrected, or as they were found.
+    """
+
+    doubt: Float[np.ndarray, "b n"]
+    logit: Float[np.ndarray, "b n"]
+    frames: Frames
+    points: Float[np.ndarray, "b n 2"]
+
+
+class Presence(NamedTuple):
+    """How probably a box holds a face, by the mean confidence of its landmarks and by their mean doubt.
+
+    Attributes:
+        weights: of these two.
+        bias: the logit where both are 0.
+    """
+
+    weights: Float[np.ndarray, 2]
+    bias: float
+
+    def __call__(
+        self, confidence: Float[np.ndarray, "b n"], doubt: Float[np.ndarray, "b n"]
+    ) -> Float[np.ndarray, " b"]:
+        """Probabilities, as if every other box were without a face."""
+        logit = seen_of_boxes(confidence, doubt) @ self.weights + self.bias
+        return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+
+
+def seen_of_boxes(confidence: Float[np.ndarray, "b n"], doubt: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b 2"]:
+    """What `Presence` weighs."""
+    return np.stack([confidence.mean(axis=1), doubt.mean(axis=1)], axis=1)
+
+
+class Errors(NamedTuple):
+    """What a network's doubts come to, measured on faces that it has not seen.
+
+    Attributes:
+        found: how large the errors of its points are.
+        corrected: and of the corrected points.
+        presence: whether there is a face; None where no place without one was there to look at.
+    """
+
+    found: ErrorScale
+    corrected: ErrorScale
+    presence: Presence | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ShapeCorrection:
     """A shape prior and the network that says how far each landmark errs, both learned from annotated faces.
 
     Attributes:
         reader: the network's weights.
+        errors: what the network's doubts come to; None where no faces were there to measure it on.
         base: `about` of the landmark network whose peaks it has learned to read.
         about: where it comes from, JSON values only.
     """
@@ -146,6 +215,7 @@ class ShapeCorrection:
     scheme: LandmarkScheme
     base: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    errors: Errors | None = None
 
     def __call__(
         self,
@@ -155,15 +225,31 @@ class ShapeCorrection:
         move: bool = True,
     ) -> Judged:
         """As `Correction`."""
+        doubt, logit, frames, moved = self.doubts(points, confidence, spread, move)
+        visibility = 1 / (1 + np.exp(-double(logit)))
+        if self.errors is None:
+            return Judged(moved, visibility)
+        scale = self.errors.corrected if move else self.errors.found
+        told = self.errors.presence
+        presence = None if told is None else told(np.asarray(confidence, dtype=np.float64), doubt)
+        return Judged(moved, visibility, scale.deviations(doubt, frames.linear), presence)
+
+    def doubts(
+        self,
+        points: Float[np.ndarray, "b n 2"],
+        confidence: Float[np.ndarray, "b n"],
+        spread: Float[np.ndarray, "b n 2"] | None,
+        move: bool = True,
+    ) -> Doubts:
+        """What a judgement is made of; arguments as a call's."""
         found, sure = (np.asarray(values, dtype=np.float64) for values in (points, confidence))
         wide = None if spread is None else np.asarray(spread, dtype=np.float64)
-        size = first_frames(self.prior, found, sure).size
-        variance, logit = self.reader(what_is_seen(sure, wide, size))
-        visibility = 1 / (1 + np.exp(-double(logit)))
+        frames = first_frames(self.prior, found, sure)
+        doubt, logit = self.reader(what_is_seen(sure, wide, frames.size))
         if not move:
-            return Judged(points, visibility)
-        frames, shapes = weighed_shapes(self.prior, found, variance)
-        return Judged(frames.to_picture(shapes), visibility)
+            return Doubts(doubt, logit, frames, points)
+        frames, shapes = weighed_shapes(self.prior, found, doubt)
+        return Doubts(doubt, logit, frames, frames.to_picture(shapes))
 
 
 def save_correction(path: Path, correction: ShapeCorrection) -> None:
@@ -177,7 +263,34 @@ def save_correction(path: Path, correction: ShapeCorrection) -> None:
         "base": dict(correction.base),
         "about": dict(correction.about),
     }
-    save_arrays(path, {**reader, **prior}, description)
+    save_arrays(path, {**reader, **prior, **_scales(correction.errors)}, description)
+
+
+def _scales(errors: Errors | None) -> dict[str, np.ndarray]:
+    """What tells how large errors are, as arrays of the file."""
+    if errors is None:
+        return {}
+    scales, presence = (errors.found, errors.corrected), errors.presence
+    arrays = {
+        name: np.stack([np.asarray(getattr(scale, name)) for scale in scales]).astype(np.float32) for name in SCALE
+    }
+    if presence is not None:
+        arrays[PRESENCE] = np.array([*presence.weights, presence.bias])
+    return {f"{ERRORS}{name}": array for name, array in arrays.items()}
+
+
+def _errors(arrays: Mapping[str, np.ndarray], landmarks: int) -> Errors | None:
+    """The same read; None from a file that does not tell it."""
+    if f"{ERRORS}{SCALE[0]}" not in arrays:
+        return None
+    covariance, usual, slope = (arrays[f"{ERRORS}{name}"].astype(np.float64) for name in SCALE)
+    if covariance.shape != (2, landmarks, 2, 2) or usual.shape != (2, landmarks) or slope.shape != (2,):
+        raise ValueError("errors of another number of landmarks")
+    found, corrected = (ErrorScale(c, u, float(s)) for c, u, s in zip(covariance, usual, slope, strict=True))
+    if f"{ERRORS}{PRESENCE}" not in arrays:
+        return Errors(found, corrected)
+    one, other, bias = arrays[f"{ERRORS}{PRESENCE}"].astype(np.float64)
+    return Errors(found, corrected, Presence(np.array([one, other]), float(bias)))
 
 
 def _in_file(name: str) -> str:
@@ -202,7 +315,8 @@ def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCo
         reader = PeakReader(*(arrays[_in_file(name)] for name in PeakReader._fields))
         if reader.bias.shape != (own.count, 2):
             raise ValueError("weights of another number of landmarks")
-        return ShapeCorrection(prior, reader, own, description["base"], description["about"])
+        errors = _errors(arrays, own.count)
+        return ShapeCorrection(prior, reader, own, description["base"], description["about"], errors)
 
     correction = load_kind(path, "correction for hidden landmarks", KIND, FORMAT, build)
     if scheme is not None and correction.scheme != scheme:

@@ -173,6 +173,27 @@ class Locating(nn.Module):
         return self.network.located(images)
 
 
+class MirroredPoints(PointNetwork):
+    """The mean of what a network of points sees in a picture and in its mirror image, turned back.
+
+    Args:
+        network: of points.
+        flip_index: the landmarks' exchange in a mirrored picture.
+    """
+
+    def __init__(self, network: PointNetwork, flip_index: Sequence[int]) -> None:
+        super().__init__(network.input_size, network.heatmap_size, network.landmarks)
+        self.network, self.flip_index = network, list(flip_index)
+
+    def located(self, images: Float[Tensor, "b 3 s s"]) -> Located:
+        """Means of both, points and doubts alike."""
+        both, count = self.network.located(torch.cat([images, images.flip(-1)])), images.shape[0]
+        turned = [points[count:, self.flip_index] for points in both.stages]
+        back = [torch.stack([self.input_size - 1 - points[..., 0], points[..., 1]], -1) for points in turned]
+        stages = [(points[:count] + other) / 2 for points, other in zip(both.stages, back, strict=True)]
+        return Located(stages, (both.doubt[:count] + both.doubt[count:, self.flip_index]) / 2)
+
+
 class HeatmapModule(HeatmapNetwork):
     """Any module that gives heatmaps, as a network of ours.
 

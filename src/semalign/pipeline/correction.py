@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from semalign.models import pretrained
 from semalign.models.correction import SUFFIX, save_correction
 from semalign.pipeline.prepare import cache_crops
 from semalign.pipeline.summary import versions
+from semalign.pipeline.unseen import Group, left_out, with_errors
 from semalign.progress import Progress, SilentProgress
 from semalign.training.hidden_faces import HiddenFacesSettings, see_hidden_faces
 from semalign.training.shape_correction import ShapeCorrectionSettings, fit_shape_correction
@@ -60,6 +62,8 @@ def make_correction(
     seed: int = 0,
     hiding: HiddenFacesSettings | None = None,
     fitting: ShapeCorrectionSettings | None = None,
+    unseen: Path | None = None,
+    crossfit: Path | None = None,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -72,12 +76,19 @@ def make_correction(
         seed: of everything random.
         hiding: how faces are hidden.
         fitting: how the correction is fitted.
+        unseen: annotated faces that the model was not trained on: by these the correction also says how large errors are.
+        crossfit: for the same, networks of the model's kind, each trained without a part of `data` (`semalign crossfit`).
         keep_going: leave out faces that cannot be read.
         progress: is told what is done.
 
     Raises:
-        SemalignError: no such model, an exported one, data of another scheme, or too few faces whose landmarks are all there.
+        SemalignError: no such model, an exported one, data of another scheme, or too few faces whose landmarks are all there;
+            no finished cross-fitting of these faces; both `unseen` and `crossfit`.
     """
+    if unseen is not None and crossfit is not None:
+        raise SemalignError(
+            "--unseen and --crossfit: errors are measured on the one or by the other; give one of them."
+        )
     progress = progress or SilentProgress()
     hiding, fitting = hiding or HiddenFacesSettings(), fitting or ShapeCorrectionSettings()
     loaded = pretrained.load(model)
@@ -109,6 +120,13 @@ def make_correction(
     with progress.stage("weights", fitting.epochs * sides * len(seen.points)) as advance:
         weights = kept / WEIGHTS
         made = fit_shape_correction(labels, seen, loaded.scheme, fitting, seed, loaded.about, about, advance, weights)
+    groups: Iterator[Group] | None = None
+    if unseen is not None:
+        groups = iter([(loaded, open_dataset(unseen, loaded.scheme, keep_going=keep_going))])
+    elif crossfit is not None:
+        groups = left_out(crossfit, faces.dataset, parts / "crops")
+    if groups is not None:
+        made = with_errors(made, groups, parts / "crops", hiding, seed, progress)
     save_correction(out, made)
     shutil.rmtree(parts, ignore_errors=True)
     return out

@@ -8,7 +8,7 @@ Shape legend: b faces, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -28,7 +28,7 @@ from semalign.models.checkpoint import Model
 from semalign.models.network import HeadedNetwork, HeatmapNetwork
 from semalign.models.norm import folded
 from semalign.synthetic.occlusion import paste_something
-from semalign.training.shape_correction import SeenFaces
+from semalign.training.shape_correction import SeenFaces, together
 
 PARTS = 4  # of the faces, for the label adaptation
 BATCHES = 8  # in a file of what is kept
@@ -92,11 +92,11 @@ def see_hidden_faces(
                 advance(len(found.points))
             if found is None:
                 starts = range(first, min(first + block, len(crops)), batch_size)
-                found = _together(looker.batch(index, start, batch_size, advance) for start in starts)
+                found = together(looker.batch(index, start, batch_size, advance) for start in starts)
                 if file is not None:
                     _write(file, found)
             parts.append(found)
-    seen = _together(parts)
+    seen = together(parts)
     return seen if model.adaptation is None else _adapted(seen, len(crops), seed)
 
 
@@ -135,10 +135,6 @@ class _Looker:
             known.numpy(),
             hidden,
         )
-
-
-def _together(parts: Iterable[SeenFaces]) -> SeenFaces:
-    return SeenFaces(*(np.concatenate(values) for values in zip(*(_values(part) for part in parts), strict=True)))
 
 
 def _write(file: Path, seen: SeenFaces) -> None:

@@ -10,7 +10,7 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,19 @@ class SeenFaces:
             self.labels[:, swap] * mirror,
             self.hidden[:, swap],
         )
+
+
+def together(parts: Iterable[SeenFaces]) -> SeenFaces:
+    """All of them, of one network or of networks that give the same."""
+    every = list(parts)
+    spreads = [part.spread for part in every if part.spread is not None]
+    return SeenFaces(
+        np.concatenate([part.points for part in every]),
+        np.concatenate([part.confidence for part in every]),
+        np.concatenate(spreads) if spreads else None,
+        np.concatenate([part.labels for part in every]),
+        np.concatenate([part.hidden for part in every]),
+    )
 
 
 def fit_shape_correction(
