@@ -32,8 +32,10 @@ from semalign.progress import Progress
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open cannot be removed anyway
-    fcntl = None  # type: ignore[assignment]
+
+    LOCKS = True
+except ImportError:  # Windows, where a file that is open cannot be moved or removed anyway
+    LOCKS = False
 
 FOLDER, LIMIT = "SEMALIGN_CACHE", "SEMALIGN_CACHE_LIMIT"  # environment variables
 LARGEST = 20 * 10**9  # bytes of all crops, unless the user says otherwise or the disk has little room
@@ -265,11 +267,11 @@ class Cache:
             file.finish(*fill(file))
             apply_umask(temporary)
             _share(handle)
-            if fcntl is None:  # where an open file cannot be moved
+            if not LOCKS:  # where an open file cannot be moved
                 file.close()
             os.replace(temporary, file.path)
             temporary = None
-            return file if fcntl is not None else CropFile.opened(os.open(file.path, READING), file.path)
+            return file if LOCKS else CropFile.opened(os.open(file.path, READING), file.path)
         except OSError as error:
             raise _no_room(self.folder, error, rows, side) from error
         finally:
@@ -306,7 +308,7 @@ class Cache:
                     raise
 
     def _begin(self) -> None:
-        if FOLDER in os.environ:
+        if os.environ.get(FOLDER):
             self.folder.mkdir(parents=True, exist_ok=True)
         else:  # as the rules for such folders want it: pictures are nobody else's business
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -321,30 +323,7 @@ class Cache:
     def _making(self, key: str) -> Iterator[None]:
         """A time in which no other process makes the same crops, where there are locks."""
         path = self.folder / f"{key}.lock"
-        handle = None
-        waited = False
-        while handle is None and fcntl is not None:
-            try:
-                self._begin()
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError:
-                break
-            try:
-                if not _claim(handle):
-                    if not waited:
-                        _LOG.warning(
-                            "%s: another process is making these crops; waiting for it.", path.with_suffix(ENDING)
-                        )
-                    waited = True
-                    fcntl.flock(handle, fcntl.LOCK_EX)
-                if not _is_at(handle, path):  # who had it has finished and removed it
-                    os.close(handle)
-                    handle = None
-            except OSError:  # no locks there
-                break
-            except BaseException:
-                os.close(handle)
-                raise
+        handle = self._turn(path) if LOCKS else None
         try:
             yield
         finally:
@@ -352,6 +331,30 @@ class Cache:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
                 os.close(handle)
+
+    def _turn(self, path: Path) -> int | None:
+        """Wait until a file is locked for this process; its handle, or None where there can be no such file."""
+        said = False
+        while True:
+            try:
+                self._begin()
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError:
+                return None
+            try:
+                if not _claim(handle):
+                    if not said:
+                        _LOG.warning(
+                            "%s: another process is making these crops; waiting for it.", path.with_suffix(ENDING)
+                        )
+                    said = True
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                if _is_at(handle, path):
+                    return handle
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)  # who had it has finished and removed it
 
     def _path(self, key: str) -> Path:
         """The file of a key."""
@@ -375,7 +378,7 @@ class Cache:
     def _sweep(self) -> None:
         """Remove what makers have left who were killed, and notes of keys whose crops are gone."""
         for path, _, changed in self._scan(hidden=True):
-            if time.time() - changed > (UNLOCKED if fcntl is None else FORSAKEN):
+            if time.time() - changed > (FORSAKEN if LOCKS else UNLOCKED):
                 _remove(path)
         kept = {path.stem for path, _, _ in self._files()}
         with suppress(OSError):
@@ -396,7 +399,7 @@ def _claim(handle: int) -> bool:
     """Lock a file for oneself without waiting; False where another has locked it. Where there are no locks, it is taken as
     locked.
     """
-    if fcntl is not None:
+    if LOCKS:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -408,7 +411,7 @@ def _claim(handle: int) -> bool:
 
 def _share(handle: int) -> None:
     """Lock a file so that nobody removes it; waits for who just tries whether it may be removed."""
-    if fcntl is not None:
+    if LOCKS:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_SH)
 
@@ -446,7 +449,7 @@ def _in_use(path: Path) -> bool:
 def _remove(path: Path) -> bool:
     """Remove a file that nobody uses; False where somebody does, or this user may not."""
     try:
-        if fcntl is None:
+        if not LOCKS:
             path.unlink()
             return True
         with _alone(path) as alone:

@@ -115,7 +115,7 @@ class CropFile:
         Raises:
             OSError: the disk is full, or fails.
         """
-        data = memoryview(np.ascontiguousarray(crop)).cast("B")
+        data = np.ascontiguousarray(crop).data.cast("B")
         self.sums[row] = zlib.crc32(data)
         self._write_at(data, row * self.row_bytes)
 
@@ -142,7 +142,7 @@ class CropFile:
         """
         crops = np.empty((len(rows), self.side, self.side, 3), np.uint8)
         for crop, row in zip(crops, rows.tolist(), strict=True):
-            data = memoryview(crop).cast("B")
+            data = crop.data.cast("B")
             try:
                 count = self._read_at(data, row * self.row_bytes)
             except OSError as error:

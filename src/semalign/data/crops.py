@@ -283,10 +283,9 @@ class _Cutting:
             for row, picture in read_pictures(samples, rows):
                 if stopped.is_set():
                     break
-                readable = not isinstance(picture, SemalignError)
-                if readable:
+                if not isinstance(picture, SemalignError):
                     file.write(row, cut(picture, self._maps[row], self._size))
-                made.append((row, readable))
+                made.append((row, not isinstance(picture, SemalignError)))
             return made
 
         count = 0
