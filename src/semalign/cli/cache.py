@@ -60,7 +60,7 @@ def clear() -> None:
 
 def _keep(cache: Cache, limit: int | None) -> None:
     """Remove all that is over a limit; the exit status is 1 if more is left."""
-    from semalign.cli.tables import in_bytes
+    from semalign.data.cache import in_bytes
 
     limit = cache.limit() if limit is None else limit
     removed = cache.prune(limit)

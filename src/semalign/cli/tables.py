@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.cli.output import print_json
+from semalign.data.cache import in_bytes
 from semalign.files import shown
 
 if TYPE_CHECKING:
@@ -127,14 +128,6 @@ def print_cache(folder: Path, contents: Sequence[Cached], limit: int, as_json: b
         _show(table)
     sets = f"{len(contents) or 'no'} set{'' if len(contents) == 1 else 's'} of crops"
     _lines([f"{folder}: {sets}, {in_bytes(size)} of {in_bytes(limit)} at most"])
-
-
-def in_bytes(count: int) -> str:
-    """Bytes as people read them."""
-    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
-        if count >= 10**power:
-            return f"{count / 10**power:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:

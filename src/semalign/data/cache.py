@@ -117,6 +117,14 @@ def read_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
+def in_bytes(count: int) -> str:
+    """Bytes as people read them."""
+    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} bytes"
+
+
 class Cache:
     """The crops in a folder.
 
@@ -162,7 +170,6 @@ class Cache:
             What was removed.
         """
         limit = self.limit() if limit is None else limit
-        self._sweep()
         files, removed = self._files(), []
         left = sum(size for _, size, _ in files)
         for path, size, used in files:
@@ -172,6 +179,7 @@ class Cache:
             if _remove(path):
                 removed.append(found)
                 left -= size
+        self._sweep()
         return removed
 
     def named(self, stamp: str) -> str | None:
@@ -462,8 +470,8 @@ def _remove(path: Path) -> bool:
 
 def _no_room(folder: Path, error: OSError, rows: int, side: int) -> SemalignError:
     why = NO_ROOM.get(error.errno or 0, error.strerror or str(error))
-    size = rows * side * side * 3 / 1e9
+    size = in_bytes(rows * side * side * 3)
     return SemalignError(
-        f"{folder}: the crops of {rows} faces cannot be written ({why}; they take {size:.2g} GB); free some space, or set "
+        f"{folder}: the crops of {rows} faces cannot be written ({why}; they take {size}); free some space, or set "
         f"{FOLDER} to a folder on another disk."
     )
