@@ -352,3 +352,14 @@ def test_in_any_order_what_is_held_can_be_read(tmp_path_factory, steps):
         for name, file in held.items():
             assert (file.read(np.arange(3)).mean(axis=(1, 2, 3)) == ord(name) + np.arange(3)).all()
             assert (cache.folder / f"{name}.crops").is_file()
+
+
+def test_crops_of_older_versions_are_named(tmp_path):
+    said: list[str] = []
+    progress = type("Telling", (module.Progress,), {"say": lambda self, text: said.append(text)})()
+    module.say_of_old_crops(tmp_path / "crops", progress)
+    (tmp_path / "crops" / "0123").mkdir(parents=True)
+    (tmp_path / "crops" / "0123" / "crops.json").write_text("{}")
+    module.say_of_old_crops(tmp_path / "crops", progress)
+    (sentence,) = said
+    assert sentence.startswith(f"{tmp_path / 'crops'}: the crops in it are of an older version and not read any more")
