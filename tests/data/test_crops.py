@@ -176,7 +176,7 @@ def test_pictures_that_have_just_changed_are_read_again(samples, monkeypatch):
         counted(samples, age=False)
 
 
-def test_a_picture_that_changes_while_it_is_cut_is_cut_again(samples, monkeypatch):
+def test_a_picture_that_changes_while_it_is_cut_is_cut_again(samples, cache):
     def change(done: int, total: int) -> None:
         if done == 5 and len(seen) < changes:
             seen.append(cv2.imwrite(str(samples[0].image), np.full((80, 90, 3), 50 * len(seen), np.uint8)))
@@ -185,10 +185,12 @@ def test_a_picture_that_changes_while_it_is_cut_is_cut_again(samples, monkeypatc
     changes = 1
     crops = build_crops(samples, CropSettings(), 32, change)
     assert len(seen) == 1 and crops.images[0].max() == 0
+    assert file_of(cache) == crops.images.file.path  # nothing is kept under the key of the first picture
     seen, changes = [], 9
     cv2.imwrite(str(samples[1].image), np.zeros((80, 90, 3), np.uint8))
     with pytest.raises(SemalignError, match="its pictures change while they are cut"):
         build_crops(samples, CropSettings(), 32, change)
+    assert file_of(cache) == crops.images.file.path
     seen, changes = [], 0
     assert (build_crops(samples, CropSettings(), 32).images[0] == 100).any()
 
@@ -207,6 +209,25 @@ def test_what_could_not_be_read_is_tried_again(samples, monkeypatch):
         crops = build_crops(samples, CropSettings(), 32, bad=lambda name, why: bad.append(name))
     assert bad == ["face_3.png"] and len(crops) == 4
     assert len(build_crops(samples, CropSettings(), 32)) == 5
+
+
+def test_a_picture_that_can_be_read_at_times_is_an_error_never_black(samples, cache, monkeypatch):
+    from semalign.data.images import read_image
+
+    def fail(path: Path) -> np.ndarray:
+        if path == samples[3].image and (times.append(1) or len(times) % 2):
+            raise SemalignError(f"{path}: cannot be read (Input/output error).")
+        return read_image(path)
+
+    times: list[int] = []
+    crops, _ = counted(samples)
+    damage(file_of(cache), 5)
+    monkeypatch.setattr("semalign.data.video.read_image", fail)
+    with pytest.raises(SemalignError, match=r"face_3\.png: cannot be read any more"):
+        crops.images[0]
+    times.clear()
+    with pytest.raises(SemalignError, match="some pictures can be read only at times"):
+        build_crops(samples, CropSettings(), 16)
 
 
 def test_sentences_name_the_pictures_of_this_folder(samples, tmp_path):

@@ -185,9 +185,10 @@ class Cache:
     def named(self, stamp: str) -> str | None:
         """The key that was noted for a stamp."""
         try:
-            return (self.folder / STAMPS / stamp).read_text(encoding="utf-8")
+            key = (self.folder / STAMPS / stamp).read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
+        return key if key.isalnum() else None
 
     def name(self, stamp: str, key: str) -> None:
         """Note the key of a stamp, if that can be written."""

@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,11 +170,7 @@ def build_crops(
     if not samples:
         return CropCache((), np.empty((0, size, size, 3), np.uint8), np.empty((0, 2, 3)), input_size)
     cutting = _Cutting(samples, maps, size, json.dumps([settings.scale, settings.margin, input_size]), progress)
-    file = cutting.file()
-    failed = cutting.failures(file)
-    if len(failed) < len(file.failed):  # what could not be read then can be now
-        file = cutting.file(but=file)
-        failed = cutting.failures(file)
+    file, failed = cutting.file_and_failures()
     for row, reason in sorted(failed.items()):
         if bad is None:
             raise SemalignError(reason)
@@ -186,6 +183,10 @@ def build_crops(
         )
     ids = tuple(samples[row].id for row in keep)
     return CropCache(ids, StoredImages(file, keep, cutting.replacement), maps[keep], input_size)
+
+
+class _ChangedError(Exception):
+    """Pictures are others than those of the key under which their crops would be found."""
 
 
 class _Cutting:
@@ -216,19 +217,27 @@ class _Cutting:
         """The crops; not those in the file `but`."""
         for _ in range(ATTEMPTS):
             stamps, stamp, key = self._identify()
-            made: list[CropFile] = []
-            file = self._cache.obtain(key, len(self._samples), self._size, partial(self._fill, made), but)
-            if stamps_of(stamps) == stamps:
-                if settled(stamps):
+            with suppress(_ChangedError):
+                file = self._cache.obtain(key, len(self._samples), self._size, partial(self._fill, stamps), but)
+                if settled(stamps) and stamps_of(stamps) == stamps:
                     self._cache.name(stamp, key)
                 self._key = key
                 return file
-            but = file if made else but  # its pictures may not be those of the key
         raise SemalignError(
             f"{_place_of(self._samples)}: its pictures change while they are cut; let that finish first."
         )
 
-    def failures(self, file: CropFile) -> dict[int, str]:
+    def file_and_failures(self) -> tuple[CropFile, dict[int, str]]:
+        """The crops, and why some rows have none; what could not be read before is tried again."""
+        file: CropFile | None = None
+        for _ in range(ATTEMPTS):
+            file = self.file(but=file)
+            failed = self._failures(file)
+            if len(failed) == len(file.failed):
+                return file, failed
+        raise SemalignError(f"{_place_of(self._samples)}: some pictures can be read only at times; check the disk.")
+
+    def _failures(self, file: CropFile) -> dict[int, str]:
         """Why the rows that failed cannot be read; without those that can be read now."""
         reasons = {}
         rows = list(file.failed)
@@ -251,7 +260,10 @@ class _Cutting:
                 "cut; run the command again."
             )
         _LOG.warning("%s: %s is damaged; all %d crops are cut anew.", file.path, whose, file.rows)
-        return self.file(but=file)
+        other = self.file(but=file)
+        for lost in set(other.failed) - set(file.failed):
+            raise SemalignError(f"{self._samples[lost].image}: cannot be read any more; check the disk.")
+        return other
 
     def _identify(self) -> tuple[dict[Path, Stamp], str, str]:
         """The pictures' stamps, the name that follows from them, and the key of the crops."""
@@ -264,9 +276,12 @@ class _Cutting:
             key = self._name([digests[sample.image] for sample in samples])
         return stamps, stamp, key
 
-    def _fill(self, made: list[CropFile], file: CropFile) -> tuple[list[int], dict[str, str]]:
-        made.append(file)
-        return self._cut(file), {"data": _place_of(self._samples)}
+    def _fill(self, stamps: dict[Path, Stamp], file: CropFile) -> tuple[list[int], dict[str, str]]:
+        """Write all crops into a file, unless the pictures are not those of the stamps any more when it is done."""
+        failed = self._cut(file)
+        if stamps_of(stamps) != stamps:
+            raise _ChangedError
+        return failed, {"data": _place_of(self._samples)}
 
     def _name(self, pictures: list[Any]) -> str:
         """A name that changes with anything on which the crops depend, `pictures` being what is known of them."""
