@@ -63,14 +63,14 @@ def main(
     with TemporaryDirectory() as folder:
         place = Path(folder)
         if crossfit is None:
-            builder: EvidenceBuilder = ShippedModel("default", place / "crops")
+            builder: EvidenceBuilder = ShippedModel("default")
             if exported:
                 opened = open_model("default", exported=True)
                 assert isinstance(opened, OnnxBackend)
-                builder = ExportedModel("default", opened, place / "crops")
+                builder = ExportedModel("default", opened)
             faces = dataset.select(split="test")
         else:
-            builder = CrossFitted(crossfit, place / "crops")
+            builder = CrossFitted(crossfit)
             builder.folds |= {copy_of(name): fold for name, fold in builder.folds.items()}
             faces = dataset.select(exclude=set(dataset.ids()) - builder.folds.keys())
         witness = _Kept(builder)

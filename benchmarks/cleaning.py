@@ -138,7 +138,7 @@ class _Faces:
         from harness import faces_of
 
         recipe = self._recipe(network, 0, FACES[0])
-        return faces_of(dataset, recipe.crop, recipe.network.input_size, self.place.out / "crops")
+        return faces_of(dataset, recipe.crop, recipe.network.input_size)
 
     def rows(self, spot: Spot) -> Iterator[Row]:
         """Of one cell; its networks are kept until it is finished."""

@@ -46,7 +46,7 @@ def main(
     against: Annotated[Path | None, Option(metavar="DIR", help="A way to compare with face by face.")] = None,
 ) -> None:
     recipe = load_recipe(name, settings or ())
-    faces = open_training_faces(recipe, data, out.parent)
+    faces = open_training_faces(recipe, data)
     fold_of = independent_folds(faces.dataset, folds, recipe.seed)
     held_out = {part: fold_of == part - 1 for part in parts or range(1, folds + 1)}
     job = Job(recipe, faces, faces.take(np.arange(0)), RichProgress(), {"recipe": recipe.name})
@@ -62,9 +62,9 @@ def main(
     finish(f"cross-validation-{out.name}", [{"epochs": epochs, **row} for row in rows], digits=3)
 
 
-def open_training_faces(recipe: Recipe, data: Path, cache: Path) -> Faces:
+def open_training_faces(recipe: Recipe, data: Path) -> Faces:
     dataset = split_faces(recipe, data, keep_going=False)[0]
-    return faces_of(dataset, recipe.crop, recipe.network.input_size, cache / "crops")
+    return faces_of(dataset, recipe.crop, recipe.network.input_size)
 
 
 def train(job: Job, out: Path, teachers: list[Path]) -> None:
@@ -92,7 +92,7 @@ def measure(out: Path, faces: Faces, parts: dict[int, np.ndarray]) -> tuple[dict
 def compare(found: dict[str, np.ndarray], other: Path, data: Path, faces: Faces, parts: dict[int, np.ndarray]) -> Row:
     recipe = load_recipe(other / f"part-{next(iter(parts))}" / "recipe.toml")
     rows = np.flatnonzero(np.any(list(parts.values()), axis=0))
-    rival, _ = measure(other, open_training_faces(recipe, data, other.parent), parts)
+    rival, _ = measure(other, open_training_faces(recipe, data), parts)
     result: Row = {"against": other.name}
     for kind in KINDS:
         less = difference(found[kind][rows], rival[kind][rows], faces.take(rows).dataset)

@@ -35,7 +35,7 @@ def compare(name: str, data: Path, folder: Path) -> list[Row]:
     train, test = dataset.select(split="train"), dataset.select(split="test")
     chosen = np.linspace(0, len(train) - 1, CALIBRATION).round().astype(int)
     train = replace(train, samples=tuple(train.samples[row] for row in chosen))
-    seen, faces = (faces_of(part, model.crop, model.input_size, folder / "crops") for part in (train, test))
+    seen, faces = (faces_of(part, model.crop, model.input_size) for part in (train, test))
     plain, int8 = folder / "float32.onnx", folder / "int8.onnx"
     export_onnx(plain, model)
     quantize_onnx(int8, plain, input_squares(seen.crops, np.arange(CALIBRATION), "uint8"))

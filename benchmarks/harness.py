@@ -205,11 +205,11 @@ def synthetic_photo(ending: str) -> bytes:
     return cv2.imencode(ending, cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def faces_of(dataset: Dataset, crop: CropSettings, input_size: int, folder: Path) -> Faces:
-    """A data set's faces with their crops, which are kept in the folder."""
+def faces_of(dataset: Dataset, crop: CropSettings, input_size: int) -> Faces:
+    """A data set's faces with their crops."""
     from semalign.pipeline.prepare import cache_crops
 
-    return cache_crops(dataset, crop, input_size, folder, False, RichProgress(), "crops")
+    return cache_crops(dataset, crop, input_size, False, RichProgress(), "crops")
 
 
 def run_faces(run: Path, data: Path | None = None) -> tuple[Faces, Faces]:
@@ -219,8 +219,8 @@ def run_faces(run: Path, data: Path | None = None) -> tuple[Faces, Faces]:
 
     recipe = load_recipe(run / "recipe.toml")
     train, test, _ = split_faces(recipe, data or run / "data", keep_going=False)
-    size, folder = recipe.network.input_size, run / "crops"
-    return faces_of(train, recipe.crop, size, folder), faces_of(test, recipe.crop, size, folder)
+    size = recipe.network.input_size
+    return faces_of(train, recipe.crop, size), faces_of(test, recipe.crop, size)
 
 
 def predicted(model: Model | Backend, faces: Faces) -> np.ndarray:

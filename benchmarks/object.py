@@ -117,7 +117,7 @@ def _of(seed: int, count: int, folder: Path, draws: int, options: str) -> list[R
     networks = folder / "audit" / "crossfit"
     common = {"seed": seed, "pictures": count}
     found = read_audit(folder / "audit")
-    builder = Once(CrossFitted(networks, folder / "audit" / "crops"))
+    builder = Once(CrossFitted(networks))
     error = _error(builder, mixed.dataset, truth)
     timing = {"minutes": clock / 60, "cpu_minutes": processor / 60}
     rows = [

@@ -142,14 +142,14 @@ def ours(name: str, train: Dataset, tests: dict[str, Dataset], folder: Path) -> 
     plain, int8 = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
     export_onnx(plain, model)
     spread = _spread(train, CALIBRATION)
-    seen = faces_of(spread, model.crop, model.input_size, folder / "crops").crops
+    seen = faces_of(spread, model.crop, model.input_size).crops
     squares = input_squares(seen, np.arange(len(spread)), "uint8")
     quantize_onnx(int8, plain, squares)
     for form, path in (("float32", plain), ("int8", int8)):
         backend = OnnxBackend(path)
         errors = {
             title: nme_interocular(
-                predicted(backend, faces_of(test, model.crop, model.input_size, folder / "crops")),
+                predicted(backend, faces_of(test, model.crop, model.input_size)),
                 test.points(),
                 test.scheme,
             )

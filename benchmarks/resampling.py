@@ -9,7 +9,6 @@ and that of their mean: what the mean gains is noise that one answer has.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -47,25 +46,24 @@ def measure(name: str, data: Path, split: str) -> list[Row]:
         return mean_errors(points, dataset.points(), model.scheme)["nme_interpupil"]
 
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        crops = faces_of(dataset, model.crop, model.input_size, Path(folder)).crops
-        plain = look(model, crops, (0, 0))
-        scale = np.sqrt(np.abs(np.linalg.det(crops.image_to_crop[:, :, :2])))[:, None]
-        for move in MOVES:
-            moved = look(model, crops, move)
-            rows.append(
-                {
-                    "model": pretrained.resolve(name).name,
-                    "resampling": getattr(model.network.settings, "resampling", ""),  # of hourglasses
-                    "data": dataset.name,
-                    "split": split,
-                    "faces": len(dataset),
-                    "moved by": f"{move[0]} {move[1]}",
-                    "rms apart, px of the input": float(np.sqrt(((distances(moved, plain) * scale) ** 2).mean())),
-                    "nme_interpupil": error(plain),
-                    "nme_interpupil of the mean": error((plain + moved) / 2),
-                }
-            )
+    crops = faces_of(dataset, model.crop, model.input_size).crops
+    plain = look(model, crops, (0, 0))
+    scale = np.sqrt(np.abs(np.linalg.det(crops.image_to_crop[:, :, :2])))[:, None]
+    for move in MOVES:
+        moved = look(model, crops, move)
+        rows.append(
+            {
+                "model": pretrained.resolve(name).name,
+                "resampling": getattr(model.network.settings, "resampling", ""),  # of hourglasses
+                "data": dataset.name,
+                "split": split,
+                "faces": len(dataset),
+                "moved by": f"{move[0]} {move[1]}",
+                "rms apart, px of the input": float(np.sqrt(((distances(moved, plain) * scale) ** 2).mean())),
+                "nme_interpupil": error(plain),
+                "nme_interpupil of the mean": error((plain + moved) / 2),
+            }
+        )
     return rows
 
 

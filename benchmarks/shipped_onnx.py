@@ -55,7 +55,7 @@ def write(name: str, file: Path, data: Path, count: int) -> str:
         if plain.stat().st_size <= MOST:
             export_onnx(file, model, half=True)
             return "float32"
-        crops = training_crops(model, data, count, Path(folder))
+        crops = training_crops(model, data, count)
         quantize_onnx(file, plain, input_squares(crops, np.arange(len(crops))))
     if file.stat().st_size > MOST:
         raise SystemExit(f"{file}: is larger than {MOST / 2**20:.0f} MiB, and must not ship.")

@@ -57,7 +57,7 @@ def synthesize(folder: Path, count: int) -> list[Faces]:
     settings = SynthesisSettings(count=count + 200, test_count=200, seed=11, noise=NoiseSettings(scale=0.0))
     dataset = open_dataset(write_dataset(folder / "data", settings))
     parts = (dataset.select(split=split) for split in ("train", "test"))
-    return [faces_of(part, CropSettings(), NETWORK.input_size, folder / "crops") for part in parts]
+    return [faces_of(part, CropSettings(), NETWORK.input_size) for part in parts]
 
 
 def make(folder: Path, head: str, seed: int, train: Faces, epochs: int) -> Trainer[StackedHourglass]:

@@ -13,7 +13,6 @@ points that lie within the radius that is to hold 90 % of them (`Workers.within`
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
@@ -43,10 +42,9 @@ def main(
 
 def _of(crossfit: Path, dataset: Dataset, marks: AnnotatorMarks) -> list[Row]:
     """What the labels of a crossfit, and those that follow from its networks, are worth."""
-    with TemporaryDirectory() as folder:
-        builder = CrossFitted(crossfit, Path(folder))
-        faces = dataset.select(exclude=set(dataset.ids()) - (builder.folds.keys() & set(marks.ids)))
-        evidence = builder(faces, faces)
+    builder = CrossFitted(crossfit)
+    faces = dataset.select(exclude=set(dataset.ids()) - (builder.folds.keys() & set(marks.ids)))
+    evidence = builder(faces, faces)
     points = faces.points()
     workers = workers_of(faces.ids(), points, marks)
     labels = LabelStore(crossfit / "labels").read()

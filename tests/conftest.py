@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -22,6 +23,12 @@ hypothesis.settings.register_profile("semalign", derandomize=True, deadline=None
 hypothesis.settings.load_profile("semalign")
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def crop_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Crops that tests cut are nobody else's."""
+    os.environ["SEMALIGN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def atomic_path(destination: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        _apply_umask(temporary)
+        apply_umask(temporary)
         os.replace(temporary, destination)
     except OSError as error:
         raise write_error(destination, error) from error
@@ -182,7 +182,7 @@ def shown(name: str | Path) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _apply_umask(path: Path) -> None:
+def apply_umask(path: Path) -> None:
     """Give a file made by mkstemp (0600) the permissions that an ordinary new file would have."""
     path.chmod(0o666 & ~_umask())
 

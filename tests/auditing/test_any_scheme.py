@@ -90,7 +90,7 @@ def test_a_folder_with_its_scheme_is_audited_and_a_stopped_audit_goes_on(
     assert found.ids == open_dataset(own).ids() and found.scheme.name == "mine"
     assert np.isfinite(found.proposals).all() and np.isfinite(found.odds).all()
     # nothing was mirrored, in training or in judging, as nobody says which points change places
-    builder = CrossFitted(out / "crossfit", tmp_path / "crops")
+    builder = CrossFitted(out / "crossfit")
     assert [tta for _, tta in builder.kinds] == [1]
     assert all(model.tta == 1 and model.mesh is None for models, _ in builder.kinds for model in models)
 

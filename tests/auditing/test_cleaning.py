@@ -474,6 +474,23 @@ def test_unfinished_work_goes_on_and_an_audit_is_used_again(drawn: Path, tmp_pat
         open_dataset(out / "audit")
 
 
+def test_an_audit_that_was_broken_off_while_it_was_written_goes_on(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "audit"
+    words = ("audit", drawn / "faces", "--quick", "--model", "synthetic-demo", "--no-duplicates", "--out", out)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("semalign.auditing.result.atomic_path", stop)
+        assert invoke(*words).exit_code == 130
+    assert {path.name for path in out.iterdir()} == {"begun.json", "labels"}
+    assert invoke(*words).exit_code == 0
+    assert (out / "audit.json").is_file() and not (out / "begun.json").exists()
+
+
 def test_too_few_faces_leave_nothing_behind(tmp_path: Path) -> None:
     source = make_pts(tmp_path / "faces", ("a.png", "b.png"))
     result = invoke("clean", source, "--quick", "--model", "synthetic-demo", "--out", tmp_path / "out")

@@ -173,7 +173,7 @@ def test_of_faces_as_the_model_finds_them_nothing_is_learned(folder: Path, tmp_p
 
     model = pretrained.load("synthetic-demo")
     samples = open_dataset(folder / "shifted" / "train").samples
-    found = Landmarker(model).on_crops(build_crops(tmp_path / "crops", samples, model.crop, model.input_size))
+    found = Landmarker(model).on_crops(build_crops(samples, model.crop, model.input_size))
     (tmp_path / "own").mkdir()
     for sample, points in zip(samples, found.points, strict=True):
         (tmp_path / "own" / sample.image.name).symlink_to(sample.image)

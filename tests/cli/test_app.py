@@ -21,6 +21,7 @@ COMMANDS = {
     "audit", "clean", "run", "train", "align", "crossfit", "search", "evaluate", "report", "recipes", "schemes", "models",
     "predict", "serve", "export", "adapt", "correction", "bench speed", "bench labels", "reproduce",
     "data check", "data synthesize", "data sheet", "labels list", "labels export", "scheme new", "review", "convert",
+    "cache list", "cache prune", "cache clear",
 }  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def test_every_example_parses() -> None:
     assert len(examples) >= len(COMMANDS) - 1
     for line in examples:
         words = shlex.split(line.split(">")[0])[1:]
-        depth = 2 if words[0] in ("bench", "data", "labels", "scheme") else 1
+        depth = 2 if words[0] in ("bench", "cache", "data", "labels", "scheme") else 1
         command = LEAVES[" ".join(words[:depth])]
         command.make_context(" ".join(words[:depth]), words[depth:])  # raises on what it does not know
 

@@ -67,3 +67,10 @@ def make_synthetic(make_300w: Callable[..., Path]) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a crop cache for the test alone; there is none yet."""
+    monkeypatch.setenv("SEMALIGN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import shutil
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semalign.core.heatmaps import decode_heatmaps
-from semalign.data.crops import CropSettings, build_crops, crop_maps, cut, face_boxes
+from semalign.data.crop_file import CropFile
+from semalign.data.crops import CropCache, CropSettings, build_crops, crop_maps, cut, face_boxes
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
 
@@ -73,9 +79,7 @@ def test_the_cache_is_made_once_and_follows_the_images(samples, tmp_path):
     calls: list[tuple[int, int]] = []
 
     def build() -> torch.Tensor:
-        crops = build_crops(
-            tmp_path / "crops", samples, CropSettings(), 32, lambda done, total: calls.append((done, total))
-        )
+        crops = build_crops(samples, CropSettings(), 32, lambda done, total: calls.append((done, total)))
         return crops.batch(np.arange(5))
 
     first = build()
@@ -89,19 +93,259 @@ def test_the_cache_is_made_once_and_follows_the_images(samples, tmp_path):
 def test_unreadable_images_raise_or_are_listed(samples, tmp_path):
     samples[1].image.write_bytes(b"")
     with pytest.raises(SemalignError, match=r"face_1\.png"):
-        build_crops(tmp_path / "crops", samples, CropSettings(), 32)
+        build_crops(samples, CropSettings(), 32)
     bad: list[str] = []
-    crops = build_crops(tmp_path / "crops", samples, CropSettings(), 32, bad=lambda name, why: bad.append(name))
+    crops = build_crops(samples, CropSettings(), 32, bad=lambda name, why: bad.append(name))
     assert bad == ["face_1.png"] and crops.ids == tuple(s.id for s in samples if s.id != "face_1.png")
     assert len(crops.images) == len(crops.image_to_crop) == 4
 
 
-def test_an_interrupted_cache_leaves_nothing_that_counts(samples, tmp_path):
+def test_an_interrupted_cache_leaves_nothing(samples, cache):
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_crops(tmp_path / "crops", samples, CropSettings(), 32, stop)
-    assert not list((tmp_path / "crops").rglob("crops.json")) and not list((tmp_path / "crops").rglob("*.u8"))
-    assert len(build_crops(tmp_path / "crops", samples, CropSettings(), 32)) == 5
+        build_crops(samples, CropSettings(), 32, stop)
+    assert os.listdir(cache / "crops") == []
+    assert len(build_crops(samples, CropSettings(), 32)) == 5
+
+
+def counted(samples: list[Sample], *, age: bool = True) -> tuple[CropCache, int]:
+    """The crops, and how many were cut for them; with `age`, as when the pictures have been there for a while."""
+    calls: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        if age:
+            patch.setattr("semalign.data.identity.SETTLED", -1)
+        crops = build_crops(samples, CropSettings(), 32, lambda done, total: calls.append(done))
+    return crops, len(calls)
+
+
+def moved(samples: list[Sample], folder: Path) -> list[Sample]:
+    folder.mkdir()
+    return [replace(s, image=Path(shutil.copyfile(s.image, folder / f"other {s.image.name}"))) for s in samples]
+
+
+def test_copies_of_the_pictures_have_the_same_crops(samples, tmp_path):
+    first, cut_first = counted(samples)
+    again, cut_again = counted(moved(samples, tmp_path / "there"))
+    assert (cut_first, cut_again) == (5, 0)
+    np.testing.assert_array_equal(first.images, again.images)
+
+
+def test_what_crops_depend_on_is_noticed(samples, monkeypatch):
+    counted(samples)
+    assert counted(samples)[1] == 0
+    assert counted(samples[::-1])[1] == 5
+    assert counted([replace(samples[0], box=(1.0, 2.0, 30.0, 40.0)), *samples[1:]])[1] == 5
+    assert counted([replace(samples[0], id="b.png", subset="ibug"), *samples[1:]])[1] == 0
+    twice, other = ([replace(one, box=(1.0, 2.0, 30.0, 40.0)) for one in samples[:2]] for _ in range(2))
+    twice.insert(1, replace(twice[0]))
+    other.insert(2, replace(other[1]))
+    assert counted(twice)[1] == 3 and counted(other)[1] == 3  # the same files and boxes, dealt otherwise
+    monkeypatch.setattr("semalign.data.crops.CUT", 2)
+    assert counted(samples)[1] == 5
+
+
+def test_a_picture_that_was_replaced_keeping_its_size_and_time_is_noticed(samples):
+    path = samples[2].image
+    stat = path.stat()
+    counted(samples)
+    data = path.read_bytes()
+    cv2.imwrite(str(path), cv2.imread(str(path))[::-1])
+    path.write_bytes(path.read_bytes().ljust(len(data), b"\0")[: len(data)])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size and counted(samples)[1] == 5
+
+
+def test_pictures_are_not_read_again_when_nothing_changed(samples, monkeypatch):
+    counted(samples)
+    counted(samples)
+    monkeypatch.setattr("semalign.data.crops.digests_of", None)
+    assert counted(samples)[1] == 0
+    os.utime(samples[0].image)
+    with pytest.raises(TypeError):
+        counted(samples)
+
+
+def test_pictures_that_have_just_changed_are_read_again(samples, monkeypatch):
+    counted(samples, age=False)
+    counted(samples, age=False)
+    monkeypatch.setattr("semalign.data.crops.digests_of", None)
+    with pytest.raises(TypeError):
+        counted(samples, age=False)
+
+
+def test_a_picture_that_changes_while_it_is_cut_is_cut_again(samples, cache):
+    def change(done: int, total: int) -> None:
+        if done == 5 and len(seen) < changes:
+            seen.append(cv2.imwrite(str(samples[0].image), np.full((80, 90, 3), 50 * len(seen), np.uint8)))
+
+    seen: list[bool] = []
+    changes = 1
+    crops = build_crops(samples, CropSettings(), 32, change)
+    assert len(seen) == 1 and crops.images[0].max() == 0
+    assert file_of(cache) == crops.images.file.path  # nothing is kept under the key of the first picture
+    seen, changes = [], 9
+    cv2.imwrite(str(samples[1].image), np.zeros((80, 90, 3), np.uint8))
+    with pytest.raises(SemalignError, match="its pictures change while they are cut"):
+        build_crops(samples, CropSettings(), 32, change)
+    assert file_of(cache) == crops.images.file.path
+    seen, changes = [], 0
+    assert (build_crops(samples, CropSettings(), 32).images[0] == 100).any()
+
+
+def test_what_could_not_be_read_is_tried_again(samples, monkeypatch):
+    from semalign.data.images import read_image
+
+    def fail(path: Path) -> np.ndarray:
+        if path == samples[3].image:
+            raise SemalignError(f"{path}: cannot be read (Input/output error).")
+        return read_image(path)
+
+    bad: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("semalign.data.video.read_image", fail)
+        crops = build_crops(samples, CropSettings(), 32, bad=lambda name, why: bad.append(name))
+    assert bad == ["face_3.png"] and len(crops) == 4
+    assert len(build_crops(samples, CropSettings(), 32)) == 5
+
+
+def test_a_picture_that_can_be_read_at_times_is_an_error_never_black(samples, cache, monkeypatch):
+    from semalign.data.images import read_image
+
+    def fail(path: Path) -> np.ndarray:
+        if path == samples[3].image and (times.append(1) or len(times) % 2):
+            raise SemalignError(f"{path}: cannot be read (Input/output error).")
+        return read_image(path)
+
+    times: list[int] = []
+    crops, _ = counted(samples)
+    damage(file_of(cache), 5)
+    monkeypatch.setattr("semalign.data.video.read_image", fail)
+    with pytest.raises(SemalignError, match=r"face_3\.png: cannot be read any more"):
+        crops.images[0]
+    times.clear()
+    with pytest.raises(SemalignError, match="some pictures can be read only at times"):
+        build_crops(samples, CropSettings(), 16)
+
+
+def test_sentences_name_the_pictures_of_this_folder(samples, tmp_path):
+    samples[1].image.write_bytes(b"no picture")
+    with pytest.raises(SemalignError, match="face_1"):
+        build_crops(samples, CropSettings(), 32)
+    with pytest.raises(SemalignError, match="there/other face_1"):
+        build_crops(moved(samples, tmp_path / "there"), CropSettings(), 32)
+    samples[1].image.unlink()
+    with pytest.raises(SemalignError, match="there is no such"):
+        build_crops(samples, CropSettings(), 32)
+
+
+def file_of(cache: Path) -> Path:
+    (path,) = (cache / "crops").glob("*.crops")
+    return path
+
+
+def damage(path: Path, at: int, bits: int = 1) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ bits]))
+
+
+@given(st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_changed_byte_is_noticed_and_the_crops_are_made_anew(samples, cache, caplog, data):
+    good = np.asarray(counted(samples)[0].images)
+    path = file_of(cache)
+    before = path.read_bytes()
+    at, bits = data.draw(st.integers(0, len(before) - 1)), data.draw(st.integers(1, 255))
+    damage(path, at, bits)
+    caplog.clear()
+    crops, cut_at_opening = counted(samples)
+    found = np.asarray(crops.images)
+    np.testing.assert_array_equal(found, good)
+    row = at // crops.images.file.row_bytes
+    (said,) = caplog.messages
+    if row < 5:
+        assert (
+            cut_at_opening == 0
+            and said == f"{path}: the crop of face_{row}.png in it is damaged; all 5 crops are cut anew."
+        )
+    else:
+        assert cut_at_opening == 5 and said == f"{path}: is damaged; the crops in it are cut anew."
+    assert file_of(cache).read_bytes() == before
+    assert [path.name for path in (cache / "crops").iterdir() if path.is_file()] == [path.name]
+
+
+def test_a_file_that_was_cut_short_under_a_reader_is_made_anew(samples, cache, caplog):
+    crops, _ = counted(samples)
+    good = counted(moved(samples, cache.parent / "there"))[0].images[3]
+    os.truncate(file_of(cache), 100)
+    np.testing.assert_array_equal(crops.images[3], good)
+    assert "the crop of face_3.png in it is damaged" in caplog.text
+
+
+def test_a_crop_is_checked_once(samples, monkeypatch):
+    counted(samples)
+    crops, _ = counted(samples)
+    checksum, sums = zlib.crc32, []
+    monkeypatch.setattr("semalign.data.crop_file.zlib.crc32", lambda data: (sums.append(len(data)), checksum(data))[1])
+    crops.batch(np.array([1, 3]))
+    crops.batch(np.array([1, 3, 4]))
+    assert sums == [crops.images.file.row_bytes] * 3
+
+
+def test_damaged_crops_of_pictures_that_have_changed_are_refused(samples, cache):
+    crops, _ = counted(samples)
+    damage(file_of(cache), 5)
+    cv2.imwrite(str(samples[4].image), np.zeros((81, 90, 3), np.uint8))
+    with pytest.raises(SemalignError, match=r"face_0\.png in it is damaged, and the pictures in .* are others"):
+        crops.batch(np.arange(2))
+    assert crops.images[2].any()
+
+
+def test_a_disk_that_loses_bytes_is_named(samples, cache, monkeypatch):
+    crops, _ = counted(samples)
+    write = CropFile.write
+    monkeypatch.setattr(CropFile, "write", lambda self, row, crop: (write(self, row, crop), damage_sum(self, row)))
+    damage(file_of(cache), 5)
+    with pytest.raises(SemalignError, match="gives other bytes than were written to it"):
+        crops.images[0]
+
+
+def damage_sum(file: CropFile, row: int) -> None:
+    file.sums[row] ^= 1
+
+
+@given(
+    st.one_of(
+        st.integers(-4, 3),
+        st.slices(4),
+        st.lists(st.integers(-4, 3), max_size=6),
+        st.lists(st.booleans(), min_size=4, max_size=4).map(np.array),
+        st.lists(st.integers(0, 3), min_size=1, max_size=4).map(np.array),
+    ),
+    st.lists(st.one_of(st.integers(0, 2), st.slices(3)), max_size=3),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_crops_in_a_file_are_indexed_as_an_array(samples, first, rest):
+    images = build_crops([*samples[:3], samples[4]], CropSettings(), 32).images
+    array = np.asarray(images)
+    assert array.shape == images.shape and array.dtype == images.dtype and len(images) == 4
+    first = np.array(first, dtype=int) if isinstance(first, list) else first
+    np.testing.assert_array_equal(images[(first, *rest)], array[(first, *rest)])
+    np.testing.assert_array_equal(images[..., 1], array[..., 1])
+    np.testing.assert_array_equal(np.stack(list(images)), pickle.loads(pickle.dumps(images)))
+    for wrong in (4, -5, [0, 9]):
+        with pytest.raises(IndexError):
+            images[wrong]
+
+
+def test_crops_without_some_pictures_are_the_right_ones(samples):
+    whole = np.asarray(build_crops(samples, CropSettings(), 32).images)
+    samples[1].image.write_bytes(b"")
+    crops = build_crops(samples, CropSettings(), 32, bad=lambda name, why: None)
+    np.testing.assert_array_equal(crops.images, whole[[0, 2, 3, 4]])
+    np.testing.assert_array_equal(crops.take(np.array([2, 1])).images, whole[[3, 2]])

@@ -135,7 +135,7 @@ def test_crops_of_frames_equal_those_of_images(path: Path, tmp_path: Path, monke
     passes: list[Path] = []
     monkeypatch.setattr("semalign.data.video.open_video", lambda path: passes.append(path) or open_video(path))
     calls: list[tuple[int, int]] = []
-    crops = build_crops(tmp_path / "crops", samples, CropSettings(), 32, lambda *call: calls.append(call))
+    crops = build_crops(samples, CropSettings(), 32, lambda *call: calls.append(call))
     assert passes == [path] and calls == [(done, 4) for done in range(1, 5)]
     assert crops.ids == tuple(sample.id for sample in samples)
 
@@ -145,14 +145,14 @@ def test_crops_of_frames_equal_those_of_images(path: Path, tmp_path: Path, monke
         cv2.imwrite(str(image), read_picture(samples[row])[..., ::-1])
         stills.append(Sample(f"{number}.png", image, POINTS, "train", "train"))
     passes.clear()
-    expected = build_crops(tmp_path / "crops", stills, CropSettings(), 32)
+    expected = build_crops(stills, CropSettings(), 32)
     np.testing.assert_array_equal(crops.images, expected.images)
     assert len({crop.tobytes() for crop in crops.images}) == 4
 
-    again = build_crops(tmp_path / "crops", samples, CropSettings(), 32, lambda *call: calls.append(call))
+    again = build_crops(samples, CropSettings(), 32, lambda *call: calls.append(call))
     np.testing.assert_array_equal(again.images, crops.images)
     assert passes == [] and len(calls) == 4  # read from the cache
-    shifted = build_crops(tmp_path / "crops", [sample(path, number + 1) for number in order], CropSettings(), 32)
+    shifted = build_crops([sample(path, number + 1) for number in order], CropSettings(), 32)
     assert passes == [path] and not np.array_equal(shifted.images, crops.images)
 
 
@@ -160,8 +160,8 @@ def test_frames_that_cannot_be_decoded_are_listed(path: Path, tmp_path: Path) ->
     spoil(path, {4})
     samples = [sample(path, number) for number in (3, 4, 5, 99)]
     bad: dict[str, str] = {}
-    crops = build_crops(tmp_path / "crops", samples, CropSettings(), 32, bad=bad.__setitem__)
+    crops = build_crops(samples, CropSettings(), 32, bad=bad.__setitem__)
     assert list(bad) == ["001/000005", "001/000100"] and crops.ids == ("001/000004", "001/000006")
     assert all("cannot be decoded; copy the video again" in reason for reason in bad.values())
     with pytest.raises(SemalignError, match="cannot be decoded"):
-        build_crops(tmp_path / "crops", samples, CropSettings(), 32)
+        build_crops(samples, CropSettings(), 32)

@@ -51,4 +51,4 @@ def small_world(folder: Path, count: int = 10) -> Small:
     """Make the faces and their crops in a folder."""
     settings = SynthesisSettings(count=count, test_count=0, seed=1, face=FaceSettings(size=96))
     dataset = open_dataset(write_dataset(folder / "data", settings))
-    return Small(dataset, build_crops(folder / "crops", dataset.samples, CropSettings(), NETWORK.input_size))
+    return Small(dataset, build_crops(dataset.samples, CropSettings(), NETWORK.input_size))

@@ -36,7 +36,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_face_is_judged_by_the_networks_that_have_not_seen_it(fitted, tmp_path):
-    builder, faces = CrossFitted(fitted, tmp_path / "crops"), open_dataset(fitted / "data")
+    builder, faces = CrossFitted(fitted), open_dataset(fitted / "data")
     found = builder(faces, faces)
     assert len(found) == 24 and len(found.members) == 2 and "networks of mine" in builder.name
     folds = json.loads((fitted / "folds.json").read_text())
@@ -59,7 +59,7 @@ def test_networks_of_another_kind_are_heard_in_place_of_the_mesh(fitted, tmp_pat
         shutil.copy(fitted / "networks" / name / "model.safetensors", copy / "beside" / "networks" / new)
     shutil.copy(fitted / "recipe.toml", copy / "beside")
     faces = open_dataset(fitted / "data")
-    found = CrossFitted(copy, tmp_path / "crops")(faces, faces)
+    found = CrossFitted(copy)(faces, faces)
     own = found.members[0].points
     other = found.members[1].points
     assert np.allclose(found.predictions.points, (own + other) / 2) and np.abs(own - other).max() > 0.1
@@ -68,4 +68,4 @@ def test_networks_of_another_kind_are_heard_in_place_of_the_mesh(fitted, tmp_pat
 
 def test_a_folder_without_a_cross_fitting_is_refused(tmp_path):
     with pytest.raises(SemalignError, match="crossfit"):
-        CrossFitted(tmp_path, tmp_path / "crops")
+        CrossFitted(tmp_path)

@@ -32,7 +32,7 @@ CHOSEN = (33, 263, 1, 61, 291, 152)  # points of the mesh: corners of eyes and m
 def world(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("small")
     small = small_world(folder, count=6)
-    return Small(small.dataset, build_crops(folder / "c", small.dataset.samples, CropSettings(1.4, 1.3), 96))
+    return Small(small.dataset, build_crops(small.dataset.samples, CropSettings(1.4, 1.3), 96))
 
 
 def point_task(world: Small, network: CascadeNetwork) -> PointTask:

@@ -170,8 +170,8 @@ def test_videos(tmp_path: Path) -> None:
         np.testing.assert_array_equal(dataset.truth[sample.id], face.points)
         np.testing.assert_allclose(sample.points, face.points + 0.5, atol=1e-6)
         assert np.abs(read_picture(sample).astype(int) - face.image).mean() < 4
-    crops = build_crops(tmp_path / "crops", dataset.samples, CropSettings(), 32)
-    assert crops.ids == dataset.ids() and len(np.unique(crops.images.reshape(12, -1), axis=0)) == 12
+    crops = build_crops(dataset.samples, CropSettings(), 32)
+    assert crops.ids == dataset.ids() and len(np.unique(np.asarray(crops.images).reshape(12, -1), axis=0)) == 12
     assert check_dataset(tmp_path / "vw").ok
 
 

@@ -39,7 +39,7 @@ def test_a_few_steps_make_a_detector(trained):
     model = load_model(trained / "whole" / "model.safetensors")
     faces = open_dataset(trained / "data").select(split="test")
     truth = np.stack([faces.truth[name] for name in faces.ids()])
-    crops = build_crops(trained / "crops", faces.samples, model.crop, model.input_size)
+    crops = build_crops(faces.samples, model.crop, model.input_size)
     assert mean_errors(Landmarker(model).on_crops(crops).points, truth, model.scheme)["nme_interocular"] < 10
 
 

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, Audit, read_audit, write_audit
+from semalign.data.cache import say_of_old_crops
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.extras import needs_training
-from semalign.files import refuse_occupied
+from semalign.files import refuse_occupied, write_json
 from semalign.inference.onnx import OnnxBackend
 from semalign.models import pretrained
+from semalign.progress import Progress, SilentProgress
 from semalign.schemes import LandmarkScheme
 
 if TYPE_CHECKING:
-    from semalign.progress import Progress
     from semalign.searches.builders import EvidenceBuilder
 
-NETWORKS, CROPS = "crossfit", "crops"  # in the audit's folder: networks that were trained for it, and what they look at
+NETWORKS = "crossfit"  # in the audit's folder: networks that were trained for it
+BEGUN = "begun.json"  # says whose the folder is while an audit is written
+CROPS = "crops"  # what older versions kept there
 MODEL = "default"  # that judges where none is named
 SOURCE, ASKED = "source", "asked"  # keys of `Audit.about`: what was judged, and by whom
 
@@ -149,36 +152,37 @@ def audit_source(
     networks = out / NETWORKS
     if not (out / ABOUT).is_file() and not _begun(out):
         refuse_occupied(out, "audit")
+    say_of_old_crops(out / CROPS, progress or SilentProgress())
     if judging.quick:
-        builder = _quick(judging.model, out / CROPS)
+        builder = _quick(judging.model)
     else:
         if judging.crossfit is None:
             refuse_few(dataset)
         with needs_training("an audit by networks that are trained for it (without --quick)"):
-            builder = _trained(judging, dataset, networks, out / CROPS, progress)
+            builder = _trained(judging, dataset, networks, progress)
     made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)
     made = replace(made, about=made.about | {SOURCE: source.about(), ASKED: judging.asked()})
+    write_json(out / BEGUN, {"made_by": "semalign audit"})
     write_audit(made, out)
+    (out / BEGUN).unlink(missing_ok=True)
     return made
 
 
-def _quick(model: str, crops: Path) -> EvidenceBuilder:
+def _quick(model: str) -> EvidenceBuilder:
     """The evidence of a model that is there: a shipped one as it is exported, a model file by PyTorch."""
     if pretrained.exported(model) is None and pretrained.resolve(model).suffix != pretrained.EXPORTED:
         with needs_training(f"{model}: computing a model file"):
             from semalign.pipeline.witnesses import ShippedModel
-        return ShippedModel(model, crops)
+        return ShippedModel(model)
     from semalign.inference.landmarker import open_model
     from semalign.searches.builders import ExportedModel
 
     opened = open_model(model, exported=True)
     assert isinstance(opened, OnnxBackend)
-    return ExportedModel(model, opened, crops)
+    return ExportedModel(model, opened)
 
 
-def _trained(
-    judging: Judging, dataset: Dataset, networks: Path, crops: Path, progress: Progress | None
-) -> EvidenceBuilder:
+def _trained(judging: Judging, dataset: Dataset, networks: Path, progress: Progress | None) -> EvidenceBuilder:
     """The evidence of networks that have not seen the faces, trained first where none are given."""
     from semalign.pipeline import crossfit, load_recipe
     from semalign.pipeline.judging import FOLDS, all_training, judging_recipe, judging_recipe_name
@@ -191,7 +195,7 @@ def _trained(
         faces = all_training(dataset)
         crossfit(recipe, faces, networks, folds=folds, resume=True, keep_going=True, progress=progress)
         trained = networks
-    return CrossFitted(trained, crops)
+    return CrossFitted(trained)
 
 
 def _begun(folder: Path) -> bool:
@@ -200,7 +204,7 @@ def _begun(folder: Path) -> bool:
         names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     except OSError:
         return False
-    return bool(names & {CROPS, NETWORKS}) and names <= {CROPS, NETWORKS, LABELS, FACES, POINTS}
+    return bool(names & {BEGUN, CROPS, NETWORKS}) and names <= {BEGUN, CROPS, NETWORKS, LABELS, FACES, POINTS}
 
 
 def audit_there(folder: Path, dataset: Dataset) -> Audit | None:

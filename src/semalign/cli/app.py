@@ -24,6 +24,7 @@ from semalign.cli import (
     adapt,
     audit,
     bench,
+    cache,
     clean,
     convert,
     correction,
@@ -193,6 +194,7 @@ GROUPS = {  # of commands: the module that has them, and where the help lists th
     "labels": (labels, "Data and labels"),
     "scheme": (scheme, "Data and labels"),
     "bench": (bench, "Measure"),
+    "cache": (cache, "Data and labels"),
 }
 
 

@@ -73,7 +73,7 @@ def labels(
 
     claim_file(json_file, overwrite)
     settings = replace(SIZES[size], seed=seed)
-    builder = None if networks is None else CrossFitted(networks, out / "crops")
+    builder = None if networks is None else CrossFitted(networks)
     results = bench_labels(
         settings,
         out,

@@ -81,7 +81,7 @@ def export(
         say(f"model: {out}")
         return
     with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
-        crops = None if data is None else training_crops(loaded, data, count, Path(folder))
+        crops = None if data is None else training_crops(loaded, data, count)
         if int8 and crops is not None:
             plain = Path(folder) / "float32.onnx"
             export_onnx(plain, loaded, pixels)

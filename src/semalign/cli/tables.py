@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semalign.cli.output import print_json
+from semalign.data.cache import in_bytes
 from semalign.files import shown
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from semalign.auditing import Audit
     from semalign.data import CheckReport, LabelVersion
+    from semalign.data.cache import Cached
     from semalign.schemes import LandmarkScheme
 
 
@@ -94,6 +97,37 @@ def _version_values(version: LabelVersion) -> dict[str, Any]:
         "largest_movement": largest,
         "confidence": confidence,
     }
+
+
+def print_cache(folder: Path, contents: Sequence[Cached], limit: int, as_json: bool = False) -> None:
+    """What the cache of crops holds, last used first."""
+    size = sum(one.size for one in contents)
+    if as_json:
+        listed = [
+            {
+                "file": shown(one.path),
+                "bytes": one.size,
+                "last_used": datetime.fromtimestamp(one.used, UTC).isoformat(timespec="seconds"),
+                "in_use": one.in_use,
+                "faces": one.faces,
+                "side": one.side,
+                "pictures": None if one.data is None else shown(one.data),
+            }
+            for one in contents
+        ]
+        print_json({"folder": shown(folder), "bytes": size, "limit": limit, "crops": listed})
+        return
+    table = _table("last used", "faces", "pixels", "size", "", "pictures", words=("", "pictures"))
+    for one in contents:
+        used = f"{datetime.fromtimestamp(one.used):%Y-%m-%d %H:%M}"
+        numbers = (str(one.faces), f"{one.side}×{one.side}", in_bytes(one.size))
+        table.add_row(
+            used, *numbers, "in use" if one.in_use else "", "damaged" if one.data is None else shown(one.data)
+        )
+    if contents:
+        _show(table)
+    sets = f"{len(contents) or 'no'} set{'' if len(contents) == 1 else 's'} of crops"
+    _lines([f"{folder}: {sets}, {in_bytes(size)} of {in_bytes(limit)} at most"])
 
 
 def print_schemes(schemes: Iterable[LandmarkScheme]) -> None:

@@ -1,33 +1,45 @@
-"""Square face crops with a margin, resampled once and kept as memory-mapped bytes.
+"""Square face crops with a margin, resampled once and kept in the cache of all runs (`semalign.data.cache`).
 
 The *input square* is what a network sees: the square around the middle of the face box whose side is `scale` times the
 box's larger side. The *crop* cached here is `margin` times as large, so that an augmentation can turn, shift and enlarge
 the input square without running out of picture.
+
+Crops are found by what they are made of: the bytes of the pictures, the boxes, the settings, and what cuts. So a data set that
+was moved or copied has its crops already, and one in which a picture was replaced has not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import __version__ as pillow_version
 
 from semalign.core.affine import square_crop
 from semalign.core.arrays import Tensor
+from semalign.cores import usable_cores
+from semalign.data.cache import Cache
+from semalign.data.crop_file import CropFile, StoredImages
+from semalign.data.identity import Stamp, digests_of, settled, stamps_of
 from semalign.data.samples import Sample
 from semalign.data.video import by_video, read_pictures
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, write_error, write_json
 
-FORMAT = 1
+CUT = 1  # to be raised with whatever changes a crop's bytes
+ATTEMPTS = 3  # at cutting pictures that change meanwhile
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,13 +55,13 @@ class CropCache:
     """Crops of some samples, in their order.
 
     Attributes:
-        images: (b, s, s, 3) uint8 RGB, memory-mapped.
+        images: (b, s, s, 3) uint8 RGB; those in the cache are read, and checked, when they are asked for.
         image_to_crop: (b, 2, 3) float64 maps from the image frame to the crop frame.
         input_size: pixels of the input square, which lies in the middle of the crop.
     """
 
     ids: tuple[str, ...]
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     image_to_crop: np.ndarray
     input_size: int
 
@@ -133,121 +145,182 @@ def cut(image: np.ndarray, image_to_crop: np.ndarray, size: int) -> np.ndarray:
 
 
 def build_crops(
-    folder: Path,
     samples: Sequence[Sample],
     settings: CropSettings,
     input_size: int,
     progress: Callable[[int, int], None] | None = None,
     bad: Callable[[str, str], None] | None = None,
 ) -> CropCache:
-    """The crops of the samples, read from `folder` if they are there already, else made by background threads.
+    """The crops of the samples, from the cache if they are there already, else cut by background threads.
 
     A video is decoded once, from its first frame to the last that a sample wants; no frame is kept.
 
     Args:
-        folder: the cache's folder; one sub-folder for each combination of samples and settings.
         samples: in the order of the cache's rows; none of them make an empty cache.
         settings: which square.
         input_size: pixels of the input square.
-        progress: called with (done, all) while crops are made.
+        progress: called with (done, all) while crops are cut.
         bad: called with (id, reason) for an image that cannot be read, which is then left out of the cache; without it,
             the first such image raises.
 
     Raises:
-        SemalignError: an unreadable image (without `bad`), no readable image at all, a folder that cannot be written.
+        SemalignError: an unreadable image (without `bad`), no readable image at all, no room for the crops.
     """
-    if not samples:
-        size = 2 * round(input_size * settings.margin / 2)
-        return CropCache((), np.empty((0, size, size, 3), np.uint8), np.empty((0, 2, 3)), input_size)
     maps, size = crop_maps(face_boxes(samples), settings, input_size)
-    target = Path(folder) / _key(samples, settings, input_size)
-    done = target / "crops.json"
-    if not done.is_file():
-        _fill(target, samples, maps, size, progress)
-    description = _read(done)
-    failed: dict[str, str] = description["failed"]
-    for name, reason in failed.items():
+    if not samples:
+        return CropCache((), np.empty((0, size, size, 3), np.uint8), np.empty((0, 2, 3)), input_size)
+    cutting = _Cutting(samples, maps, size, json.dumps([settings.scale, settings.margin, input_size]), progress)
+    file, failed = cutting.file_and_failures()
+    for row, reason in sorted(failed.items()):
         if bad is None:
             raise SemalignError(reason)
-        bad(name, reason)
-    keep = [row for row, sample in enumerate(samples) if sample.id not in failed]
-    if not keep:
+        bad(samples[row].id, reason)
+    keep = np.array([row for row in range(len(samples)) if row not in failed])
+    if not len(keep):
         raise SemalignError(
-            f"{folder}: none of the {len(samples)} images can be read; check the data set with 'semalign data check'."
+            f"{_place_of(samples)}: none of the {len(samples)} images can be read; "
+            "check the data set with 'semalign data check'."
         )
-    images = np.memmap(target / "images.u8", np.uint8, "r", shape=(len(samples), size, size, 3))
     ids = tuple(samples[row].id for row in keep)
-    whole = len(keep) == len(samples)
-    return CropCache(ids, images if whole else images[keep], maps if whole else maps[keep], input_size)
+    return CropCache(ids, StoredImages(file, keep, cutting.replacement), maps[keep], input_size)
 
 
-def _fill(
-    target: Path, samples: Sequence[Sample], maps: np.ndarray, size: int, progress: Callable[[int, int], None] | None
-) -> None:
-    failed: dict[str, str] = {}
+class _ChangedError(Exception):
+    """Pictures are others than those of the key under which their crops would be found."""
+
+
+class _Cutting:
+    """How crops are made, and made again.
+
+    Args:
+        samples: whose.
+        maps: (b, 2, 3) image_to_crop.
+        size: pixels of a crop.
+        asked: the settings, as text.
+        progress: as `build_crops`.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        maps: np.ndarray,
+        size: int,
+        asked: str,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._samples, self._maps, self._size, self._asked, self._progress = samples, maps, size, asked, progress
+        self._boxes = face_boxes(samples).tolist()
+        self._cache = Cache()
+        self._key = ""
+
+    def file(self, but: CropFile | None = None) -> CropFile:
+        """The crops; not those in the file `but`."""
+        for _ in range(ATTEMPTS):
+            stamps, stamp, key = self._identify()
+            with suppress(_ChangedError):
+                file = self._cache.obtain(key, len(self._samples), self._size, partial(self._fill, stamps), but)
+                if settled(stamps) and stamps_of(stamps) == stamps:
+                    self._cache.name(stamp, key)
+                self._key = key
+                return file
+        raise SemalignError(
+            f"{_place_of(self._samples)}: its pictures change while they are cut; let that finish first."
+        )
+
+    def file_and_failures(self) -> tuple[CropFile, dict[int, str]]:
+        """The crops, and why some rows have none; what could not be read before is tried again."""
+        file: CropFile | None = None
+        for _ in range(ATTEMPTS):
+            file = self.file(but=file)
+            failed = self._failures(file)
+            if len(failed) == len(file.failed):
+                return file, failed
+        raise SemalignError(f"{_place_of(self._samples)}: some pictures can be read only at times; check the disk.")
+
+    def _failures(self, file: CropFile) -> dict[int, str]:
+        """Why the rows that failed cannot be read; without those that can be read now."""
+        reasons = {}
+        rows = list(file.failed)
+        for group in by_video([self._samples[row] for row in rows]):
+            for row, picture in read_pictures(self._samples, [rows[index] for index in group]):
+                if isinstance(picture, SemalignError):
+                    reasons[row] = str(picture)
+        return reasons
+
+    def replacement(self, file: CropFile, row: int | None) -> CropFile:
+        """The same crops in another file than one in which a crop is damaged.
+
+        Raises:
+            SemalignError: the pictures are others by now.
+        """
+        whose = "it" if row is None else f"the crop of {self._samples[row].id} in it"
+        if self._identify()[2] != self._key:
+            raise SemalignError(
+                f"{file.path}: {whose} is damaged, and the pictures in {_place_of(self._samples)} are others than when it was "
+                "cut; run the command again."
+            )
+        _LOG.warning("%s: %s is damaged; all %d crops are cut anew.", file.path, whose, file.rows)
+        other = self.file(but=file)
+        for lost in set(other.failed) - set(file.failed):
+            raise SemalignError(f"{self._samples[lost].image}: cannot be read any more; check the disk.")
+        return other
+
+    def _identify(self) -> tuple[dict[Path, Stamp], str, str]:
+        """The pictures' stamps, the name that follows from them, and the key of the crops."""
+        samples = self._samples
+        stamps = stamps_of(sample.image for sample in samples)
+        stamp = self._name([[os.path.abspath(sample.image), *stamps[sample.image]] for sample in samples])
+        key = self._cache.named(stamp)
+        if key is None:
+            digests = digests_of(stamps)
+            key = self._name([digests[sample.image] for sample in samples])
+        return stamps, stamp, key
+
+    def _fill(self, stamps: dict[Path, Stamp], file: CropFile) -> tuple[list[int], dict[str, str]]:
+        """Write all crops into a file, unless the pictures are not those of the stamps any more when it is done."""
+        failed = self._cut(file)
+        if stamps_of(stamps) != stamps:
+            raise _ChangedError
+        return failed, {"data": _place_of(self._samples)}
+
+    def _name(self, pictures: list[Any]) -> str:
+        """A name that changes with anything on which the crops depend, `pictures` being what is known of them."""
+        made_by = [CUT, cv2.__version__, pillow_version]
+        faces = [[box, sample.frame] for box, sample in zip(self._boxes, self._samples, strict=True)]
+        return hashlib.sha256(json.dumps([made_by, self._asked, pictures, faces]).encode()).hexdigest()[:32]
+
+    def _cut(self, file: CropFile) -> list[int]:
+        """Write all crops into a file; the rows that failed."""
+        samples, failed, stopped = self._samples, [], Event()
+
+        def make(rows: list[int]) -> list[tuple[int, bool]]:
+            made: list[tuple[int, bool]] = []
+            for row, picture in read_pictures(samples, rows):
+                if stopped.is_set():
+                    break
+                if not isinstance(picture, SemalignError):
+                    file.write(row, cut(picture, self._maps[row], self._size))
+                made.append((row, not isinstance(picture, SemalignError)))
+            return made
+
+        count = 0
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            try:
+                for made in pool.map(make, by_video(samples)):
+                    for row, readable in made:
+                        if not readable:
+                            failed.append(row)
+                        count += 1
+                        if self._progress is not None:
+                            self._progress(count, len(samples))
+            finally:
+                stopped.set()
+        return failed
+
+
+def _place_of(samples: Sequence[Sample]) -> str:
+    """The folder in which all pictures of the samples lie."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target / "images.u8") as temporary:
-            images = np.memmap(temporary, np.uint8, "w+", shape=(len(samples), size, size, 3))
-
-            stopped = Event()
-
-            def make(rows: list[int]) -> list[tuple[int, str | None]]:
-                made: list[tuple[int, str | None]] = []
-                for row, picture in read_pictures(samples, rows):
-                    if stopped.is_set():
-                        break
-                    if isinstance(picture, SemalignError):
-                        made.append((row, str(picture)))
-                    else:
-                        images[row] = cut(picture, maps[row], size)
-                        made.append((row, None))
-                return made
-
-            count = 0
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                try:
-                    for made in pool.map(make, by_video(samples)):
-                        for row, reason in made:
-                            if reason is not None:
-                                failed[samples[row].id] = reason
-                            count += 1
-                            if progress is not None:
-                                progress(count, len(samples))
-                finally:
-                    stopped.set()
-            images.flush()
-            del images
-    except OSError as error:
-        raise write_error(target, error) from error
-    write_json(target / "crops.json", {"format": FORMAT, "size": size, "failed": failed})
-
-
-def _key(samples: Sequence[Sample], settings: CropSettings, input_size: int) -> str:
-    """A name that changes with anything on which the crops depend, the images' size and time included."""
-    digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings), input_size]).encode())
-    boxes = face_boxes(samples)
-    stamps: dict[Path, tuple[int, int]] = {}
-    for sample, box in zip(samples, boxes, strict=True):
-        if sample.image not in stamps:
-            stamps[sample.image] = _stamp(sample.image)
-        frame = () if sample.frame is None else (sample.frame,)
-        digest.update(json.dumps([str(sample.image), *stamps[sample.image], *box.tolist(), *frame]).encode())
-    return digest.hexdigest()[:16]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """A file's size and time; zeros where there is no such file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemalignError(f"{path}: the crop cache is damaged ({error}); delete its folder and run again.") from error
-    return description
+        return os.path.commonpath([os.path.abspath(sample.image.parent) for sample in samples])
+    except ValueError:  # on several drives
+        return str(samples[0].image.parent)

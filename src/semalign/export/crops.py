@@ -12,14 +12,13 @@ from semalign.errors import SemalignError
 from semalign.models.checkpoint import Model
 
 
-def training_crops(model: Model, data: Path, count: int, folder: Path) -> CropCache:
+def training_crops(model: Model, data: Path, count: int) -> CropCache:
     """Crops of at most so many training faces, spread evenly over a data set.
 
     Args:
         model: whose crops they are.
         data: a data set with the model's landmarks.
         count: faces at most.
-        folder: for the crops.
 
     Raises:
         SemalignError: the data set cannot be read, or holds no training faces.
@@ -28,4 +27,4 @@ def training_crops(model: Model, data: Path, count: int, folder: Path) -> CropCa
     if not samples:
         raise SemalignError(f"{data}: holds no training faces; give a data set that does.")
     chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return build_crops(folder, [samples[row] for row in chosen], model.crop, model.input_size)
+    return build_crops([samples[row] for row in chosen], model.crop, model.input_size)

@@ -97,9 +97,9 @@ class SyntheticFaces:
     def _job(self, faces: Dataset, folder: Path) -> Job:
         recipe = self.recipe
         size = recipe.network.input_size
-        made = cache_crops(faces, recipe.crop, size, folder / "crops", False, self.progress, "crops of the faces")
+        made = cache_crops(faces, recipe.crop, size, False, self.progress, "crops of the faces")
         nobody = faces.select(exclude=frozenset(faces.ids()))
-        none = Faces(nobody, build_crops(folder / "crops", (), recipe.crop, size))
+        none = Faces(nobody, build_crops((), recipe.crop, size))
         return Job(recipe, made, none, self.progress, {"recipe": recipe.name, "seed": recipe.seed})
 
     def _measure(self, kind: str, level: float, count: int, name: str, folder: Path) -> Figures:

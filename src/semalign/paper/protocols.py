@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.core import metrics
+from semalign.data.cache import say_of_old_crops
 from semalign.data.crops import face_boxes
 from semalign.data.formats.vw300 import OFFICIAL as VIDEO_LISTS
 from semalign.data.formats.vw300 import Vw300
@@ -106,7 +107,7 @@ def make_protocol(
         size: counts of synthetic faces, crops and input size.
         seed: of synthetic data.
         data: folders of real data by name.
-        out: for synthetic data and crops.
+        out: for synthetic data.
         progress: told what goes on.
 
     Raises:
@@ -118,10 +119,9 @@ def make_protocol(
     for what, dataset in (("training", train), ("test", test)):
         if not len(dataset):
             raise SemalignError(f"{dataset.root}: holds no {what} faces of {NAMES[name]}; check it with 'data check'.")
+    say_of_old_crops(out / "crops", progress)
     faces = [
-        cache_crops(
-            part, size.crop, size.network.input_size, out / "crops", False, progress, f"{NAMES[name]}: crops, {what}"
-        )
+        cache_crops(part, size.crop, size.network.input_size, False, progress, f"{NAMES[name]}: crops, {what}")
         for part, what in ((train, "training"), (test, "test"))
     ]
     truth = test.truth is not None

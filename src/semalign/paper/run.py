@@ -5,7 +5,7 @@ OUT/asked.json        tables and figures that were asked for so far, all of whic
 OUT/calls.json        what each call that came to its end showed, and how long it took
 OUT/report.html       the page
 OUT/tables/*.csv      a file for each table
-OUT/data, OUT/crops   synthetic data, caches
+OUT/data              synthetic data
 OUT/work              the experiments
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,32 +92,28 @@ def adapt(
     dataset = open_dataset(data, scheme, keep_going=keep_going, images=images)
     train, notes = _faces_to_learn_from(dataset, seed, keep_going)
     view = View()
-    with tempfile.TemporaryDirectory(prefix="semalign-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        same = base.scheme == train.scheme
-        if not same and not base.scheme.names_eyes:
-            raise SemalignError(
-                f"{data}: has the landmarks {train.scheme.name!r}, {model} finds {base.scheme.name!r} and names no eyes; "
-                "only models of faces learn other landmarks."
-            )
-        seen = cache_crops(train, base.crop, base.input_size, folder, keep_going, progress, "crops")
-        train = seen.dataset
-        _refuse_too_few(data, train)
-        folds = independent_folds(train, FOLDS, seed)
-        candidates: list[Candidate] = []
-        if same:
-            found = _found(base, seen, progress)
-            candidates += same_landmarks(base, found, train.points(), folds)
-        if base.scheme.names_eyes:
-            view = view if same else _found_view(base, train, folder, progress)
-            network, crop = untaught(base, train.scheme, view)
-            crops = cache_crops(
-                train, replace(crop, margin=1.0), network.input_size, folder, False, progress, "crops"
-            ).crops
-            with progress.stage("looking at the faces", len(train)) as advance:
-                lesson = Lesson(network, crops, train.points(), train.scheme, folds, advance)
-            with progress.stage("learning", train.scheme.count) as advance:
-                candidates += any_landmarks(lesson, crop, advance)
+    same = base.scheme == train.scheme
+    if not same and not base.scheme.names_eyes:
+        raise SemalignError(
+            f"{data}: has the landmarks {train.scheme.name!r}, {model} finds {base.scheme.name!r} and names no eyes; "
+            "only models of faces learn other landmarks."
+        )
+    seen = cache_crops(train, base.crop, base.input_size, keep_going, progress, "crops")
+    train = seen.dataset
+    _refuse_too_few(data, train)
+    folds = independent_folds(train, FOLDS, seed)
+    candidates: list[Candidate] = []
+    if same:
+        found = _found(base, seen, progress)
+        candidates += same_landmarks(base, found, train.points(), folds)
+    if base.scheme.names_eyes:
+        view = view if same else _found_view(base, train, progress)
+        network, crop = untaught(base, train.scheme, view)
+        crops = cache_crops(train, replace(crop, margin=1.0), network.input_size, False, progress, "crops").crops
+        with progress.stage("looking at the faces", len(train)) as advance:
+            lesson = Lesson(network, crops, train.points(), train.scheme, folds, advance)
+        with progress.stage("learning", train.scheme.count) as advance:
+            candidates += any_landmarks(lesson, crop, advance)
     chosen = _chosen(candidates)
     _refuse_blind(model, chosen, train)
     errors = {one.method: one.error for one in candidates}
@@ -177,12 +172,12 @@ def _refuse_too_few(data: Path, train: Dataset) -> None:
         )
 
 
-def _found_view(model: Model, faces: Dataset, folder: Path, progress: Progress) -> View:
+def _found_view(model: Model, faces: Dataset, progress: Progress) -> View:
     """Where the box of the model's landmarks lies in those of others, which may be the eyes' or the mouth's alone."""
 
     def look(view: View) -> Landmarks:
         crop = replace(model.crop, scale=model.crop.scale * view.side, margin=1.0)
-        crops = build_crops(folder, _moved(faces, view).samples, crop, model.network.input_size)
+        crops = build_crops(_moved(faces, view).samples, crop, model.network.input_size)
         advance(1)
         return predict(model.network, crops, model.sigma, model.scheme)
 

@@ -133,6 +133,6 @@ def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, pr
     """Of a model of another kind, which sees crops of its own."""
     model = pretrained.load(name)
     refuse_other_scheme(pretrained.resolve(name), model.scheme, job.scheme)
-    crops = job.crops_for(model.crop, model.input_size, out, keep_going).crops
+    crops = job.crops_for(model.crop, model.input_size, keep_going).crops
     network = model.network.to(make_accelerator().device)
     return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision)

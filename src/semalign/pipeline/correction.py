@@ -3,7 +3,6 @@
 Beside the file that is made lies, until it is finished, a folder with what is done:
 
     FILE.parts/begun.json           whose folder it is
-    FILE.parts/crops/               the faces
     FILE.parts/KEY/seen-*.npz       what the network finds in them, some hundred a file
     FILE.parts/KEY/weights.*        the weights' training after its last epoch
 
@@ -99,7 +98,7 @@ def make_correction(
     parts = parts_of(out)
     if is_new(parts / BEGUN, "begun correction", resume=True):
         write_json(parts / BEGUN, {"made_by": "semalign correction"})
-    faces = cache_crops(train, loaded.crop, loaded.input_size, parts / "crops", keep_going, progress, "crops")
+    faces = cache_crops(train, loaded.crop, loaded.input_size, keep_going, progress, "crops")
     there = _complete(faces.dataset, data)
     crops, labels = faces.crops.take(there), faces.crops.to_crop(faces.dataset.points())[there]
     precision = quick_precision(loaded.network.device)

@@ -119,7 +119,7 @@ def _job_beside(job: Job, out: Path, recipe: Recipe, resume: bool, keep_going: b
         about=job.about | about_recipe(recipe),
     )
     meshes = job.meshes if other.knows_meshes else None
-    train = other.crops_for(recipe.crop, recipe.network.input_size, out, keep_going)
+    train = other.crops_for(recipe.crop, recipe.network.input_size, keep_going)
     return replace(other, train=train, found_meshes=meshes)
 
 

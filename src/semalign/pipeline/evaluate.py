@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +97,10 @@ def _detected(
     landmarker: Landmarker, dataset: Dataset, keep_going: bool, progress: Progress, title: str
 ) -> tuple[Dataset, np.ndarray]:
     """The faces that could be read, and a model's landmarks on them in the image frame."""
-    with _scratch() as folder:
-        backend = landmarker.backend
-        faces = cache_crops(dataset, backend.crop, backend.input_size, folder, keep_going, progress, "crops")
-        with progress.stage(title, len(faces.dataset)) as advance:
-            return faces.dataset, landmarker.on_crops(faces.crops, advance).points
+    backend = landmarker.backend
+    faces = cache_crops(dataset, backend.crop, backend.input_size, keep_going, progress, "crops")
+    with progress.stage(title, len(faces.dataset)) as advance:
+        return faces.dataset, landmarker.on_crops(faces.crops, advance).points
 
 
 def _landmarker(model: str | Path) -> Landmarker:
@@ -125,12 +122,3 @@ def _reference(faces: Dataset, labels: Path | None) -> tuple[dict[str, np.ndarra
             f"{labels}: has no label for {missing[0]} and {len(missing) - 1} more; label these faces or use another split."
         )
     return known, f"labels, version {version.index}"
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder for crops that are needed once."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="semalign-", ignore_cleanup_errors=True) as name:
-        yield Path(name)

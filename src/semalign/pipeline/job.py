@@ -18,6 +18,7 @@ from semalign.core.affine import transform_points
 from semalign.core.kernel_adaptation import KernelAdaptation
 from semalign.core.metrics import mean_errors
 from semalign.core.translation import LEAST_FACES, Translation, fit_translation
+from semalign.data.cache import say_of_old_crops
 from semalign.data.crops import CropSettings
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
@@ -203,18 +204,17 @@ class Job:
         accelerator.wait_for_everyone()
         return model
 
-    def crops_for(self, crop: CropSettings, size: int, out: Path, keep_going: bool) -> Faces:
+    def crops_for(self, crop: CropSettings, size: int, keep_going: bool) -> Faces:
         """The training faces as another network sees them; the first process makes the crops that are not there.
 
         Args:
             crop: of the other network, as `size`.
             size: of its input, pixels.
-            out: the command's folder.
             keep_going: leave faces out whose image cannot be read any more.
         """
         with make_accelerator().main_process_first():
             dataset, title = self.train.dataset, "crops for the network beside"
-            return cache_crops(dataset, crop, size, out / "crops", keep_going, self.progress, title)
+            return cache_crops(dataset, crop, size, keep_going, self.progress, title)
 
     def without(self, held_out: np.ndarray, fold: str) -> Job:
         """The same for networks without label adaptation that do not see some of the training faces, nor the test faces.
@@ -272,7 +272,7 @@ def open_job(
     model: Model | None = None,
     holdout: bool = False,
 ) -> Job:
-    """The job of a recipe on a data set or its folder (None: the recipe makes its own), with the crops of its faces in `out`.
+    """The job of a recipe on a data set or its folder (None: the recipe makes its own), with the crops of its faces.
 
     Landmark scheme and size of the crops are the model's, where one is given, or else the recipe's. With `holdout`, a data set
     without test faces gets some, as the recipe's `data.holdout` says. The first process makes what is not there, all read it.
@@ -283,9 +283,10 @@ def open_job(
         scheme = None if model is None else model.scheme
         train_set, test_set, notes = split_faces(recipe, found, keep_going, scheme, holdout)
         recipe, unfit = fitted_to_scheme(recipe, train_set.scheme)
+        say_of_old_crops(out / "crops", progress)
 
         def crops(dataset: Dataset, title: str) -> Faces:
-            return cache_crops(dataset, recipe.crop, size, out / "crops", keep_going, progress, title)
+            return cache_crops(dataset, recipe.crop, size, keep_going, progress, title)
 
         faces = crops(train_set, "crops of the training faces")
         held_out = crops(test_set, "crops of the test faces")

@@ -117,18 +117,17 @@ def cache_crops(
     dataset: Dataset,
     crop: CropSettings,
     input_size: int,
-    folder: Path,
     keep_going: bool,
     progress: Progress,
     title: str,
 ) -> Faces:
     """The crops of a data set; with `keep_going`, faces whose image cannot be read are dropped and listed in `skipped`."""
     if not len(dataset):  # a data set may have no test faces
-        return Faces(dataset, build_crops(folder, (), crop, input_size))
+        return Faces(dataset, build_crops((), crop, input_size))
     failed: dict[str, str] = {}
     with progress.stage(title, len(dataset)) as advance:
         crops = build_crops(
-            folder, dataset.samples, crop, input_size, counted(advance), failed.__setitem__ if keep_going else None
+            dataset.samples, crop, input_size, counted(advance), failed.__setitem__ if keep_going else None
         )
     if failed:
         dataset = replace(dataset.select(exclude=failed), skipped=(*dataset.skipped, *failed.items()))

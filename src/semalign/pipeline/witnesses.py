@@ -36,12 +36,11 @@ class ShippedModel(OneModel):
 
     Args:
         name: of a shipped model, or a model file.
-        folder: for crops.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str) -> None:
         self.model = pretrained.load(name)
-        super().__init__(name, folder, self.model, self.model.mesh)
+        super().__init__(name, self.model, self.model.mesh)
 
     def evidence(self, crops: CropCache) -> Evidence:
         """Its heatmaps."""
@@ -65,7 +64,6 @@ class CrossFitted:
 
     Args:
         crossfit: folder that `semalign crossfit` has filled.
-        folder: for crops.
 
     Raises:
         SemalignError: it holds no finished cross-fitting.
@@ -73,8 +71,8 @@ class CrossFitted:
 
     learns = False
 
-    def __init__(self, crossfit: Path, folder: Path) -> None:
-        self.name, self.folder = f"networks that have not seen the face ({crossfit.name})", folder
+    def __init__(self, crossfit: Path) -> None:
+        self.name = f"networks that have not seen the face ({crossfit.name})"
         self.folds: dict[str, int] = read_json(crossfit / FOLDS, "give the folder of a finished 'semalign crossfit'")
         self.kinds = [self._networks(crossfit)]
         if (crossfit / BESIDE).is_dir():
@@ -98,7 +96,7 @@ class CrossFitted:
     def readable(self, faces: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
         """As `Looking`."""
         model = self.kinds[0][0][0]
-        return readable(faces, self.folder, model.crop, model.input_size, progress)
+        return readable(faces, model.crop, model.input_size, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`."""
@@ -106,7 +104,7 @@ class CrossFitted:
         judges = []
         for models, tta in self.kinds:
             first = models[0]
-            judges.append(Judges(models, build_crops(self.folder, judge.samples, first.crop, first.input_size), tta))
+            judges.append(Judges(models, build_crops(judge.samples, first.crop, first.input_size), tta))
         own = judges[0]
         meshes = None if own.models[0].mesh is None else meshes_of(own.crops)
         return evidence_of(own, fold, meshes, judges[1] if len(judges) > 1 else None)

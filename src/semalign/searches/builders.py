@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -118,15 +117,14 @@ class OneModel(ABC):
 
     Args:
         name: as messages and audits call it.
-        folder: for crops.
         seeing: the model.
         mesh: what the face mesh's points are in the landmarks' terms.
     """
 
     learns = False
 
-    def __init__(self, name: str, folder: Path, seeing: Seeing, mesh: Translation | None) -> None:
-        self.name, self.folder, self._seeing, self._mesh = name, folder, seeing, mesh
+    def __init__(self, name: str, seeing: Seeing, mesh: Translation | None) -> None:
+        self.name, self._seeing, self._mesh = name, seeing, mesh
 
     @abstractmethod
     def evidence(self, crops: CropCache) -> Evidence:
@@ -143,7 +141,7 @@ class OneModel(ABC):
             SemalignError: none can be read, or the faces have other landmarks.
         """
         self._refuse_other_landmarks(faces)
-        return readable(faces, self.folder, self._seeing.crop, self._seeing.input_size, progress)
+        return readable(faces, self._seeing.crop, self._seeing.input_size, progress)
 
     def __call__(self, learn: Dataset, judge: Dataset) -> Evidence:
         """As `EvidenceBuilder`.
@@ -152,7 +150,7 @@ class OneModel(ABC):
             SemalignError: the faces have other landmarks.
         """
         self._refuse_other_landmarks(judge)
-        crops = build_crops(self.folder, judge.samples, self._seeing.crop, self._seeing.input_size)
+        crops = build_crops(judge.samples, self._seeing.crop, self._seeing.input_size)
         evidence = self.evidence(crops)
         return evidence if self._mesh is None else Beside(evidence, self._mesh(meshes_of(crops)))
 
@@ -172,13 +170,12 @@ class ExportedModel(OneModel):
     Args:
         name: as messages and audits call it.
         backend: the model.
-        folder: for crops.
     """
 
-    def __init__(self, name: str, backend: OnnxBackend, folder: Path) -> None:
+    def __init__(self, name: str, backend: OnnxBackend) -> None:
         self.backend = backend
         mesh = None if backend.origin is None else translation_in(load_arrays(backend.origin)[0])
-        super().__init__(name, folder, backend, mesh)
+        super().__init__(name, backend, mesh)
 
     def evidence(self, crops: CropCache) -> Evidence:
         """The peaks that it finds."""
@@ -187,14 +184,13 @@ class ExportedModel(OneModel):
 
 def readable(
     faces: Dataset,
-    folder: Path,
     crop: CropSettings,
     input_size: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """As `Looking.readable`, for crops, which are made on the way."""
     bad: list[tuple[str, str]] = []
-    build_crops(folder, faces.samples, crop, input_size, progress, lambda name, why: bad.append((name, why)))
+    build_crops(faces.samples, crop, input_size, progress, lambda name, why: bad.append((name, why)))
     if not bad:
         return faces
     left = faces.select(exclude={name for name, _ in bad})
