@@ -20,6 +20,7 @@ from semalign.errors import SemalignError
 from semalign.extras import needs_training
 from semalign.files import refuse_occupied
 from semalign.inference.onnx import OnnxBackend
+from semalign.locks import writes_into
 from semalign.models import pretrained
 from semalign.schemes import LandmarkScheme
 
@@ -119,6 +120,7 @@ def source_of(audit: Audit) -> Source:
     )
 
 
+@writes_into("out")
 def audit_source(
     source: Source,
     dataset: Dataset,
