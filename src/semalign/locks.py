@@ -46,7 +46,7 @@ _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE
 _TRIES = 200  # to open a lock that others make and delete at the same moment
 _PAUSE = 0.05  # seconds
 _MOMENT = 0.2  # seconds in which who only looks, or is about to go, has gone
-_held = threading.local()  # .paths: lock files that this thread holds
+_held = threading.local()  # .paths: lock files that this thread holds, and whether it shares them
 _handles: set[int] = set()  # of this process, which a forked one gives up
 P, R = ParamSpec("P"), TypeVar("R")
 
@@ -155,17 +155,17 @@ def is_held(lock: Path) -> bool:
 @contextmanager
 def _holding(path: Path, what: Path, shared: bool, wait: float = _MOMENT) -> Iterator[_Lock]:
     mine = _paths()
-    if str(path) in mine or _other_rank():
+    if (str(path) in mine and (shared or not mine[str(path)])) or _other_rank():
         yield _Lock(path)
         return
     made = _missing(path.parent)
     lock = _acquire(path, what, shared, time.monotonic() + wait)
     process = os.getpid()
-    mine.add(str(path))
+    mine[str(path)] = shared
     try:
         yield lock
     finally:
-        mine.discard(str(path))  # also where another thread ends what this one began
+        mine.pop(str(path), None)  # also where another thread ends what this one began
         if lock.handle is not None and process == os.getpid():
             _release(lock, shared)
             for folder in made:
@@ -339,7 +339,8 @@ def _refusal(what: Path, path: Path) -> SemalignError:
             break
         time.sleep(_PAUSE)
     here = socket.gethostname()
-    known = [note for note in notes if note.get("host") != here or _alive(note) or note.get("pid") == os.getpid()]
+    known = [note for note in notes if note.get("host") != here or _alive(note)]
+    known.sort(key=lambda note: note.get("pid") != os.getpid())  # who shares it here may have left already
     who = _who((known or notes)[-1]) if notes else "another process"
     return SemalignError(f"{what}: is in use by {who}; wait until that has ended, or choose another place.")
 
@@ -382,10 +383,10 @@ def _missing(folder: Path) -> list[Path]:
     return missing
 
 
-def _paths() -> set[str]:
+def _paths() -> dict[str, bool]:
     if not hasattr(_held, "paths"):
-        _held.paths = set()
-    paths: set[str] = _held.paths
+        _held.paths = {}
+    paths: dict[str, bool] = _held.paths
     return paths
 
 

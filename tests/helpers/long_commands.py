@@ -30,7 +30,7 @@ TINY = (
 SET = [part for change in TINY for part in ("--set", change)]
 # What a clock says, in files that are otherwise the same: keys of JSON.
 TIMES = ("seconds", "at", "date", "absolute", "cwd", "mark")
-PAGES = ("report.html",)
+PAGES = ("report.html", "seconds.json")
 
 
 @dataclass(frozen=True)
