@@ -22,7 +22,13 @@ from semalign.errors import SemalignError
 from semalign.files import LOCK, atomic_folder, refuse_occupied
 from semalign.locks import among_others, one_writer, one_writer_of, refuse_held, writes_into
 
-HOLD = "import sys; from semalign import locks\nwith getattr(locks, sys.argv[1])(sys.argv[2]): print('held', flush=True); sys.stdin.read()"
+HOLD = """
+import sys
+from semalign import locks
+with getattr(locks, sys.argv[1])(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @contextmanager
@@ -133,9 +139,13 @@ def test_the_same_thread_may_hold_it_again_and_another_may_not(tmp_path: Path) -
 
 def test_several_people_share_a_folder_and_keep_out_who_would_write_it_anew(tmp_path: Path) -> None:
     with holding(tmp_path, "among_others") as first:
-        with holding(tmp_path, "among_others"), among_others(tmp_path):
-            with pytest.raises(SemalignError, match="is in use by process"), one_writer(tmp_path / "." / ""):
-                raise AssertionError
+        with (
+            holding(tmp_path, "among_others"),
+            among_others(tmp_path),
+            pytest.raises(SemalignError, match="is in use by process"),
+            one_writer(tmp_path / "." / ""),
+        ):
+            raise AssertionError
         with pytest.raises(SemalignError, match=f"is in use by process {first.pid} "):
             refuse_held_by_writing(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -195,7 +205,10 @@ def test_many_who_come_and_go_never_hold_it_at_once(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == [1] and [path.name for path in tmp_path.rglob("*")] in ([], ["x"])  # who made it may not be the last to go
+    assert most == [1] and [path.name for path in tmp_path.rglob("*")] in (
+        [],
+        ["x"],
+    )  # who made it may not be the last to go
 
 
 @pytest.fixture
@@ -225,7 +238,9 @@ def test_without_locks_a_living_process_of_this_machine_is_known_by_its_note(tmp
 def test_without_locks_one_of_another_machine_is_warned_of(
     tmp_path: Path, no_flock: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "noon", "command": "semalign run"}))
+    (tmp_path / LOCK).write_text(
+        json.dumps({"pid": 1, "host": "elsewhere", "since": "noon", "command": "semalign run"})
+    )
     (tmp_path / ".model.part-abcd1234.safetensors").touch()
     with one_writer(tmp_path):
         assert (tmp_path / ".model.part-abcd1234.safetensors").is_file()  # perhaps it is alive

@@ -1,9 +1,9 @@
-"""One writer a folder: who writes into it holds a lock on it, and whoever comes second is refused in a sentence that names the first.
+"""One writer a folder: who writes into it holds a lock on it, and the second is refused in a sentence that names the first.
 
-A lock is a hidden file, `.lock` in the folder, or `.NAME.lock` beside a file that is written. What counts is the kernel's lock on
-it (flock), which ends with the process that holds it, however that ends. What the file says (process, machine, command, since
-when) is for the sentence alone: the note of a dead process keeps nobody out. The file goes when its holder has ended in order; one
-that is found says that a writer was killed, and what that left half-written is removed.
+A lock is a hidden file, `.lock` in the folder, or `.NAME.lock` beside a file that is written. What counts is the kernel's lock
+on it (flock), which ends with the process that holds it, however that ends. What the file says (process, machine, command,
+since when) is for the sentence alone: the note of a dead process keeps nobody out. The file goes when its holder has ended in
+order; one that is found says that a writer was killed, and what that left half-written is removed.
 
 Where a file system has no locks (some network file systems, and Windows), a process of this machine that is alive still refuses
 others by its note. One of another machine cannot be told from a dead one there: the work goes on, and a warning says so.

@@ -142,7 +142,7 @@ class World:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The files below a folder by relative name, also hidden ones; keys of crops, which have the data's path in them, by number."""
+    """The files below a folder by relative name, also hidden ones; keys of crops, which depend on paths, by number."""
     found, keys = {}, {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

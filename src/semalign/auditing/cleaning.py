@@ -30,7 +30,16 @@ from semalign.data.opening import own_scheme
 from semalign.data.results import CLEANED, DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import LOCK, read_json, refuse_occupied, shown, temporary_folder, write_error, write_json, write_text
+from semalign.files import (
+    LOCK,
+    read_json,
+    refuse_occupied,
+    shown,
+    temporary_folder,
+    write_error,
+    write_json,
+    write_text,
+)
 from semalign.locks import one_writer
 from semalign.schemes import SCHEME_FILE, LandmarkScheme, scheme_toml
 
