@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def atomic_path(destination: Path) -> Iterator[Path]:
         raise write_error(destination, error) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what stays where nothing can be deleted goes with the next writer
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -186,7 +187,8 @@ def remove_leftovers(folder: Path, held: Callable[[Path], bool] = lambda lock: F
             if held(Path(place, LOCK)):
                 folders.clear()
                 continue
-            Path(place, LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(place, LOCK).unlink(missing_ok=True)
         _remove(place, folders, names, _TEMPORARY)
 
 
@@ -202,7 +204,8 @@ def _remove(place: str, folders: list[str], names: list[str], known: re.Pattern[
     """Delete those files and folders of a place whose names are known; of `folders` they are taken out."""
     for name in names:
         if known.fullmatch(name):
-            Path(place, name).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(place, name).unlink(missing_ok=True)
     for name in [name for name in folders if known.fullmatch(name)]:
         shutil.rmtree(Path(place, name), ignore_errors=True)
         folders.remove(name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import inspect
 import json
 import logging
@@ -34,10 +35,11 @@ from typing import Any, ParamSpec, TypeVar
 from semalign.errors import SemalignError
 from semalign.files import LOCK, remove_leftovers, remove_leftovers_of, write_error
 
+fcntl: Any
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _LOG = logging.getLogger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
@@ -48,7 +50,8 @@ _PAUSE = 0.05  # seconds
 _MOMENT = 0.2  # seconds in which who only looks, or is about to go, has gone
 _held = threading.local()  # .paths: lock files that this thread holds, and whether it shares them
 _handles: set[int] = set()  # of this process, which a forked one gives up
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,13 @@ def one_writer(folder: str | Path, wait: float = _MOMENT) -> Iterator[None]:
     with _holding(_inside(folder), folder, shared=False, wait=wait) as lock:
         if lock.stale:
             remove_leftovers(folder, is_held)
-        yield
+        try:
+            yield
+        except (
+            KeyboardInterrupt
+        ):  # which may come between the making of a temporary file and the remembering of its name
+            remove_leftovers(folder, is_held)
+            raise
 
 
 @contextmanager
@@ -92,7 +101,11 @@ def one_writer_of(file: str | Path) -> Iterator[None]:
     with _holding(_beside(file), file, shared=False) as lock:
         if lock.stale:
             remove_leftovers_of(file)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            remove_leftovers_of(file)
+            raise
 
 
 @contextmanager
@@ -259,13 +272,23 @@ def _release(lock: _Lock, shared: bool) -> None:
     """Delete the file while it is held, so that nobody can hold a deleted one beside a new one; the last of several does so."""
     assert lock.handle is not None
     _handles.discard(lock.handle)
-    with suppress(OSError):
-        if _is_file(lock.handle, lock.path) and (not shared or (fcntl is not None and _seize(lock.handle, False))):
-            lock.path.unlink(missing_ok=True)
-    with suppress(OSError):
-        os.close(lock.handle)
+    try:
+        _delete(lock, shared)
+    except KeyboardInterrupt:
+        _delete(lock, shared)
+        raise
+    finally:
+        with suppress(OSError):
+            os.close(lock.handle)
     if fcntl is None and not shared:  # what is open cannot be deleted there
         with suppress(OSError):
+            lock.path.unlink(missing_ok=True)
+
+
+def _delete(lock: _Lock, shared: bool) -> None:
+    assert lock.handle is not None
+    with suppress(OSError):
+        if _is_file(lock.handle, lock.path) and (not shared or (fcntl is not None and _seize(lock.handle, False))):
             lock.path.unlink(missing_ok=True)
 
 

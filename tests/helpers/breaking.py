@@ -247,6 +247,7 @@ def _serve() -> None:
         print(pid, file=answers, flush=True)
         _, ended, used = os.wait4(pid, 0)
         print(os.waitstatus_to_exitcode(ended), used.ru_utime + used.ru_stime, file=answers, flush=True)
+    os._exit(0)  # taking everything apart takes seconds
 
 
 def _work(asked: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def judge(world: World, name: str, place: Path) -> None:
     assert all(now[file] == content for file, content in before.items()), "a label version has changed or is lost"
     assert strays(out) == []
     found = differences(expected, out)
+    if finished:  # but for what the review page prepares where it is not there
+        found = [line for line in found if not re.fullmatch(r"only there: (audit/)?review/.*", line)]
     if COMMANDS[name].adds:  # one that was killed after its last change had added its version already
         there = list(LabelStore(out).versions())
         assert there in ([0, 1], [0, 1, 2]) and (len(there) == 2 or "0001.parquet" in before)

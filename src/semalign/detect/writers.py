@@ -21,7 +21,7 @@ from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read
 from semalign.detect.names import Names
 from semalign.detect.overlays import Overlays
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, remove_leftovers, shown
+from semalign.files import refuse_occupied, remove_leftovers, shown, write_error
 from semalign.locks import one_writer, refuse_held
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import UInt8
@@ -186,6 +186,8 @@ class ResultFolder:
                 self._record.unlink()
         except SemalignError as failed:
             problem = problem or failed
+        except OSError as failed:
+            problem = problem or write_error(self._record, failed)
         if problem is not None and error is None:
             raise problem
 

@@ -171,7 +171,7 @@ class Trainer(Generic[Network]):
             outputs = self.wrapped(inputs)
         loss = self.task.loss(outputs, targets)
         if not torch.isfinite(loss):
-            raise self._spoilt(f"the loss became {float(loss)}", epoch, step)
+            raise self._spoilt(f"the loss became {float(loss.detach())}", epoch, step)
         self.prepared.zero_grad()
         self.accelerator.backward(loss)
         if self.training.gradient_clip:
