@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from commands import invoke, succeed
 
 from semalign import locks
+from semalign.data import LabelStore, open_dataset
 from semalign.errors import SemalignError
 from semalign.files import LOCK, atomic_folder, refuse_occupied
 from semalign.locks import among_others, one_writer, one_writer_of, refuse_held, writes_into
@@ -252,3 +254,78 @@ def test_where_nothing_can_be_written_the_first_write_says_so(tmp_path: Path) ->
     with one_writer(tmp_path / "file" / "x"), one_writer_of(tmp_path / "file" / "y"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_second_search_in_the_same_folder_ends_with_2_and_writes_nothing(tmp_path: Path) -> None:
+    with holding(tmp_path / "labels") as first:
+        result = invoke("search", "default", "--data", tmp_path, "--out", tmp_path / "labels")
+    assert result.exit_code == 2
+    assert f"labels: is in use by process {first.pid} on {socket.gethostname()} since " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+COMMANDS_THAT_WRITE = {
+    "run": ("run", "demo", "--out", "OUT"),
+    "train": ("train", "demo", "--out", "OUT"),
+    "align": ("align", "default", "--data", "DATA", "--out", "OUT"),
+    "crossfit": ("crossfit", "demo", "--out", "OUT"),
+    "reproduce": ("reproduce", "figure1", "--out", "OUT"),
+    "bench labels": ("bench", "labels", "--out", "OUT", "--size", "tiny"),
+    "synthesize": ("data", "synthesize", "OUT"),
+    "predict": ("predict", "DATA", "--out", "OUT"),
+    "predict --resume": ("predict", "DATA", "--out", "OUT", "--resume"),
+    "audit": ("audit", "DATA", "--quick", "--out", "OUT"),
+    "clean": ("clean", "DATA", "--quick", "--out", "OUT"),
+    "labels export": ("labels", "export", "LABELS", "OUT", "--data", "DATA"),
+    "review": ("review", "OUT", "--port", "0"),
+    "report": ("report", "OUT"),
+}
+COMMANDS_THAT_MAKE_ONE = {
+    "export": ("export", "fast", "OUT.safetensors", "--format", "safetensors"),
+    "export to onnx": ("export", "fast", "OUT.onnx"),
+    "adapt": ("adapt", "default", "--data", "DATA", "--out", "OUT.safetensors"),
+    "correction": ("correction", "fast", "--data", "DATA", "--out", "OUT.safetensors"),
+    "convert": ("convert", "DATA", "OUT.json", "--to", "coco"),
+    "convert to pts": ("convert", "DATA", "OUT", "--to", "pts"),
+}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("faces")
+    succeed("data", "synthesize", out / "set", "--count", "6", "--test-count", "1", "--size", "64", "--workers", "1")
+    dataset = open_dataset(out / "set")
+    LabelStore(out / "labels").start(dataset, {"source": "annotations"})
+    return out
+
+
+@pytest.mark.parametrize("name", [*COMMANDS_THAT_WRITE, *COMMANDS_THAT_MAKE_ONE])
+def test_every_command_that_writes_is_refused_by_another_writer(name: str, faces: Path, tmp_path: Path) -> None:
+    given = {"OUT": str(tmp_path / "out"), "DATA": str(faces / "set"), "LABELS": str(faces / "labels")}
+    whole = name in COMMANDS_THAT_WRITE
+    (tmp_path / "out").mkdir()
+    line = []
+    for part in COMMANDS_THAT_WRITE[name] if whole else COMMANDS_THAT_MAKE_ONE[name]:
+        stem, dot, ending = part.partition(".")
+        line.append(given[stem] + dot + ending if stem in given else part)
+    place = next(part for part in line if part.startswith(given["OUT"]))
+    hold = one_writer if whole else one_writer_of
+    refused = threading.Event()
+    entered = threading.Event()
+
+    def first() -> None:
+        with hold(place):
+            entered.set()
+            refused.wait(600)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    try:
+        assert entered.wait(60)
+        result = invoke(*line)
+    finally:
+        refused.set()
+        thread.join()
+    assert result.exit_code == 2, result.output
+    assert f"is in use by process {os.getpid()} on {socket.gethostname()} since " in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] in (["out"], [])

@@ -174,12 +174,12 @@ def read_json(path: Path, remedy: str) -> Any:
         raise SemalignError(f"{path}: cannot be read as JSON ({error}); {remedy}.") from error
 
 
-def remove_leftovers(folder: Path, held: Callable[[Path], bool] = lambda lock: False) -> None:
+def remove_leftovers(folder: Path, held: Callable[[Path], bool] = lambda lock: True) -> None:
     """Delete what writers that were killed have left below a folder: temporary files and folders, and their locks.
 
     Args:
         folder: whose only writer the caller is.
-        held: whether somebody holds a lock file; a folder below with such a one is passed over.
+        held: whether somebody holds a lock file; a folder below with such a one is passed over, without this with any.
     """
     for place, folders, names in os.walk(folder):
         below = Path(place) != Path(folder)
