@@ -3,6 +3,8 @@
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 JOBS ?= 2
 ARGS ?=
+FAULTS ?= 200
+FAULTS_SEED ?= 0
 
 VENV := .venv
 READY := $(VENV)/ready
@@ -11,7 +13,7 @@ RUN := $(VENV)/bin/python -m
 RUN_FILE := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo test faults lint docs bench clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +26,9 @@ demo: $(READY) ## synthetic faces to runs/demo/report.html; continues where it w
 
 test: $(READY) ## all tests (15 minutes at most on two cores)
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) $(ARGS)
+
+faults: $(READY) ## kills commands at random and breaks them otherwise, FAULTS=200 times (an hour); FAULTS_SEED=N repeats a run
+	FAULTS=$(FAULTS) FAULTS_SEED=$(FAULTS_SEED) OMP_NUM_THREADS=1 $(RUN) pytest tests/faults -n $(JOBS) -rP $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check

@@ -9,13 +9,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from semalign.errors import SemalignError
 
-_TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?", re.DOTALL)  # as tempfile names them
+LOCK = ".lock"  # of a folder, see `semalign.locks`; it is in nobody's way
+_PART = ".part-"
+_TEMPORARY = re.compile(r"\..*\.part-[a-z0-9_]{8}(\.\w+)?", re.DOTALL)  # what is written here before it has its name
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{destination.stem[:40]}-", suffix=destination.suffix, dir=destination.parent
+            prefix=_prefix(destination.stem), suffix=destination.suffix, dir=destination.parent
         )
         os.close(handle)
         temporary = Path(name)
@@ -43,7 +45,8 @@ def atomic_path(destination: Path) -> Iterator[Path]:
         raise write_error(destination, error) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what stays where nothing can be deleted goes with the next writer
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -61,8 +64,7 @@ def atomic_folder(destination: Path, what: str, overwrite: bool = False) -> Iter
         place: Path | None = None
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            place = Path(tempfile.mkdtemp(prefix=f".{destination.name[:40]}-", dir=destination.parent))
-            place.chmod(0o777 & ~_umask())
+            place = temporary_folder(destination.parent, destination.name)
             yield place
             os.replace(place, destination)
         except OSError as error:
@@ -74,6 +76,13 @@ def atomic_folder(destination: Path, what: str, overwrite: bool = False) -> Iter
         yield destination
 
 
+def temporary_folder(parent: Path, name: str) -> Path:
+    """A new hidden folder to prepare something in that will be called `name`; `remove_leftovers` finds one that stays."""
+    place = Path(tempfile.mkdtemp(prefix=_prefix(name), dir=parent))
+    place.chmod(0o777 & ~_umask())
+    return place
+
+
 def refuse_occupied(folder: Path, what: str) -> None:
     """Raise unless the folder is new or empty; `what` is the kind of thing it was hoped to hold.
 
@@ -81,7 +90,7 @@ def refuse_occupied(folder: Path, what: str) -> None:
         SemalignError: it holds something, is a file, or cannot be read.
     """
     try:
-        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        occupied = folder.exists() and (not folder.is_dir() or any(entry.name != LOCK for entry in folder.iterdir()))
     except OSError as error:
         raise SemalignError(f"{folder}: cannot be read ({error.strerror}); choose another folder.") from error
     if occupied:
@@ -165,12 +174,46 @@ def read_json(path: Path, remedy: str) -> Any:
         raise SemalignError(f"{path}: cannot be read as JSON ({error}); {remedy}.") from error
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that `atomic_path` left below a folder because its process was killed."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if _TEMPORARY.fullmatch(name):
+def remove_leftovers(folder: Path, held: Callable[[Path], bool] = lambda lock: True) -> None:
+    """Delete what writers that were killed have left below a folder: temporary files and folders, and their locks.
+
+    Args:
+        folder: whose only writer the caller is.
+        held: whether somebody holds a lock file; a folder below with such a one is passed over, without this with any.
+    """
+    for place, folders, names in os.walk(folder):
+        below = Path(place) != Path(folder)
+        if below and LOCK in names:
+            if held(Path(place, LOCK)):
+                folders.clear()
+                continue
+            with suppress(OSError):
+                Path(place, LOCK).unlink(missing_ok=True)
+        _remove(place, folders, names, _TEMPORARY)
+
+
+def remove_leftovers_of(destination: Path) -> None:
+    """Delete the temporary files and folders that killed writers of one file or folder have left beside it."""
+    for stem, suffix in ((destination.stem, destination.suffix), (destination.name, "")):
+        own = re.compile(re.escape(_prefix(stem)) + "[a-z0-9_]{8}" + re.escape(suffix), re.DOTALL)
+        place, folders, names = next(os.walk(destination.parent), ("", [], []))
+        _remove(place, folders, names, own)
+
+
+def _remove(place: str, folders: list[str], names: list[str], known: re.Pattern[str]) -> None:
+    """Delete those files and folders of a place whose names are known; of `folders` they are taken out."""
+    for name in names:
+        if known.fullmatch(name):
+            with suppress(OSError):
                 Path(place, name).unlink(missing_ok=True)
+    for name in [name for name in folders if known.fullmatch(name)]:
+        shutil.rmtree(Path(place, name), ignore_errors=True)
+        folders.remove(name)
+
+
+def _prefix(name: str) -> str:
+    """How the temporary name of what will be called so begins; short enough for any file system."""
+    return f".{name[:40]}{_PART}"
 
 
 def shown(name: str | Path) -> str:

@@ -93,7 +93,7 @@ def test_an_interrupted_data_set_is_completed_to_the_same_bytes(made: Path, tmp_
     assert not (folder / "synthetic.json").exists() and not (folder / "truth.parquet").exists()
     with pytest.raises(SemalignError, match="unfinished"):
         open_dataset(folder)
-    (folder / "helen/trainset/.synthetic_000008-abcd.jpg").write_bytes(b"half a file")
+    (folder / "helen/trainset/.synthetic_000008.part-abcd1234.jpg").write_bytes(b"half a file")
     assert contents(write_dataset(folder, SETTINGS)) == contents(made)
 
 

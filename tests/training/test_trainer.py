@@ -184,3 +184,33 @@ def test_tensorboard_gets_the_epochs_or_is_asked_for(small, tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(SemalignError, match=r"semalign\[tensorboard\]"):
         fit(small.trainer(tmp_path / "b", epochs=1, tensorboard=True), small)
+
+
+def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(small, tmp_path, monkeypatch):
+    trainer = small.trainer(tmp_path, epochs=3)
+    trainer.train_epoch(small.labels())
+    good = (tmp_path / CHECKPOINT).read_bytes()
+    loss, calls = trainer.task.loss, iter(range(100))
+    monkeypatch.setattr(
+        type(trainer.task), "loss", lambda _, *given: loss(*given) * (float("nan") if next(calls) == 1 else 1.0)
+    )
+    sentence = rf"the loss became nan in epoch 2, batch 2 of {trainer.steps_per_epoch}; the state after epoch 1 is kept"
+    with pytest.raises(SemalignError, match=sentence):
+        trainer.train_epoch(small.labels())
+    assert (tmp_path / CHECKPOINT).read_bytes() == good
+
+
+def test_a_weight_that_is_no_number_is_never_kept(small, tmp_path):
+    trainer = small.trainer(tmp_path, epochs=3)
+    steps = iter(range(1, 100))
+
+    def spoil(done: int, note: str) -> None:
+        if next(steps) == trainer.steps_per_epoch:  # by the last step, whose loss was still a number
+            next(trainer.network.parameters()).data[0] = float("inf")
+
+    trainer.advance = spoil
+    with pytest.raises(
+        SemalignError, match=r"a weight became infinite or nan in epoch 1, .*nothing was kept before it"
+    ):
+        trainer.train_epoch(small.labels())
+    assert not (tmp_path / CHECKPOINT).exists()

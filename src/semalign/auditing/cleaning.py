@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -31,7 +30,17 @@ from semalign.data.opening import own_scheme
 from semalign.data.results import CLEANED, DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, shown, write_error, write_json, write_text
+from semalign.files import (
+    LOCK,
+    read_json,
+    refuse_occupied,
+    shown,
+    temporary_folder,
+    write_error,
+    write_json,
+    write_text,
+)
+from semalign.locks import one_writer
 from semalign.schemes import SCHEME_FILE, LandmarkScheme, scheme_toml
 
 if TYPE_CHECKING:
@@ -112,7 +121,7 @@ def clean(
     folder, judges = out / AUDIT if audit is None else Path(audit), judging or Judging()
     if given is not None:
         refuse_other(given, folder, dataset)
-    with _claimed(out, source, overwrite):
+    with one_writer(out), _claimed(out, source, overwrite):
         found = given if given is not None else _audited(source, dataset, folder, judges, accept, overwrite, progress)
         moved = changes(found, accept, least, folder)
         unjudged = set(dataset.ids()) - set(found.ids)
@@ -265,10 +274,8 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if (out / DONE).is_file() or [entry.name for entry in out.iterdir()] == [STARTED]:
+        if (out / DONE).is_file() or {entry.name for entry in out.iterdir()} <= {STARTED, LOCK}:
             (out / STARTED).unlink()
-        if not any(out.iterdir()):
-            out.rmdir()
 
 
 def _write(
@@ -280,7 +287,7 @@ def _write(
         What moved as it is written, where it can be read, and what the format could not hold.
     """
     try:
-        place = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
+        place = temporary_folder(out, LABELS)
         try:
             written = rewrite_dataset(source.path, moved.by_face(), place / LABELS, source.scheme, images=source.images)
             if own is not None:

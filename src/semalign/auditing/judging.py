@@ -21,6 +21,7 @@ from semalign.errors import SemalignError
 from semalign.extras import needs_training
 from semalign.files import refuse_occupied, write_json
 from semalign.inference.onnx import OnnxBackend
+from semalign.locks import writes_into
 from semalign.models import pretrained
 from semalign.progress import Progress, SilentProgress
 from semalign.schemes import LandmarkScheme
@@ -122,6 +123,7 @@ def source_of(audit: Audit) -> Source:
     )
 
 
+@writes_into("out")
 def audit_source(
     source: Source,
     dataset: Dataset,

@@ -45,6 +45,7 @@ def adapt(
         semalign predict photo.jpg --model mine.safetensors
     """
     from semalign.cli.progress import RichProgress
+    from semalign.locks import one_writer_of
     from semalign.models.checkpoint import save_model
     from semalign.pipeline.adapting import adapt as make
     from semalign.schemes import load_scheme
@@ -52,18 +53,19 @@ def adapt(
     file = named(out, "safetensors")
     claim_file(file, overwrite)
     begun = time.monotonic()
-    made = make(
-        model,
-        data,
-        scheme=load_scheme(scheme) if scheme else None,
-        images=images,
-        terms=terms,
-        seed=seed,
-        keep_going=keep_going,
-        progress=RichProgress(),
-    )
-    if made.gained:
-        save_model(file, made.model)
+    with one_writer_of(file):
+        made = make(
+            model,
+            data,
+            scheme=load_scheme(scheme) if scheme else None,
+            images=images,
+            terms=terms,
+            seed=seed,
+            keep_going=keep_going,
+            progress=RichProgress(),
+        )
+        if made.gained:
+            save_model(file, made.model)
     if as_json:
         print_json(
             {

@@ -52,6 +52,7 @@ def audit(
     from semalign.cli import tables
     from semalign.cli.output import write_or_print_json
     from semalign.cli.progress import RichProgress
+    from semalign.locks import one_writer
 
     judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
     for file in (csv_file, json_file):
@@ -59,7 +60,9 @@ def audit(
     source = judging.source(path, scheme, images)
     dataset = source.open()
     out = Path(f"{dataset.name}-audit") if out is None else out
-    result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
+    with one_writer(out):
+        result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
+        judging.prepare(out)
     findings = list(result.findings(least))
     found = listing.rows(result, findings)
     if csv_file is not None:
@@ -67,7 +70,6 @@ def audit(
     skipped = result.about["left_out"]
     if json_file is not None:
         write_or_print_json(json_file, {"faces": len(result), "findings": found, "unusable": skipped})
-    judging.prepare(out)
     if str(json_file) != "-":
         tables.print_findings(result, found[:top], len(found), skipped)
         say(f"audit: {out}")

@@ -61,6 +61,7 @@ def clean(
     """
     from semalign.auditing.cleaning import clean as make
     from semalign.cli.progress import RichProgress
+    from semalign.locks import one_writer
 
     source = judging.source(path, scheme, images)
     made = make(
@@ -76,7 +77,8 @@ def clean(
         progress=RichProgress(),
     )
     if audit is None:
-        judging.prepare(made.audit_folder)
+        with one_writer(made.out):
+            judging.prepare(made.audit_folder)
     if as_json:
         print_json(made.provenance)
         return

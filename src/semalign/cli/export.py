@@ -62,6 +62,7 @@ def export(
     from semalign.export.crops import training_crops
     from semalign.export.onnx import refuse_int8
     from semalign.inference.onnx import input_squares
+    from semalign.locks import one_writer_of
     from semalign.models import pretrained
     from semalign.models.checkpoint import save_model
 
@@ -77,10 +78,11 @@ def export(
     if terms is not None:
         loaded = replace(loaded, about={**loaded.about, "terms": terms})
     if kind == "safetensors":
-        save_model(out, loaded, half=True)
+        with one_writer_of(out):
+            save_model(out, loaded, half=True)
         say(f"model: {out}")
         return
-    with tempfile.TemporaryDirectory(prefix="semalign-") as folder:
+    with one_writer_of(out), tempfile.TemporaryDirectory(prefix="semalign-") as folder:
         crops = None if data is None else training_crops(loaded, data, count)
         if int8 and crops is not None:
             plain = Path(folder) / "float32.onnx"

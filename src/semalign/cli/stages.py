@@ -301,9 +301,14 @@ def report(
     Example:
         semalign report runs/demo
     """
+    from semalign.locks import one_writer
     from semalign.report import write_report
 
-    say(f"report: {write_report(run_folder)}")
+    if not run_folder.is_dir():  # which write_report says
+        write_report(run_folder)
+    with one_writer(run_folder):
+        page = write_report(run_folder)
+    say(f"report: {page}")
 
 
 def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:

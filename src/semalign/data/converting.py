@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from semalign.data.opening import find_dataset, own_scheme, scan_dataset
 from semalign.data.results import refuse_results
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.locks import one_writer, one_writer_of
 from semalign.schemes import LandmarkScheme
 
 
@@ -69,7 +71,8 @@ def convert_dataset(
     if not dataset.samples:
         raise SemalignError(f"{source}: holds no usable face, for example: {dataset.skipped[0][1]}")
     _refuse_source(source, dataset, out)
-    done = formats.FORMATS[to].write(dataset, out, overwrite)
+    with one_writer_of(out), one_writer(out) if out.is_dir() and any(out.iterdir()) else nullcontext():
+        done = formats.FORMATS[to].write(dataset, out, overwrite)
     return Converted(dataset, done.files, done.notes)
 
 

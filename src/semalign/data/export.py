@@ -16,12 +16,14 @@ from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
 from semalign.files import read_json, refuse_occupied, write_bytes, write_json
+from semalign.locks import writes_into
 from semalign.schemes import LandmarkScheme, load_scheme, scheme_of_text, shipped_schemes
 
 _SAME = ("data", "scheme", "faces")  # what an export must share with the one that it replaces
 REMEDY = "repair or delete it"  # of a description that cannot be read
 
 
+@writes_into("out")
 def export_labels(
     version: LabelVersion,
     dataset: Dataset,

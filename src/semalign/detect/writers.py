@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,8 @@ from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read
 from semalign.detect.names import Names
 from semalign.detect.overlays import Overlays
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, remove_leftovers, shown
+from semalign.files import refuse_occupied, remove_leftovers, shown, write_error
+from semalign.locks import one_writer, refuse_held
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import UInt8
 
@@ -29,7 +31,7 @@ __all__ = ["COCO", "CSV", "FORMATS", "JSON", "JSONL", "PARQUET", "Finding", "Pts
 
 
 class ResultFolder:
-    """A folder of results, to be used in a `with` block, whose end makes the tables.
+    """A folder of results, to be used in a `with` block, whose end makes the tables. Until then nobody else writes into it.
 
     Args:
         folder: new or empty, unless one of the next two is given.
@@ -46,7 +48,7 @@ class ResultFolder:
 
     Raises:
         SemalignError: an unknown format; a folder that holds something else, results without leave to change them, or
-            results of other settings.
+            results of other settings; or that somebody else writes into.
     """
 
     def __init__(
@@ -64,6 +66,16 @@ class ResultFolder:
         self._record = self.folder / JSONL
         head = {**(about or {}), "formats": list(self.formats), "landmarks": list(scheme.landmarks)}
         self.names, self.done = Names(), frozenset[str]()
+        with ExitStack() as held:
+            held.enter_context(one_writer(self.folder))
+            self._begin(head, resume, overwrite)
+            self._held = held.pop_all()
+        self.overlays = Overlays(self.folder) if "overlay" in formats else None
+        self._writers: list[Writer] = [PtsWriter(self.folder)] if "pts" in formats else []
+        if self.overlays is not None:
+            self._writers.append(self.overlays)
+
+    def _begin(self, head: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
         claim(self.folder, resume, overwrite)
         if overwrite and not resume:
             self._clear()
@@ -72,10 +84,6 @@ class ResultFolder:
         self._empty = not goes_on
         if goes_on:
             self._remember()
-        self.overlays = Overlays(self.folder) if "overlay" in formats else None
-        self._writers: list[Writer] = [PtsWriter(self.folder)] if "pts" in formats else []
-        if self.overlays is not None:
-            self._writers.append(self.overlays)
 
     def _can_go_on(self, head: Mapping[str, Any]) -> bool:
         """Whether there is a record to be continued; then it lies in its place, and nothing unfinished beside it."""
@@ -157,6 +165,10 @@ class ResultFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Make the tables, unless there was no picture; the first problem is raised unless there was one already."""
+        with self._held:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         problem: SemalignError | None = None
         for writer in self._writers:
             try:
@@ -174,6 +186,8 @@ class ResultFolder:
                 self._record.unlink()
         except SemalignError as failed:
             problem = problem or failed
+        except OSError as failed:
+            problem = problem or write_error(self._record, failed)
         if problem is not None and error is None:
             raise problem
 
@@ -209,8 +223,9 @@ def claim(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
     """Refuse a folder in which no results can be begun, or continued or replaced where that is asked for.
 
     Raises:
-        SemalignError: it holds something else, or results without leave to change them.
+        SemalignError: somebody else writes into it, it holds something else, or results without leave to change them.
     """
+    refuse_held(folder)
     if not (folder / JSON).is_file() and not (folder / JSONL).is_file():
         try:
             refuse_occupied(folder, f"{JSON} of earlier results")

@@ -20,6 +20,7 @@ from semalign.label_bench.cells import Cell, RealFaces
 from semalign.label_bench.output import write_results
 from semalign.label_bench.settings import BenchSettings
 from semalign.label_bench.synthetic_cells import SyntheticFaces, clear
+from semalign.locks import writes_into
 from semalign.models import pretrained
 from semalign.pipeline.folder import digest_of_faces
 from semalign.pipeline.summary import hardware, versions
@@ -34,6 +35,7 @@ PARTS = ("truth", "planted", "annotators", "halves")  # of the table, in order
 REMEDY = "delete it and run again with --resume"
 
 
+@writes_into("out")
 def bench_labels(
     settings: BenchSettings,
     out: Path,

@@ -20,6 +20,7 @@ from typing import Any
 
 from semalign.errors import SemalignError
 from semalign.files import is_new, read_json, write_json
+from semalign.locks import writes_into
 from semalign.paper.figures import FIGURES
 from semalign.paper.lab import Lab
 from semalign.paper.page import write_csv, write_page
@@ -36,6 +37,7 @@ KNOWN = (*TABLES, *FIGURES)
 NEEDED = {"table3": "aflw", "table4": "300vw", "table8": "300vw", "table9": "300vw", "figure5": "300vw"}  # others: 300w
 
 
+@writes_into("out")
 def reproduce(
     names: Sequence[str],
     out: Path,

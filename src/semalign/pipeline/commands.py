@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semalign.data.labels import LabelVersion
 from semalign.inference.torch_backend import quick_precision
+from semalign.locks import writes_into
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unfit_teachers
@@ -22,6 +23,7 @@ from semalign.searches import FoundLabels, NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
 
 
+@writes_into("out")
 def train(
     recipe: Recipe,
     data: Path | None,
@@ -59,6 +61,7 @@ def train(
     return out / MODEL
 
 
+@writes_into("out")
 def align(
     model: str | Path,
     data: Path,
@@ -87,6 +90,7 @@ def align(
     return out / MODEL
 
 
+@writes_into("out")
 def search(
     model: str | Path | Model,
     data: Path,

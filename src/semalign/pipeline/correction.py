@@ -26,8 +26,9 @@ from semalign.data.duplicates import leaky_training_ids
 from semalign.data.opening import open_dataset
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.files import is_new, write_json
+from semalign.files import is_new, remove_leftovers, write_json
 from semalign.inference.torch_backend import quick_precision
+from semalign.locks import writes_file
 from semalign.models import pretrained
 from semalign.models.correction import SUFFIX, save_correction
 from semalign.pipeline.prepare import cache_crops
@@ -53,6 +54,7 @@ def beside(model: str | Path) -> Path:
     return path.with_suffix(SUFFIX)
 
 
+@writes_file("out")
 def make_correction(
     model: str | Path,
     data: Path,
@@ -98,6 +100,7 @@ def make_correction(
     parts = parts_of(out)
     if is_new(parts / BEGUN, "begun correction", resume=True):
         write_json(parts / BEGUN, {"made_by": "semalign correction"})
+    remove_leftovers(parts)
     faces = cache_crops(train, loaded.crop, loaded.input_size, keep_going, progress, "crops")
     there = _complete(faces.dataset, data)
     crops, labels = faces.crops.take(there), faces.crops.to_crop(faces.dataset.points())[there]
@@ -123,9 +126,9 @@ def make_correction(
     if unseen is not None:
         groups = iter([(loaded, open_dataset(unseen, loaded.scheme, keep_going=keep_going))])
     elif crossfit is not None:
-        groups = left_out(crossfit, faces.dataset, parts / "crops")
+        groups = left_out(crossfit, faces.dataset)
     if groups is not None:
-        made = with_errors(made, groups, parts / "crops", hiding, seed, progress)
+        made = with_errors(made, groups, hiding, seed, progress)
     save_correction(out, made)
     shutil.rmtree(parts, ignore_errors=True)
     return out

@@ -21,6 +21,7 @@ from semalign.data.labels import LabelVersion
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.files import write_json
+from semalign.locks import writes_into
 from semalign.models.checkpoint import Model
 from semalign.pipeline.fitting import fitted_to_scheme
 from semalign.pipeline.folder import claim, same_origin
@@ -43,6 +44,7 @@ class Judges(NamedTuple):
     tta: int  # versions of a crop whose mean heatmap counts
 
 
+@writes_into("out")
 def crossfit(
     recipe: Recipe,
     data: Path | Dataset | None,

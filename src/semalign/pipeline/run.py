@@ -20,6 +20,7 @@ import numpy as np
 
 from semalign.core.translation import Translation
 from semalign.files import write_json
+from semalign.locks import writes_into
 from semalign.models.checkpoint import Model
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.clock import Clock
@@ -37,6 +38,7 @@ from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import make_accelerator
 
 
+@writes_into("out")
 def run(
     recipe: Recipe,
     data: Path | None,

@@ -31,18 +31,17 @@ SIDES, TRIES = (0.12, 0.5), 20  # of squares, in shorter sides of the photograph
 Group = tuple[Model, Dataset]  # a network, and faces that it has not seen
 
 
-def left_out(crossfit: Path, faces: Dataset, crops: Path) -> Iterator[Group]:
+def left_out(crossfit: Path, faces: Dataset) -> Iterator[Group]:
     """Each network of a cross-fitting with those of the faces that it was trained without.
 
     Args:
         crossfit: folder that `semalign crossfit` has filled.
         faces: of the data set that it was trained on.
-        crops: folder for crops.
 
     Raises:
         SemalignError: it holds no finished cross-fitting, or none of the faces is in a fold.
     """
-    fitted = CrossFitted(crossfit, crops)
+    fitted = CrossFitted(crossfit)
     models, _ = fitted.kinds[0]
     fold = np.array([fitted.folds.get(name, -1) for name in faces.ids()])
     if not (fold >= 0).any():
@@ -58,7 +57,6 @@ def left_out(crossfit: Path, faces: Dataset, crops: Path) -> Iterator[Group]:
 def with_errors(
     correction: ShapeCorrection,
     groups: Iterator[Group],
-    crops: Path,
     hiding: HiddenFacesSettings,
     seed: int,
     progress: Progress | None = None,
@@ -68,7 +66,6 @@ def with_errors(
     Args:
         correction: of a landmark network.
         groups: that network and faces that it has not seen, or networks of its kind that have not seen theirs.
-        crops: folder for crops.
         hiding: how faces are hidden; each is looked at once bare and once behind something.
         seed: of everything random.
         progress: is told what is done.
@@ -80,11 +77,11 @@ def with_errors(
     seen: list[SeenFaces] = []
     empty: list[Landmarks] = []
     for model, faces in groups:
-        there = readable(faces, crops, model.crop, model.input_size)
+        there = readable(faces, model.crop, model.input_size)
         there = there.select(exclude={s.id for s in there.samples if not np.isfinite(s.points).all()})
         if not len(there):
             continue
-        own = build_crops(crops, there.samples, model.crop, model.input_size)
+        own = build_crops(there.samples, model.crop, model.input_size)
         precision = quick_precision(model.network.device)
         with progress.stage("unseen faces", PASSES * len(own)) as advance:
             seen.append(see_unseen_faces(model, own, own.to_crop(there.points()), hiding, seed, precision, advance))

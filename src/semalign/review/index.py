@@ -26,6 +26,7 @@ from semalign.auditing import Audit, read_audit
 from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, face_sizes, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
+from semalign.locks import one_writer
 from semalign.schemes import scheme_of_text, scheme_text
 
 FORMAT: Final = 3
@@ -45,6 +46,7 @@ _TYPES: Final = {
 }
 _ARRAYS: Final = (*_TYPES, "size", "gain", "move", "listed")
 _QUEUES: Final = ("faces", "points", "faces-move", "points-move")
+PATIENCE: Final = 300.0  # seconds to wait while another process prepares the same
 MOVING: Final = 2_000_000  # points at most that are ordered by how far they move
 _COLUMNS: Final = ("face", "landmark", "kind", "probability", "move")
 
@@ -124,8 +126,12 @@ def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> 
         return _read(folder / FOLDER, mark)
     except (OSError, ValueError, KeyError, TypeError, SemalignError):
         say("preparing the queues")
-        _write(folder / FOLDER, read_audit(folder), mark)
-    return _read(folder / FOLDER, mark)
+    with one_writer(folder / FOLDER, PATIENCE):
+        try:
+            return _read(folder / FOLDER, mark)  # by another process, meanwhile
+        except (OSError, ValueError, KeyError, TypeError, SemalignError):
+            _write(folder / FOLDER, read_audit(folder), mark)
+        return _read(folder / FOLDER, mark)
 
 
 def _mark(folder: Path) -> list[list[Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semalign.locks import among_others
 from semalign.review.desk import Desk, Export
 from semalign.review.index import open_index
 from semalign.web.limits import ConnectionLimits
@@ -39,18 +41,17 @@ def open_review(
 
     Raises:
         SemalignError: there is no finished audit, its folder cannot be written, the address or the port cannot be had, or
-            what the extra 'serve' brings is not installed.
+            what the extra 'serve' brings is not installed; or the audit is just being made anew. While people are at work on
+            it, nobody else can do that.
     """
     with needs_server():
         from semalign.review.server import ReviewServer
     folder = Path(folder)
-    index = open_index(folder, say)
-    desk = Desk(folder, index, name or user_name(), export)
-    try:
-        return ReviewServer(desk, listen(host, port), host, ConnectionLimits())
-    except BaseException:
-        desk.close()
-        raise
+    with ExitStack() as opened:
+        opened.enter_context(among_others(folder))
+        desk = Desk(folder, open_index(folder, say), name or user_name(), export)
+        opened.callback(desk.close)
+        return ReviewServer(desk, listen(host, port), host, ConnectionLimits(), opened.pop_all())
 
 
 def user_name() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from contextlib import ExitStack
 
 from semalign.review.access import Access
 from semalign.review.app import Answers
@@ -24,14 +25,17 @@ class ReviewServer(LocalServer):
         listening: the socket that clients come to; the server closes it when it ends.
         host: as the address was given; a name in it is this server's. Others than the loopback need a token.
         limits: of connections.
+        opened: what is to be closed with the server.
 
     Attributes:
         url: where the page is, with the token where one is needed.
         token: that people must show; None on the loopback.
     """
 
-    def __init__(self, desk: Desk, listening: socket.socket, host: str, limits: ConnectionLimits) -> None:
-        self._desk = desk
+    def __init__(
+        self, desk: Desk, listening: socket.socket, host: str, limits: ConnectionLimits, opened: ExitStack
+    ) -> None:
+        self._opened = opened
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
         names = [host] if self.token is None else [host, socket.gethostname()]
         port = int(listening.getsockname()[1])
@@ -45,4 +49,4 @@ class ReviewServer(LocalServer):
     def close(self) -> None:
         """Give the port back; `serve_forever` has done so when it returns."""
         super().close()
-        self._desk.close()
+        self._opened.close()

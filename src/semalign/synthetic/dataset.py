@@ -21,7 +21,16 @@ import numpy as np
 from semalign.data.pts import write_pts
 from semalign.data.truth import DESCRIPTION, TRUTH, UNFINISHED
 from semalign.errors import SemalignError
-from semalign.files import atomic_path, read_json, refuse_occupied, write_error, write_json, write_text
+from semalign.files import (
+    atomic_path,
+    read_json,
+    refuse_occupied,
+    remove_leftovers,
+    write_error,
+    write_json,
+    write_text,
+)
+from semalign.locks import writes_into
 from semalign.synthetic.annotators import annotate, make_annotators
 from semalign.synthetic.render import SCHEME, Face, render_face
 from semalign.synthetic.settings import SynthesisSettings, check_settings
@@ -74,6 +83,7 @@ def write_dataset(
     return write_rows(out, description, folders, write, progress, workers)
 
 
+@writes_into("out")
 def write_rows(
     out: Path,
     description: dict[str, Any],
@@ -97,7 +107,7 @@ def write_rows(
     Raises:
         SemalignError: a folder that holds something else or cannot be written.
     """
-    if _claim(out, description, folders):
+    if _claim(out, description):
         return out
     _make_folders(out, folders)
     for name, text in (texts or {}).items():
@@ -123,7 +133,7 @@ def image_id(index: int, settings: SynthesisSettings) -> str:
     return f"{folder}/synthetic_{index + 1:06d}.{settings.image_format}"
 
 
-def _claim(out: Path, description: dict[str, Any], folders: Sequence[str]) -> bool:
+def _claim(out: Path, description: dict[str, Any]) -> bool:
     """Make the folder ours; True if it already holds the finished data set."""
     plain = json.loads(json.dumps(description))
     for name in (DESCRIPTION, UNFINISHED):
@@ -132,9 +142,11 @@ def _claim(out: Path, description: dict[str, Any], folders: Sequence[str]) -> bo
                 raise SemalignError(
                     f"{out}: holds a synthetic data set of other settings; choose another folder or delete it first."
                 )
-            if name == UNFINISHED:
-                _remove_leftovers(out, folders)
-            return name == DESCRIPTION
+            if name == DESCRIPTION:
+                (out / UNFINISHED).unlink(missing_ok=True)
+                return True
+            remove_leftovers(out)
+            return False
     refuse_occupied(out, "synthetic data set")
     write_json(out / UNFINISHED, description)
     return False
@@ -146,13 +158,6 @@ def _make_folders(out: Path, folders: Sequence[str]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(folder, error) from error
-
-
-def _remove_leftovers(out: Path, folders: Sequence[str]) -> None:
-    """Delete the temporary files that a killed process has left half-written."""
-    for folder in (out, *(out / name for name in folders)):
-        for path in folder.glob(".*-*"):
-            path.unlink(missing_ok=True)
 
 
 def _write_face(out: Path, settings: SynthesisSettings, index: int) -> Row:

@@ -121,6 +121,9 @@ class Trainer(Generic[Network]):
         Args:
             labels: (b, n, 2) float64 in the crop frames.
             about_labels: what to log about them.
+
+        Raises:
+            SemalignError: a loss or a weight is no number any more; the checkpoint is then as it was before the epoch.
         """
         events = self._events
         record = self._train_epoch(self.epoch, labels) | (about_labels or {})
@@ -151,6 +154,8 @@ class Trainer(Generic[Network]):
             total += self._step(order[step * size : (step + 1) * size], labels, rate, epoch, step)
             if self.advance is not None:
                 self.advance(1, f"loss {total.item() / (step + 1):.4f}" if step % 10 == 9 else "")
+        if not all(bool(torch.isfinite(value).all()) for value in self.network.parameters()):
+            raise self._spoilt("a weight became infinite or nan", epoch, self.steps_per_epoch - 1)
         mean = self.accelerator.reduce(total / self.steps_per_epoch, reduction="mean")
         return {"epoch": epoch + 1, "loss": float(mean), "learning_rate": rate}
 
@@ -166,9 +171,7 @@ class Trainer(Generic[Network]):
             outputs = self.wrapped(inputs)
         loss = self.task.loss(outputs, targets)
         if not torch.isfinite(loss):
-            raise SemalignError(
-                f"{self.folder}: the loss became {float(loss)} in epoch {epoch + 1}; lower the learning rate and run again."
-            )
+            raise self._spoilt(f"the loss became {float(loss.detach())}", epoch, step)
         self.prepared.zero_grad()
         self.accelerator.backward(loss)
         if self.training.gradient_clip:
@@ -176,6 +179,14 @@ class Trainer(Generic[Network]):
         self.prepared.step()
         self._average.update_parameters(self.network)
         return loss.detach()
+
+    def _spoilt(self, what: str, epoch: int, step: int) -> SemalignError:
+        """The sentence for a training that cannot go on; the checkpoint is that of the last whole epoch."""
+        kept = f"the state after epoch {self.epoch} is kept" if self.epoch else "nothing was kept before it"
+        return SemalignError(
+            f"{self.folder}: {what} in epoch {epoch + 1}, batch {step + 1} of {self.steps_per_epoch}; {kept}. Check the "
+            "annotations with 'semalign data check', or train anew in another folder with a lower learning rate."
+        )
 
     def _mix(self, average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
         """The averaged weights (of one type) after a step; the average is short at the beginning, whatever its decay."""
