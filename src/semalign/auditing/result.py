@@ -262,10 +262,9 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
     size = faces_of_group(audit.scheme.count)
     groups = (_points_of(audit, slice(start, start + size)) for start in range(0, len(audit), size))
     first = next(groups)
-    with atomic_path(folder / POINTS) as temporary:
-        with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
-            for group in chain([first], groups):
-                writer.write_table(group)
+    with atomic_path(folder / POINTS) as place, pq.ParquetWriter(place, first.schema, compression="zstd") as writer:
+        for group in chain([first], groups):
+            writer.write_table(group)
     about = {"format": FORMAT, "scheme": scheme_text(audit.scheme), "faces": len(audit)}
     write_json(folder / ABOUT, audit.about | about)
 

@@ -260,12 +260,12 @@ def _mark(path: Path) -> tuple[int, ...]:
 
 
 def _whole(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of whole numbers."""
+    """A column of whole numbers; pandas makes floating ones of those with gaps."""
     import pyarrow as pa
 
-    if column.null_count or not pa.types.is_integer(column.type):
-        raise ValueError("landmark, iteration and visibility are not whole numbers")
-    return column.to_numpy()
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise ValueError("its landmark, iteration or visibility is not a whole number")
+    return column.cast(pa.int32()).to_numpy()
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -39,7 +39,7 @@ _ARRAYS = tuple(field.name for field in fields(LabelPart) if field.name not in (
 
 @dataclass(frozen=True, eq=False)
 class LabelVersion:
-    """One version of all labels, or of some images. Arrays are (b, n) float64, NaN where there is no value or the point is absent.
+    """One version of all labels, or of some images. Arrays are (b, n) float64, NaN where there is no value or no point.
 
     Each is read from the file when it is first asked for, and kept; all raise `SemalignError` where the file is damaged, has
     changed, or is gone. One without any value takes no memory and cannot be written to.
