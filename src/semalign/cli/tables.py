@@ -82,15 +82,15 @@ def _version_values(version: LabelVersion) -> dict[str, Any]:
     from semalign.data.samples import ABSENT
 
     images, landmarks = version.shape
-    movement, largest, confidence, count = 0.0, 0.0, 0.0, 0
+    movement, most, sure, count = 0.0, 0.0, 0.0, 0
     for part in version.parts():
         there = part.visibility != ABSENT
         moved = part.movement[there]
         movement += moved.sum()
-        largest = np.maximum(largest, moved.max(initial=0.0))  # NaN stays NaN
-        confidence += part.confidence[there].sum()
+        most = np.maximum(most, moved.max(initial=0.0))  # NaN stays NaN
+        sure += part.confidence[there].sum()
         count += there.sum()
-    numbers = (movement / count, largest, confidence / count) if count else (np.nan,) * 3
+    numbers = (movement / count, most, sure / count) if count else (np.nan,) * 3
     mean, largest, confidence = (None if np.isnan(number) else float(number) for number in numbers)
     return {
         "version": version.index,

@@ -236,7 +236,7 @@ def _table(some: LabelPart, iteration: int, columns: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     images, count = some.points.shape[:2]
-    numbers = {"x": some.points[..., 0], "y": some.points[..., 1]}
+    numbers: dict[str, np.ndarray | None] = {"x": some.points[..., 0], "y": some.points[..., 1]}
     numbers |= {name: getattr(some, name) for name in PARTS}
     numbers |= {name: None if some.spread is None else some.spread[..., axis] for axis, name in enumerate(SPREAD)}
     empty = np.full(images * count, np.nan)

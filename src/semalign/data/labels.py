@@ -303,7 +303,7 @@ def _checked(path: Path, part: LabelPart | LabelVersion, count: int) -> LabelPar
 
 
 def _cut(part: LabelPart, rows: slice) -> LabelPart:
-    arrays = {name: getattr(part, name) for name in _ARRAYS}
+    arrays: dict[str, Any] = {name: getattr(part, name) for name in _ARRAYS}
     return LabelPart(part.ids[rows], **{name: a if a is None else a[rows] for name, a in arrays.items()})
 
 
