@@ -303,8 +303,11 @@ def _checked(path: Path, part: LabelPart | LabelVersion, count: int) -> LabelPar
 
 
 def _cut(part: LabelPart, rows: slice) -> LabelPart:
-    arrays: dict[str, Any] = {name: getattr(part, name) for name in _ARRAYS}
-    return LabelPart(part.ids[rows], **{name: a if a is None else a[rows] for name, a in arrays.items()})
+    arrays: dict[str, Any] = {}
+    for name in _ARRAYS:
+        values = getattr(part, name)
+        arrays[name] = values if values is None else values[rows]
+    return LabelPart(part.ids[rows], **arrays)
 
 
 def _joined(parts: Sequence[LabelPart]) -> LabelPart:
