@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +17,18 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
+import pyarrow.dataset as arrow_dataset
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from semalign.data import LabelStore, open_dataset
+from semalign.data import LabelPart, LabelStore, open_dataset
+from semalign.data.label_files import faces_of_group
 from semalign.errors import SemalignError
 
 IDS = ("afw/a.jpg", "ibug/image_092 _01.jpg")
 POINTS = np.arange(12, dtype=float).reshape(2, 3, 2)
+OLD = Path(__file__).with_name("labels_of_0.1.parquet")  # version 1 of three faces, written by version 0.1
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 5))
 
@@ -96,13 +104,142 @@ def test_how_sure_a_label_is_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_file_of_version_0_1_has_no_spread(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     store = LabelStore(tmp_path)
     store.append(IDS, POINTS, iteration=0)
     table = pq.read_table(store.path(0))
     pq.write_table(table.drop_columns(["spread_x", "spread_y"]), store.path(0))
     assert np.array_equal(store.read().points, POINTS) and np.isnan(store.read().spread).all()
+
+
+def test_a_folder_of_version_0_1_opens_and_goes_on(tmp_path: Path) -> None:
+    points = np.random.default_rng(5).uniform(40, 200, (3, 5, 2)).round(3)
+    store, ids = LabelStore(tmp_path), ("afw/a.jpg", "helen/trainset/b 1.jpg", "ibug/ü.jpg")
+    shutil.copy(OLD, store.path(0))
+    version = store.read()
+    assert (version.shape, version.iteration, version.ids) == ((3, 5), 1, ids)
+    assert version.provenance == {"model": "m.safetensors", "seed": 3}
+    assert np.array_equal(version.points, points + (3, -4)) and np.array_equal(version.likelihood_cost, points[..., 0])
+    assert np.allclose(version.movement, 5) and (version.prior_cost == 25).all() and (version.confidence == 0.5).all()
+    assert np.isnan(version.spread).all() and (version.visibility == -1).all()
+    assert store.append(ids, points + (3, -4), iteration=1, index=0).ids == ids
+    store.append(ids, points, iteration=2)
+    np.testing.assert_allclose(store.read().movement, 5)
+    assert store.to_arrow().count_rows() == 30
+
+
+@pytest.mark.parametrize("rows", [1_000_000, 1, 4, 7, 68])
+def test_row_groups_that_end_within_faces(tmp_path: Path, rows: int) -> None:
+    store, points = LabelStore(tmp_path), np.random.default_rng(0).normal(size=(20, 3, 2))
+    ids = tuple(f"{index}.jpg" for index in range(20))
+    confidence = np.where(np.arange(60).reshape(20, 3) < 31, np.nan, 0.25)  # nothing is said at first
+    visibility = np.arange(60).reshape(20, 3) % 4 - 1
+    points[visibility == 0] = np.nan
+    store.append(ids, points, iteration=0, confidence=confidence, visibility=visibility)
+    if rows > 1:
+        pq.write_table(pq.read_table(store.path(0)), store.path(0), row_group_size=rows)
+    else:  # as pandas writes it, with other types
+        pd.read_parquet(store.path(0)).astype({"landmark": "int64", "iteration": "int8"}).to_parquet(store.path(0))
+    version = store.read()
+    assert np.array_equal(version.visibility, visibility)
+    for start, stop in ((0, 20), (0, 1), (19, 20), (3, 11), (5, 5), (-2, 30)):
+        part = version.part(start, stop)
+        assert part.ids == ids[start:stop] and part.shape == points[start:stop].shape[:2]
+        assert np.array_equal(part.points, points[start:stop], equal_nan=True)
+        assert np.array_equal(part.confidence, confidence[start:stop], equal_nan=True)
+        assert np.array_equal(part.visibility, version.visibility[start:stop])
+    assert [name for part in version.parts(7) for name in part.ids] == list(ids)
+    store.append(ids, points + 1, iteration=1)
+    np.testing.assert_allclose(store.read().movement, np.where(visibility == 0, np.nan, 2**0.5))
+
+
+def many(count: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """More faces of five landmarks than a row group has."""
+    return tuple(f"{index}.jpg" for index in range(count)), np.random.default_rng(1).normal(size=(count, 5, 2))
+
+
+def test_labels_of_several_row_groups_written_whole_and_by_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semalign.data.label_files.ROWS", 1004)
+    size = faces_of_group(5)
+    assert size == 200
+    ids, points = many(2 * size + 10)
+    whole, parted = LabelStore(tmp_path / "whole"), LabelStore(tmp_path / "parted")
+    cuts = [0, 3, size - 1, size, 2 * size + 4, len(ids)]
+    for index in (0, 1):
+        spread = np.abs(points) if index else None
+        whole.append(ids, points + index, iteration=index, spread=spread)
+        parts = [
+            LabelPart(ids[a:b], points[a:b] + index, spread=np.abs(points[a:b]) if index else None)
+            for a, b in pairwise(cuts)
+        ]
+        parted.append_parts(iter(parts), iteration=index)
+    for index in (0, 1):
+        assert whole.path(index).read_bytes() == parted.path(index).read_bytes()
+    footer = pq.read_metadata(whole.path(1))
+    assert [footer.row_group(group).num_rows for group in range(3)] == [size * 5, size * 5, 50]
+    version = whole.read()
+    assert version.ids == ids and np.array_equal(version.points, points + 1)
+    assert [part.shape[0] for part in version.parts()] == [size, size, 10]
+    assert pickle.loads(pickle.dumps(version.part(size - 2, size + 2))).ids == ids[size - 2 : size + 2]
+    copied = LabelStore(tmp_path / "copied")
+    copied.append_parts(version.parts(70), iteration=1)
+    assert np.array_equal(copied.read().spread, np.abs(points))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda ids, points: [(ids, points[:, :4])], r"0001.*not those of the images of version 0, in its order"),
+        (lambda ids, points: [(ids[:9], points[:9])], r"0001.*not those of the images of version 0, in its order"),
+        (lambda ids, points: [(ids, points), (("more",), points[:1])], r"not those of the images of version 0"),
+        (lambda ids, points: [(ids[:9], points[:9]), (ids[9:], points[9:, :4])], "parts of 5 and of 4 landmarks"),
+        (lambda ids, points: [], "0 images and points of shape"),
+    ],
+)
+def test_parts_that_are_refused(tmp_path: Path, change: Callable[..., Any], sentence: str) -> None:
+    store, (ids, points) = LabelStore(tmp_path), many(20)
+    store.append(ids, points, iteration=0)
+    parts = [LabelPart(*part) for part in change(ids, points)]
+    with pytest.raises(SemalignError, match=sentence):
+        store.append_parts(parts, iteration=1)
+    with pytest.raises(SemalignError, match=r"exists with other labels|landmarks|0 images"):
+        store.append_parts(parts, iteration=0, index=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["0000.parquet"]
+    with pytest.raises(SemalignError, match="an image occurs twice"):
+        LabelStore(tmp_path / "twice").append_parts([LabelPart(ids, points)] * 2, iteration=0)
+
+
+def test_only_what_is_asked_for_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, (ids, points) = LabelStore(tmp_path), many(2 * faces_of_group(5))
+    store.append(ids, points, iteration=0)
+    read: list[tuple[int, set[str]]] = []
+    plain = pq.ParquetFile.read_row_group
+
+    def watched(self: pq.ParquetFile, group: int, columns: list[str], **more: Any) -> Any:
+        read.append((group, set(columns)))
+        return plain(self, group, columns, **more)
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.read_row_group", watched)
+    version = store.read()
+    assert version.shape == (len(ids), 5) and read == [(0, {"landmark", "iteration"})]
+    read.clear()
+    last = version.part(len(ids) - 2, len(ids))
+    assert np.array_equal(last.points, points[-2:]) and last.points is last.points
+    assert read == [(1, {"x", "y", "landmark"})]
+    assert version.confidence.strides == (0, 0) and np.isnan(version.confidence).all()  # no memory for what nobody says
+
+
+def test_arrow_has_all_versions(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path)
+    with pytest.raises(SemalignError, match="holds no label versions"):
+        store.to_arrow()
+    store.append(IDS, POINTS, iteration=0)
+    store.append(IDS, POINTS + 1, iteration=1)
+    labels, field = store.to_arrow(), arrow_dataset.field
+    assert labels.count_rows() == 12 and labels.schema.names[-1] == "version"
+    some = labels.to_table(columns=["image", "x"], filter=(field("version") == 1) & (field("image") == IDS[1]))
+    assert some["x"].to_pylist() == (POINTS[1, :, 0] + 1).tolist()
 
 
 def test_start_with_the_annotations(tmp_path: Path, make_300w: Callable[..., Path]) -> None:
@@ -179,36 +316,116 @@ def nothing_in_it(path: Path) -> None:
     pd.read_parquet(path).iloc[:0].to_parquet(path)
 
 
+def words(column: str) -> Callable[[Path], object]:
+    def spoil(path: Path) -> None:
+        table = pd.read_parquet(path)
+        table.assign(**{column: ["a"] * len(table)}).to_parquet(path)
+
+    return spoil
+
+
+def other_rows(path: Path) -> None:
+    pd.read_parquet(path).iloc[[0, 2, 1, 3, 4, 5]].to_parquet(path)
+
+
+def other_images(path: Path) -> None:
+    pd.read_parquet(path).assign(image=["a", "a", "b", "b", "b", "b"]).to_parquet(path)
+
+
+def one_image(path: Path) -> None:
+    pd.read_parquet(path).assign(image="a").to_parquet(path)
+
+
+def no_image(path: Path) -> None:
+    pd.read_parquet(path).assign(image=[None, *["a"] * 5]).to_parquet(path)
+
+
+def other_visibility(path: Path) -> None:
+    pd.read_parquet(path).assign(visibility=7).to_parquet(path)
+
+
+def list_of_origin(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({b"semalign": b"[1]"}), path)
+
+
+def another_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(0).column(2)
+    data[column.data_page_offset + column.total_compressed_size - 4] ^= 1  # of x; without a checksum a label is another
+    path.write_bytes(data)
+
+
+def everything(store: LabelStore) -> None:
+    version = store.read()
+    for name in ("ids", "points", "prior_cost", "likelihood_cost", "movement", "confidence", "spread", "visibility"):
+        getattr(version, name)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(b""),
         no_whole_images,
         no_column,
         nothing_in_it,
+        *map(words, ("landmark", "x", "confidence", "iteration", "visibility")),
+        other_rows,
+        other_images,
+        one_image,
+        no_image,
+        other_visibility,
+        list_of_origin,
+        another_byte,
     ],
-    ids=["truncated", "empty", "rows", "column", "no rows"],
 )
 def test_damaged_versions_are_named(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     store = LabelStore(tmp_path)
     store.append(IDS, POINTS, iteration=0)
     spoil(store.path(0))
     with pytest.raises(SemalignError) as caught:
-        store.read()
+        everything(store)
     assert str(caught.value).startswith(f"{store.path(0)}: is no label version that can be read")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_changes_after_it_was_opened(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path)
+    version = store.append(IDS, POINTS, iteration=0)
+    shutil.copy(store.path(0), tmp_path / "kept")
+    store.path(0).unlink()
+    with pytest.raises(SemalignError, match="No such file"):
+        _ = version.points
+    LabelStore(tmp_path).append(IDS, POINTS + 1, iteration=0)
+    with pytest.raises(SemalignError, match="it has changed since it was opened"):
+        _ = version.points
+    assert np.array_equal(store.read().points, POINTS + 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bytes_that_were_changed_never_end_in_another_error(tmp_path: Path, seed: int) -> None:
+    store, (ids, points) = LabelStore(tmp_path), many(20)
+    store.append(ids, points, iteration=0, provenance={"source": "annotations"})
+    whole, rng = store.path(0).read_bytes(), np.random.default_rng(seed)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        store.path(0).write_bytes(data[: None if rng.random() < 0.8 else rng.integers(len(data))])
+        with suppress(SemalignError):
+            everything(store)
 
 
 def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LabelStore(tmp_path)
     store.append(IDS, POINTS, iteration=0)
 
-    def half(table: object, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"PAR1")
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", half)
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", full)
     with pytest.raises(SemalignError, match=r"cannot write .*0001\.parquet: the disk is full"):
         store.append(IDS, POINTS + 1, iteration=1)
     assert [path.name for path in tmp_path.iterdir()] == ["0000.parquet"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.kinds import NAMES, WHOLE
+from semalign.data.label_files import faces_of_group, image_column
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
 from semalign.errors import SemalignError
@@ -244,7 +246,6 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
         store.append(
             audit.ids, points, iteration=index, provenance=provenance, spread=spread, visibility=visibility, index=index
         )
-    count = audit.scheme.count
     middle = audit.moves().mean(axis=1)
     faces = {
         "image": pa.array(audit.ids, pa.string()),
@@ -256,15 +257,14 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
         "dx": pa.array(middle[:, 0], pa.float32()),
         "dy": pa.array(middle[:, 1], pa.float32()),
     }
-    landmarks = {
-        "image": pa.array(np.repeat(np.array(audit.ids, dtype=object), count), pa.string()),
-        "landmark": pa.array(np.tile(np.arange(count), len(audit)), pa.int16()),
-        "probability": pa.array(audit.point_probability.ravel(), pa.float64()),
-        "kind": _names(audit.point_kind.ravel()),
-    }
-    for name, columns in ((FACES, faces), (POINTS, landmarks)):
-        with atomic_path(folder / name) as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd")
+    with atomic_path(folder / FACES) as temporary:
+        pq.write_table(pa.table(faces), temporary, compression="zstd")
+    size = faces_of_group(audit.scheme.count)
+    groups = (_points_of(audit, slice(start, start + size)) for start in range(0, len(audit), size))
+    first = next(groups)
+    with atomic_path(folder / POINTS) as place, pq.ParquetWriter(place, first.schema, compression="zstd") as writer:
+        for group in chain([first], groups):
+            writer.write_table(group)
     about = {"format": FORMAT, "scheme": scheme_text(audit.scheme), "faces": len(audit)}
     write_json(folder / ABOUT, audit.about | about)
 
@@ -286,7 +286,8 @@ def read_audit(folder: str | Path) -> Audit:
     store = LabelStore(folder / LABELS)
     annotations, proposals = store.read(0), store.read(1)
     try:
-        faces, points = pq.read_table(folder / FACES), pq.read_table(folder / POINTS)
+        faces = pq.read_table(folder / FACES)
+        points = pq.read_table(folder / POINTS, columns=["probability", "kind"])
         shape = annotations.points.shape[:2]
         return Audit(
             ids=annotations.ids,
@@ -321,6 +322,21 @@ def refuse_unfinished(folder: Path) -> None:
 def _called(kinds: np.ndarray) -> np.ndarray:
     """Names of kinds, None where there is none."""
     return np.array([*NAMES, None], object)[kinds]
+
+
+def _points_of(audit: Audit, rows: slice) -> Any:
+    """The rows of points.parquet of some faces."""
+    import pyarrow as pa
+
+    ids, count = audit.ids[rows], audit.scheme.count
+    return pa.table(
+        {
+            "image": image_column(ids, count),
+            "landmark": pa.array(np.tile(np.arange(count), len(ids)), pa.int16()),
+            "probability": pa.array(audit.point_probability[rows].ravel(), pa.float64()),
+            "kind": _names(audit.point_kind[rows].ravel()),
+        }
+    )
 
 
 def _names(kinds: np.ndarray) -> Any:

@@ -84,9 +84,16 @@ def _version_values(version: LabelVersion) -> dict[str, Any]:
     """A row of `print_versions`; None for what is not known."""
     from semalign.data.samples import ABSENT
 
-    images, landmarks = version.movement.shape
-    movement, confidences = (part[version.visibility != ABSENT] for part in (version.movement, version.confidence))
-    numbers = (np.mean(movement), np.max(movement), np.mean(confidences))
+    images, landmarks = version.shape
+    movement, most, sure, count = 0.0, 0.0, 0.0, 0
+    for part in version.parts():
+        there = part.visibility != ABSENT
+        moved = part.movement[there]
+        movement += moved.sum()
+        most = np.maximum(most, moved.max(initial=0.0))  # NaN stays NaN
+        sure += part.confidence[there].sum()
+        count += there.sum()
+    numbers = (movement / count, most, sure / count) if count else (np.nan,) * 3
     mean, largest, confidence = (None if np.isnan(number) else float(number) for number in numbers)
     return {
         "version": version.index,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from semalign.data.duplicates import leaky_training_ids as leaky_training_ids
     from semalign.data.export import export_labels as export_labels
     from semalign.data.images import read_image as read_image
+    from semalign.data.labels import LabelPart as LabelPart
     from semalign.data.labels import LabelStore as LabelStore
     from semalign.data.labels import LabelVersion as LabelVersion
     from semalign.data.opening import open_dataset as open_dataset
@@ -49,6 +50,7 @@ _HOME = {
     "semalign.data.export": ("export_labels",),
     "semalign.data.images": ("read_image",),
     "semalign.data.labels": (
+        "LabelPart",
         "LabelStore",
         "LabelVersion",
     ),
@@ -71,6 +73,7 @@ __all__ = [
     "CheckReport",
     "Converted",
     "Dataset",
+    "LabelPart",
     "LabelStore",
     "LabelVersion",
     "Sample",

@@ -70,7 +70,7 @@ def scheme_of_labels(version: LabelVersion, folder: str | Path) -> LandmarkSchem
     """
     if text := str(version.provenance.get("scheme", "")):
         return scheme_of_text(text)
-    count = version.points.shape[1]
+    count = version.shape[1]
     try:
         recipe = tomllib.loads((Path(folder).resolve().parent / "recipe.toml").read_text(encoding="utf-8"))
         scheme = load_scheme(recipe["data"]["scheme"])
@@ -89,10 +89,10 @@ def labels_of(version: LabelVersion, dataset: Dataset) -> dict[str, np.ndarray]:
     Raises:
         SemalignError: labels of other images or of another number of landmarks.
     """
-    if version.points.shape[1] != dataset.scheme.count:
+    if version.shape[1] != dataset.scheme.count:
         raise SemalignError(
             f"{dataset.root}: has {dataset.scheme.count} landmarks a face, "
-            f"the label version {version.points.shape[1]}; give the data set that the labels were made for."
+            f"the label version {version.shape[1]}; give the data set that the labels were made for."
         )
     strange = set(version.ids) - set(dataset.ids())
     if strange:

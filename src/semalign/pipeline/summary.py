@@ -69,14 +69,13 @@ def hardware() -> str:
 
 def label_figures(store: LabelStore, faces: Faces) -> dict[str, Any]:
     """Movement of the labels by iteration and, where the truth is known, their error: the keys of summary.json."""
-    versions_there = [store.read(index) for index in store.versions()]
-    figures: dict[str, Any] = {"label_movement": [_movement(v, faces) for v in versions_there[1:]]}
-    truth = faces.truth
+    there, truth = store.versions(), faces.truth  # one version at a time is in memory
+    figures: dict[str, Any] = {"label_movement": [_movement(store.read(index), faces) for index in there[1:]]}
     if truth is None:
         return figures
     if faces.dataset.scheme.outer_eyes is None:
         figures["label_error_by"] = "box"
-    errors = [label_error(version.points, truth, faces.dataset.scheme) for version in versions_there]
+    errors = [label_error(store.read(index).points, truth, faces.dataset.scheme) for index in there]
     contour = [error["regions"].get("contour", {}).get("mean") for error in errors]
     series = {"label_error": [e["all"] for e in errors], "label_error_strong": [e["strong"] for e in errors]}
     if contour[0] is not None:
