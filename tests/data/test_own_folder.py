@@ -80,7 +80,7 @@ def test_annotated_pictures_beside_a_known_layout_are_named(tmp_path: Path) -> N
         dataset = open_dataset(given)
         assert dataset.ids() == ("afw/x.png",)
         notes = [note for note in dataset.notes if "is passed over" in note]
-        assert len(notes) == 1 and notes[0].startswith(f"{name} holds .pts files, too, but is no part of 300W")
+        assert len(notes) == 1 and notes[0].startswith(f"{name} holds annotated pictures, too, but is no part of 300W")
 
 
 def test_a_label_export_is_data_when_it_is_asked_for_and_predictions_never_are(tmp_path: Path) -> None:

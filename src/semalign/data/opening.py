@@ -13,6 +13,7 @@ from semalign.data import formats
 from semalign.data.faults import Inspector
 from semalign.data.formats.base import Bad, Entry, Note, Reader
 from semalign.data.formats.common import subfolders
+from semalign.data.formats.plain import holds_pairs
 from semalign.data.results import MADE_BY, exported_version, kind_of_results, refuse_results, results_note
 from semalign.data.samples import Dataset, Sample
 from semalign.data.truth import read_description, read_truth
@@ -211,14 +212,14 @@ def _results_beside(root: Path) -> list[str]:
 
 
 def _annotated_beside(root: Path, found: Reader, samples: Sequence[Sample]) -> list[str]:
-    """A sentence for each folder with `.pts` files beside a data set of a known layout, whose reader passes over it."""
+    """A sentence for each folder of annotated pictures beside a data set of a known layout, whose reader passes over it."""
     used = {sample.image.relative_to(root).parts[0] for sample in samples if root in sample.image.parents}
-    general = [reader for reader in formats.READERS if reader.general]
     others = [folder for folder in subfolders(root) if folder.name not in used and kind_of_results(folder) is None]
     return [
-        f"{folder.name} holds .pts files, too, but is no part of {found.title} and is passed over; to read all as one "
+        f"{folder.name} holds annotated pictures, too, but is no part of {found.title} and is passed over; to read all as one "
         "folder of your own, give their folders other names."
-        for _, folder in _holding(general, others)
+        for folder in others
+        if holds_pairs(folder)
     ]
 
 

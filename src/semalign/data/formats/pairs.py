@@ -71,7 +71,7 @@ class Pairs(Format):
                 try:
                     sample = entry.read()
                 except SemalignError:  # it is not in the data set, and stays as it is
-                    for path in _of_stem(Path(entry.where)):
+                    for path in of_stem(Path(entry.where)):
                         write_bytes(folder / path.relative_to(place), read_bytes(path))
                     continue
                 path = Path(entry.where)
@@ -87,7 +87,7 @@ class Pairs(Format):
         return Written(tuple(files))
 
 
-def _of_stem(path: Path) -> list[Path]:
+def of_stem(path: Path) -> list[Path]:
     """The pictures and `.pts` files that `list_pairs` takes for one face, by one of them."""
     stem = unicodedata.normalize("NFC", path.stem)
     found = (path.with_name(entry.name) for entry in list_folder(path.parent) if entry.is_file())

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from semalign.data.formats.base import Entry, Note
 from semalign.data.formats.common import is_folder
-from semalign.data.formats.pairs import Pairs, list_pairs
+from semalign.data.formats.pairs import Pairs, list_pairs, of_stem
 from semalign.data.formats.pictures import TEST_FOLDERS
 from semalign.data.pts import read_pts
 from semalign.data.results import kind_of_results, results_note
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
+
+TRIED = 20  # `.pts` files of which one has a picture beside it, if the folder is one of pictures
 
 
 class Plain(Pairs):
@@ -84,6 +87,11 @@ def sample_points(sample: Path) -> tuple[Path, np.ndarray]:
         except SemalignError:
             continue
     raise SemalignError(f"{sample}: holds no .pts file that can be read; give the file of one annotated face.")
+
+
+def holds_pairs(root: Path) -> bool:
+    """Whether there is a `.pts` file with a picture of its name beside it in the folder or below it."""
+    return any(len(of_stem(path)) > 1 for path in islice(_annotations(root), TRIED))
 
 
 def _annotations(root: Path) -> Iterator[Path]:
