@@ -304,6 +304,8 @@ def test_every_command_that_writes_is_refused_by_another_writer(name: str, faces
     given = {"OUT": str(tmp_path / "out"), "DATA": str(faces / "set"), "LABELS": str(faces / "labels")}
     whole = name in COMMANDS_THAT_WRITE
     (tmp_path / "out").mkdir()
+    if name == "review":
+        (tmp_path / "out" / "audit.json").write_text("{}")
     line = []
     for part in COMMANDS_THAT_WRITE[name] if whole else COMMANDS_THAT_MAKE_ONE[name]:
         stem, dot, ending = part.partition(".")
@@ -328,4 +330,4 @@ def test_every_command_that_writes_is_refused_by_another_writer(name: str, faces
         thread.join()
     assert result.exit_code == 2, result.output
     assert f"is in use by process {os.getpid()} on {socket.gethostname()} since " in result.stderr
-    assert [path.name for path in tmp_path.rglob("*")] in (["out"], [])
+    assert [path.name for path in tmp_path.rglob("*")] in (["out"], ["out", "audit.json"], [])
