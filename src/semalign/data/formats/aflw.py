@@ -20,6 +20,7 @@ from semalign.data.formats.common import count_note, face_id, load_extra, usable
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import DESCRIPTION, read_description
 from semalign.errors import SemalignError
+from semalign.files import inside, reason
 
 ANNOTATION = "AFLWinfo_release.mat"
 IMAGE_FOLDERS = ("flickr", "data/flickr", "images")
@@ -74,13 +75,17 @@ class Aflw(Reader):
 
 
 def _id(annotation: Annotation, row: int) -> str:
-    return face_id("flickr", annotation.names[row], row)
+    name = annotation.names[row]
+    try:
+        return face_id("flickr", name, row)
+    except ValueError:  # no name of a file, which reading the face will say
+        return f"flickr/{row:05d}"
 
 
 def _sample(annotation: Annotation, row: int, images: Path, split: Split) -> Sample:
     visible = annotation.visible[row]
     group = FRONTAL if split == "test" and visible.all() else ""
-    image, box = images / annotation.names[row], usable_box(annotation.boxes[row])
+    image, box = inside(images, annotation.names[row]), usable_box(annotation.boxes[row])
     return Sample(_id(annotation, row), image, annotation.points[row], split, split, group, box, visible=visible)
 
 
@@ -111,11 +116,11 @@ def _read(path: Path) -> Annotation:
     except NotImplementedError:
         raise SemalignError(f"{path}: is a MATLAB 7.3 file, which the official one is not; replace it.") from None
     except Exception as error:  # SciPy raises whatever a damaged file leads it to
-        raise SemalignError(f"{path}: cannot be read as a MATLAB file ({error}); replace it.") from error
+        raise SemalignError(f"{path}: cannot be read as a MATLAB file ({reason(error)}); replace it.") from error
     try:
         return _annotation(content)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise SemalignError(f"{path}: is not the annotation of AFLW-Full ({error}); replace it.") from error
+        raise SemalignError(f"{path}: is not the annotation of AFLW-Full ({reason(error)}); replace it.") from error
 
 
 def _annotation(content: dict[str, Any]) -> Annotation:

@@ -9,7 +9,6 @@ hidden), a row of bboxes left, top, width, height, all from 1.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from semalign.data.formats.base import Bad, Entry, Reader
 from semalign.data.formats.common import count_note, load_extra, usable_box
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
-from semalign.files import write_bytes, write_json
+from semalign.files import parse_json, reason, write_bytes, write_json
 
 IMAGES = "COFW_images"
 POINTS = 29
@@ -98,8 +97,9 @@ def _read_file(path: Path, part: Part, images: Path) -> tuple[np.ndarray, np.nda
                 raise ValueError(f"{len(cells)} images, points {shapes.shape}, boxes {boxes.shape}")
             failed = _write_images(file, cells, path, images)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        reason = f"{path}: cannot be read as a file of COFW ({error}); replace it by the official one."
-        raise SemalignError(reason) from error
+        raise SemalignError(
+            f"{path}: cannot be read as a file of COFW ({reason(error)}); replace it by the official one."
+        ) from error
     return shapes, boxes, failed
 
 
@@ -143,7 +143,7 @@ def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dic
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file of ours; empty where there is none, so that it is made again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
