@@ -49,7 +49,11 @@ def by_bytes(rng: Random, data: bytes) -> bytes:
     if kind == 3:
         return (data[:place] + data[place:other] * rng.choice((2, 3, 50)) + data[other:])[:_LONGEST]
     if kind == 4:
-        return data[:place] + rng.choice((b"\0", b"\xff", b"\n", b" ", rng.randbytes(8))) * rng.randint(1, 9) + data[place:]
+        return (
+            data[:place]
+            + rng.choice((b"\0", b"\xff", b"\n", b" ", rng.randbytes(8))) * rng.randint(1, 9)
+            + data[place:]
+        )
     if kind == 5:
         size = rng.choice((2, 4, 8))
         number = rng.choice(INTEGERS) % 256**size
@@ -109,7 +113,21 @@ def hostile_value(rng: Random) -> Any:
     return rng.choice(
         (
             *(None, True, False, 0, -1, 1, 2, 0.5, 1e308, -1e308, 1e-320, 10**9, 10**18, -(10**30), 10**400),
-            *(float("nan"), float("inf"), [], {}, [[]], [None], [1, 2, 3], {"a": 1}, [1e308, -1e308], "", "a", "1", "NaN"),
+            *(
+                float("nan"),
+                float("inf"),
+                [],
+                {},
+                [[]],
+                [None],
+                [1, 2, 3],
+                {"a": 1},
+                [1e308, -1e308],
+                "",
+                "a",
+                "1",
+                "NaN",
+            ),
             *(list(range(1000)), [0] * 100_000, {str(key): key for key in range(1000)}, [[[[[[1]]]]]]),
             *(rng.choice(NAMES) for _ in range(8)),
         )

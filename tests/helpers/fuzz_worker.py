@@ -1,7 +1,9 @@
 """Reads hostile files under limits of time and memory, in a process of its own, and says what goes wrong.
 
-    python tests/helpers/fuzz_worker.py PARSER FIRST LAST      inputs of these numbers, a line of JSON for each failure
-    python tests/helpers/fuzz_worker.py PARSER NAME            a fixed input; `all` is every one, `valid` the examples themselves
+    python tests/helpers/fuzz_worker.py PARSER:FIRST:LAST …    inputs of these numbers
+    python tests/helpers/fuzz_worker.py PARSER:NAME,NAME …     inputs by name: numbers, fixed ones, or `fixed`, `valid`
+
+A line of JSON says which input begins, and another what is wrong with it. FUZZ_DUMP=FILE keeps the bytes of the last one.
 
 An input is a function of the parser's name and its number, so that a failure can be had again.
 """
@@ -9,6 +11,7 @@ An input is a function of the parser's name and its number, so that a failure ca
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import shutil
@@ -45,26 +48,29 @@ class Worker:
         self.inputs, self.out = folder / "deep/er/in", folder / "deep/er/out"
         self.inputs.mkdir(parents=True)
         parser.make(self.inputs)
+        self.fixed = dict(parser.fixed())
         self.files = {
             path.relative_to(self.inputs).as_posix(): path.read_bytes()
             for path in sorted(self.inputs.rglob("*"))
             if path.is_file()
         }
 
-    def restore(self, whole: bool) -> None:
-        """Put the example back; `whole`: after something else may have been written into it."""
-        if whole:
-            shutil.rmtree(self.inputs)
-            for name, data in self.files.items():
-                path = self.inputs / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
+    def restore(self, changed: str) -> None:
+        """Put the example back: the file that was changed, or all of it where the parser writes into what it reads."""
+        (self.inputs / "changed").unlink(missing_ok=True)
+        if not self.parser.writes:
+            (self.inputs / changed).write_bytes(self.files[changed])
+            return
+        shutil.rmtree(self.inputs)
+        for name, data in self.files.items():
+            path = self.inputs / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
     def try_one(self, number: str, name: str, data: bytes) -> str | None:
         """What goes wrong with a file's bytes; None if nothing does."""
-        self.restore(whole=False)
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
         (self.inputs / name).write_bytes(data)
         (self.inputs / "changed").write_text(name)
         before, begun = _resident(reset=True), time.process_time()
@@ -77,7 +83,7 @@ class Worker:
         strange = [path for path in self._written() if path.name not in ("changed",)]
         if problem is None and strange:
             problem = f"wrote {', '.join(str(path.relative_to(self.folder)) for path in strange)[:300]}"
-        self.restore(whole=True)
+        self.restore(name)
         for path in self._escaped():
             path.unlink()
             problem = problem or f"wrote {path}"
@@ -141,40 +147,58 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
 
 
-def inputs(worker: Worker, first: str, last: str | None) -> Iterator[tuple[str, str, bytes]]:
-    """The inputs that are asked for: what they are called, the file that changes, and its bytes."""
-    if last is None:
-        for name, (file, data) in worker.parser.fixed().items():
-            if first in ("all", name):
-                yield name, file, data
-        return
-    for number in range(int(first), int(last)):
-        file, data = worker.parser.input(Random(f"{worker.parser.name} {number}"), worker.files)
-        yield str(number), file, data
+def tasks(words: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """What is asked for, as PARSER:FIRST:LAST or PARSER:NAME,NAME …: a parser, and the names of inputs."""
+    for word in words:
+        name, *rest = word.split(":")
+        if len(rest) == 2:
+            yield name, [str(number) for number in range(int(rest[0]), int(rest[1]))]
+        else:
+            yield name, rest[0].split(",")
 
 
-def main(arguments: list[str]) -> None:
+def input_of(worker: Worker, name: str) -> tuple[str, bytes]:
+    """The file that changes, and its bytes: by its number, a fixed one by its name, or a valid one by that of the file."""
+    if name.isdecimal():
+        return worker.parser.input(Random(f"{worker.parser.name} {name}"), worker.files)
+    if name.startswith("valid/"):
+        return name[6:], worker.files[name[6:]]
+    return worker.fixed[name]
+
+
+def main(words: list[str]) -> None:
     """Work; each line of the output is JSON: what is begun, and what went wrong."""
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    parser = every_parser()[arguments[0]]
+    logging.disable(logging.CRITICAL)
     dump = os.environ.get("FUZZ_DUMP")
-    with tempfile.TemporaryDirectory(prefix="semalign-fuzz-") as folder:
-        worker = Worker(parser, Path(folder))
-        worker.restore(whole=True)
-        for name in sorted(worker.files) if arguments[1] == "valid" else ():
-            REFUSED.clear()
-            problem = worker.try_one("valid", name, worker.files[name])
-            print(json.dumps({"input": f"valid {name}", "problem": problem, "refused": REFUSED}), flush=True)
-        limit()
-        for number, file, data in inputs(worker, arguments[1], arguments[2] if len(arguments) > 2 else None):
-            if dump:
-                Path(dump).write_bytes(data)
-            print(json.dumps({"input": number}), flush=True)
-            problem = worker.try_one(number, file, data)
-            if problem is not None:
-                print(json.dumps({"input": number, "file": file, "bytes": len(data), "problem": problem}), flush=True)
+    limited = False
+    memory = Path("/dev/shm")  # where there is one, nothing waits for a disk
+    place = (
+        memory if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 64 << 20 else None
+    )
+    for name, asked in tasks(words):
+        with tempfile.TemporaryDirectory(prefix="semalign-fuzz-", dir=place) as folder:
+            worker = Worker(every_parser()[name], Path(folder))
+            asked = [f"valid/{file}" for file in sorted(worker.files)] if asked == ["valid"] else asked
+            asked = list(worker.fixed) if asked == ["fixed"] else asked
+            for number in asked:
+                file, data = input_of(worker, number)
+                if not limited and not number.startswith("valid/"):
+                    worker.try_one(number, file, worker.files[file])  # imports what the parser needs
+                    limit()
+                    limited = True
+                if dump:
+                    Path(dump).write_bytes(data)
+                print(json.dumps({"parser": name, "input": number}), flush=True)
+                REFUSED.clear()
+                problem = worker.try_one(number, file, data)
+                if number.startswith("valid/") and REFUSED:
+                    problem = f"refused: {' '.join(REFUSED)[:300]}"
+                if problem is not None:
+                    said = {"parser": name, "input": number, "file": file, "bytes": len(data), "problem": problem}
+                    print(json.dumps(said), flush=True)
     print(json.dumps({"done": True}), flush=True)
 
 

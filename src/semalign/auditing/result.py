@@ -291,7 +291,7 @@ def read_audit(folder: str | Path) -> Audit:
         audit = Audit(
             ids=annotations.ids,
             files=tuple(faces["file"].to_pylist()),
-            frames=faces["frame"].fill_null(-1).to_numpy().astype(np.int32),
+            frames=faces["frame"].cast(pa.int32()).fill_null(-1).to_numpy(),
             scheme=scheme_of_text(str(about["scheme"])),
             annotations=annotations.points,
             proposals=proposals.points,

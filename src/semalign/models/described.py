@@ -1,4 +1,4 @@
-"""What model files of every kind say of themselves, checked: a network of these sizes can be made, and used on these squares."""
+"""What model files of every kind say of themselves, checked: whether such a network can be made and used."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.files import parse_toml, reason
+from semalign.models.described import check_settings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.kinds import DEFAULT, KINDS, AnySettings
 from semalign.schemes.scheme import in_short, refuse_unknown
@@ -159,13 +160,19 @@ def parse_recipe(
         if isinstance(tree.get(table), dict):
             tree[table] = {choice.key: choice.default} | tree[table]
     try:
-        return TypeAdapter(Recipe).validate_python(tree)
+        recipe = TypeAdapter(Recipe).validate_python(tree)
+        check_settings(recipe.network)
+        return recipe
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise SemalignError(f"{where}: network: {reason(error)}; correct it.") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings", *KINDS, *METHODS))
         raise SemalignError(
             f"{where}: {key or 'a setting'}: {first['msg'][:300]} (it is {in_short(first.get('input'))}); correct it."
         ) from error
+    except ValueError as error:
+        raise SemalignError(f"{where}: network: {reason(error)}; correct it.") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

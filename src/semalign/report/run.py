@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from semalign.schemes import LandmarkScheme
 STAGES = ("start", "baseline", "aligned")  # the trainings, as they are compared: before, without and with alignment
 SUMMARY, RECIPE, FIGURES = "summary.json", "recipe.toml", "figures.npz"
 
-MOST_FIGURES = 1 << 30  # bytes of the arrays; those of a run are some megabytes
+MOST_FIGURES = 256 << 20  # bytes of the arrays; those of a run are some megabytes
 
 Record = Mapping[str, Any]
 
@@ -114,8 +115,7 @@ def _arrays(path: Path) -> Mapping[str, np.ndarray]:
         return {}
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if (size := sum(item.file_size for item in archive.zip.infolist())) > MOST_FIGURES:
-                raise ValueError(f"they would take {size / 1e9:.1f} GB")
+            _refuse_large(archive)
             return {name: archive[name] for name in archive.files}
     except (
         MemoryError,
@@ -131,6 +131,23 @@ def _arrays(path: Path) -> Mapping[str, np.ndarray]:
         raise SemalignError(
             f"{path}: cannot be read as the figures of a run ({reason(error)}); evaluate the run again."
         ) from error
+
+
+def _refuse_large(archive: Any) -> None:
+    """Refuse an archive whose arrays are larger than figures are, or than what is in it.
+
+    Raises:
+        ValueError: they are.
+    """
+    members = archive.zip.infolist()
+    if (size := sum(item.file_size for item in members)) > MOST_FIGURES:
+        raise ValueError(f"they would take {size / 1e9:.1f} GB")
+    for item in members:
+        with archive.zip.open(item) as file:
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+            shape, _, kind = read[np.lib.format.read_magic(file)[0]](file)
+            if math.prod(shape) * kind.itemsize > item.file_size:
+                raise ValueError(f"{item.filename} says that it is larger than it is")
 
 
 def _scheme(folder: Path) -> LandmarkScheme | None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -122,7 +123,7 @@ def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> 
     mark = _mark(folder)
     try:
         return _read(folder / FOLDER, mark)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, MemoryError, IndexError, SemalignError):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, TokenError, MemoryError, SemalignError):
         say("preparing the queues")
         _write(folder / FOLDER, read_audit(folder), mark)
     return _read(folder / FOLDER, mark)

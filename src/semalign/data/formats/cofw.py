@@ -26,6 +26,7 @@ from semalign.files import parse_json, reason, write_bytes, write_json
 
 IMAGES = "COFW_images"
 POINTS = 29
+MOST_FACES, MOST_VALUES = 100_000, 300_000_000  # of a file, and of an image
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,15 @@ def _read_file(path: Path, part: Part, images: Path) -> tuple[np.ndarray, np.nda
     h5py = load_extra("h5py", path)
     try:
         with h5py.File(path, "r") as file:
-            shapes = np.asarray(file[f"phis{part.suffix}"], dtype=np.float64).T
-            boxes = np.asarray(file[f"bboxes{part.suffix}"], dtype=np.float64).T
-            cells = np.asarray(file[f"Is{part.suffix}"]).ravel()
+            names = (f"{name}{part.suffix}" for name in ("phis", "bboxes", "Is"))
+            shapes, boxes, cells = (np.asarray(_own(h5py, file, name, MOST_FACES * 3 * POINTS)) for name in names)
+            shapes, boxes, cells = shapes.astype(np.float64).T, boxes.astype(np.float64).T, cells.ravel()
+            if cells.dtype != object or not all(isinstance(cell, h5py.Reference) for cell in cells):
+                raise ValueError("its images are no references")
             if shapes.shape != (len(cells), 3 * POINTS) or boxes.shape != (len(cells), 4):
                 raise ValueError(f"{len(cells)} images, points {shapes.shape}, boxes {boxes.shape}")
-            failed = _write_images(file, cells, path, images)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            failed = _write_images(h5py, file, cells, path, images)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, cv2.error) as error:
         raise SemalignError(
             f"{path}: cannot be read as a file of COFW ({reason(error)}); replace it by the official one."
         ) from error
@@ -115,7 +118,23 @@ def image_name(index: int) -> str:
     return f"{index + 1:06d}.png"
 
 
-def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dict[str, str]:
+def _own(h5py: Any, file: Any, place: Any, most: int) -> Any:
+    """An array of a file, by its name or a reference, of so many values at most.
+
+    Raises:
+        KeyError, ValueError: there is none, it is larger, or its values lie in another file.
+    """
+    if isinstance(place, str) and not isinstance(file.get(place, getlink=True), h5py.HardLink):
+        raise ValueError(f"{place} is no array of its own")
+    found = file[place]
+    if not isinstance(found, h5py.Dataset) or found.size is None or found.size > most:
+        raise ValueError("an array is no array, or larger than those of COFW")
+    if found.is_virtual or found.external:
+        raise ValueError("an array lies in another file")
+    return found
+
+
+def _write_images(h5py: Any, file: Any, cells: np.ndarray, path: Path, images: Path) -> dict[str, str]:
     """Write the images of a file unless they are there; returns what is wrong with some, by their index."""
     stat, done = path.stat(), images / "images.json"
     source = {"file": path.name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
@@ -128,7 +147,8 @@ def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dic
         done.unlink()
     failed = {}
     for index, cell in enumerate(cells):
-        image = np.asarray(file[cell]).T  # MATLAB's (w, h) or (3, w, h), turned into (h, w) or (h, w, 3)
+        # MATLAB's (w, h) or (3, w, h), turned into (h, w) or (h, w, 3)
+        image = np.asarray(_own(h5py, file, cell, MOST_VALUES)).T
         if image.dtype != np.uint8 or not image.size or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
             failed[str(index)] = (
                 f"{path}: image {index} (from 0) is an array {image.shape} of {image.dtype}; replace the file."
