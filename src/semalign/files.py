@@ -1,4 +1,7 @@
-"""Atomic writes: a file is written beside its destination and renamed, so that nobody ever sees half of it. And JSON back."""
+"""Atomic writes: a file is written beside its destination and renamed, so that nobody ever sees half of it. And JSON back.
+
+Files of strangers are read here, too: JSON and TOML in bounded time and memory, and names that may not lead out of a folder.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from semalign.errors import SemalignError
 
 LOCK = ".lock"  # of a folder, see `semalign.locks`; it is in nobody's way
+MOST_TOML = 4 << 20  # letters of a TOML file
+LONGEST_REASON = 200  # letters of another library's message
+DEEPEST_KEY = 64  # dots of a key: the time and memory of reading one grow with their square
 _PART = ".part-"
 _TEMPORARY = re.compile(r"\..*\.part-[a-z0-9_]{8}(\.\w+)?", re.DOTALL)  # what is written here before it has its name
 
@@ -169,9 +176,68 @@ def read_json(path: Path, remedy: str) -> Any:
         SemalignError: it cannot be read or is no JSON; `remedy` says what to do.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SemalignError(f"{path}: cannot be read as JSON ({error}); {remedy}.") from error
+        raise SemalignError(f"{path}: cannot be read as JSON ({reason(error)}); {remedy}.") from error
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """As `read_json`, of a file that holds an object.
+
+    Raises:
+        SemalignError: also if it holds something else.
+    """
+    value = read_json(path, remedy)
+    if not isinstance(value, dict):
+        raise SemalignError(f"{path}: holds no JSON object; {remedy}.")
+    return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is none, too long, or nested too deeply to be read.
+    """
+    if len(text) > MOST_TOML:
+        raise ValueError(f"it has {len(text)} letters, more than {MOST_TOML}")
+    if any(piece.count(".") > DEEPEST_KEY for line in text.splitlines() for piece in re.split(r"[=,#]", line)):
+        raise ValueError(f"a key has more than {DEEPEST_KEY} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def reason(error: BaseException) -> str:
+    """What an error of another library says, as a part of a sentence: on one line, and not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(letter if letter.isprintable() else "?" for letter in shown(text))
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The place of a relative name in a folder.
+
+    Raises:
+        SemalignError: the name leads out of the folder, is that itself, or is no name of a file.
+    """
+    path = PurePath(name)
+    if path.is_absolute() or path.drive or ".." in path.parts or not path.name or "\0" in name:
+        raise SemalignError(f"{shown(name)[:200]!r}: leads out of the folder {folder}, or is no name; rename it.")
+    return folder / path
 
 
 def remove_leftovers(folder: Path, held: Callable[[Path], bool] = lambda lock: True) -> None:

@@ -111,6 +111,6 @@ def test_a_line_that_cannot_be_json_leaves_the_record_whole(tmp_path: Path) -> N
     journal = Journal(tmp_path / "a.jsonl", {})
     with pytest.raises(ValueError, match="JSON"):
         journal.append({"faces": [float("nan")]})
-    journal.append({"faces": []})
+    journal.append({"image": "a.jpg", "faces": []})
     journal.close()
-    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}]
+    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"image": "a.jpg", "faces": []}]

@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.result import Audit
 from semalign.errors import SemalignError
+from semalign.files import reason
 
 FORMAT: Final = 1
 FILE: Final = "decisions.sqlite"
@@ -271,7 +272,11 @@ class Decisions:
             ).fetchall()
         for action, image, landmark, verdict, x, y, who, at, undone in rows:
             which = None if landmark == WHOLE else landmark
-            yield Entry(action, image, which, VERDICTS[verdict], x, y, who, at, bool(undone))
+            with self._sentences("read"):
+                _check_stored(verdict, x, y)
+                if verdict == NONE:
+                    raise ValueError("a verdict is unknown")
+            yield Entry(action, str(image), which, VERDICTS[verdict], x, y, str(who), str(at), bool(undone))
 
     def people(self) -> dict[tuple[int, int | None], str]:
         """Who made the decision that holds, by face (row) and landmark (None = the face as a whole)."""
@@ -370,8 +375,9 @@ class Decisions:
 
     def _put(self, face: int, landmark: int, verdict: int, x: float | None, y: float | None) -> int:
         row = self._faces.get(face, NONE)
-        if row == NONE or landmark >= self._count:
+        if row == NONE or not WHOLE <= landmark < self._count:
             return NONE
+        _check_stored(verdict, x, y)
         if landmark == WHOLE:
             self._standing.face[row] = verdict
             return row
@@ -411,15 +417,18 @@ class Decisions:
     def _sentences(self, what: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, TypeError, ValueError, OverflowError, IndexError) as error:  # or values of another kind
             raise SemalignError(
-                f"{self.path}: cannot be {what} ({error}); nothing of the last step is kept; check the disk and the file."
+                f"{self.path}: cannot be {what} ({reason(error)}); "
+                "nothing of the last step is kept; check the disk and the file."
             ) from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             opened = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
+                opened.execute("PRAGMA trusted_schema = OFF")
+                _refuse_programs(opened)
                 opened.execute("PRAGMA journal_mode = WAL")
                 opened.execute("PRAGMA synchronous = FULL")
                 version = opened.execute("PRAGMA user_version").fetchone()[0]
@@ -431,6 +440,33 @@ class Decisions:
                 raise
             self._connection = opened
         return self._connection
+
+
+def _refuse_programs(opened: sqlite3.Connection) -> None:
+    """Refuse a file in which more than tables and their indices are: views and triggers are programs.
+
+    Raises:
+        sqlite3.Error: it holds some, or is no database.
+    """
+    found = opened.execute("SELECT name, sql FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone()
+    tables = opened.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    odd = [
+        name for name, sql in tables if "virtual" in str(sql).lower().split() or "generated" in str(sql).lower().split()
+    ]
+    if found is not None or odd:
+        raise sqlite3.DatabaseError("it holds views, triggers or the like, which no decisions need")
+
+
+def _check_stored(verdict: Any, x: Any, y: Any) -> None:
+    """Refuse a decision as no program of ours writes it.
+
+    Raises:
+        ValueError: an unknown verdict, or a place that is none.
+    """
+    if not isinstance(verdict, int) or not NONE <= verdict < len(VERDICTS):
+        raise ValueError("a verdict is unknown")
+    if not all(value is None or (isinstance(value, float) and math.isfinite(value)) for value in (x, y)):
+        raise ValueError("a point was moved to no place")
 
 
 def checked_name(who: str) -> str:

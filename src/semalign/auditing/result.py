@@ -289,10 +289,10 @@ def read_audit(folder: str | Path) -> Audit:
         faces = pq.read_table(folder / FACES)
         points = pq.read_table(folder / POINTS, columns=["probability", "kind"])
         shape = annotations.points.shape[:2]
-        return Audit(
+        audit = Audit(
             ids=annotations.ids,
             files=tuple(faces["file"].to_pylist()),
-            frames=faces["frame"].fill_null(-1).to_numpy().astype(np.int32),
+            frames=faces["frame"].cast(pa.int32()).fill_null(-1).to_numpy(),
             scheme=scheme_of_text(str(about["scheme"])),
             annotations=annotations.points,
             proposals=proposals.points,
@@ -304,9 +304,30 @@ def read_audit(folder: str | Path) -> Audit:
             about=about,
             odds=faces["odds"].to_numpy().astype(np.float64),
         )
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        _refuse_misfit(audit)
+        return audit
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SemalignError(f"{folder}: is no audit that can be read ({what}); make it again.") from error
+
+
+def _refuse_misfit(audit: Audit) -> None:
+    """Refuse an audit whose files do not fit each other.
+
+    Raises:
+        ValueError: they do not; says which.
+    """
+    faces, count = len(audit.ids), audit.scheme.count
+    if audit.annotations.shape != (faces, count, 2) or audit.proposals.shape != audit.annotations.shape:
+        raise ValueError("its labels are of another number of faces or landmarks")
+    of_faces = (audit.files, audit.frames, audit.face_probability, audit.face_kind, audit.odds)
+    if any(len(values) != faces for values in of_faces) or not all(isinstance(name, str) for name in audit.files):
+        raise ValueError(f"{FACES} does not hold a row for each face")
+    for values in (audit.face_probability, audit.point_probability):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError("a probability is not from 0 to 1")
+    if len(set(audit.ids)) < faces:
+        raise ValueError("a face occurs twice")
 
 
 def refuse_unfinished(folder: Path) -> None:

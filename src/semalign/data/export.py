@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from semalign.data.results import DONE, STARTED
 from semalign.data.samples import Dataset
 from semalign.data.truth import DESCRIPTION, TRUTH
 from semalign.errors import SemalignError
-from semalign.files import read_json, refuse_occupied, write_bytes, write_json
+from semalign.files import inside, parse_toml, read_json, refuse_occupied, write_bytes, write_json
 from semalign.locks import writes_into
 from semalign.schemes import LandmarkScheme, load_scheme, scheme_of_text, shipped_schemes
 
@@ -39,8 +38,8 @@ def export_labels(
     replaced. The truth of a synthetic data set is copied. `progress` is called with (faces done, faces in all).
 
     Raises:
-        SemalignError: labels of other images or another number of landmarks, a folder that holds something else, or a
-            file that cannot be read or written.
+        SemalignError: labels of other images or another number of landmarks, a folder that holds something else, an id that
+            leads out of the folder, or a file that cannot be read or written.
     """
     out = Path(out)
     labels = labels_of(version, dataset)
@@ -48,7 +47,7 @@ def export_labels(
     if _claim(out, description, overwrite):
         return out
     for done, sample in enumerate(dataset.samples, start=1):
-        copy = out / sample.id
+        copy = inside(out, sample.id)
         if sample.frame is None:
             _copy(sample.image, copy)
         write_pts(copy.with_suffix(".pts"), labels.get(sample.id, sample.points), absent=True)
@@ -72,7 +71,7 @@ def scheme_of_labels(version: LabelVersion, folder: str | Path) -> LandmarkSchem
         return scheme_of_text(text)
     count = version.shape[1]
     try:
-        recipe = tomllib.loads((Path(folder).resolve().parent / "recipe.toml").read_text(encoding="utf-8"))
+        recipe = parse_toml((Path(folder).resolve().parent / "recipe.toml").read_text(encoding="utf-8"))
         scheme = load_scheme(recipe["data"]["scheme"])
         if scheme.count == count:
             return scheme

@@ -28,6 +28,7 @@ OUTSIDE_TOLERANCE = 0.5
 PLACEHOLDERS = (0.0, -1.0, -99.0, -999.0, -9999.0)  # written twice for a point that was not annotated: 0 0, -1 -1
 # A face of fewer pixels than this shows nothing; coordinates from 0 to 1 or from -1 to 1 look like such a face.
 LEAST_SIDE = 2.5
+FARTHEST = 1e9  # pixels of a coordinate; what lies farther is no pixel, and its square overflows
 UNKNOWN_SIZE = (1 << 40, 1 << 40)  # of a picture that is not there: nothing lies off it
 LEAST_PICTURE = 16  # px of the smaller side from which a face so small is not the whole picture
 
@@ -38,10 +39,17 @@ def check_finite(points: np.ndarray, where: Path | str) -> None:
     Raises:
         SemalignError: naming `where` they come from and the first such point.
     """
-    finite = np.isfinite(points).all(axis=1) | np.isnan(points).all(axis=1)
+    absent = np.isnan(points).all(axis=1)
+    finite = np.isfinite(points).all(axis=1) | absent
     if not finite.all():
         index = int(np.argmin(finite))
         raise SemalignError(f"{where}: point {index} (from 0) is not finite; annotate it or remove the sample.")
+    near = (np.abs(points) <= FARTHEST).all(axis=1) | absent
+    if not near.all():
+        index = int(np.argmin(near))
+        raise SemalignError(
+            f"{where}: point {index} (from 0) lies beyond any picture; correct it or remove the sample."
+        )
 
 
 def check_points(points: np.ndarray, size: tuple[int, int], where: Path | str) -> None:

@@ -6,6 +6,7 @@ Nothing here depends on or changes what Pillow is set to for the whole program.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -21,11 +22,33 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from semalign.data.endings import completed
 from semalign.data.pixels import to_rgb8
 from semalign.errors import SemalignError
+from semalign.files import reason
 from semalign.shapes import Float, UInt8
 
 ENDINGS = frozenset(
     [".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"]
     + [".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+)
+# Of Pillow's kinds those that are only decoded: no other program is started (EPS), and no further file is opened.
+DECODED = frozenset(
+    [
+        "AVIF",
+        "BMP",
+        "DIB",
+        "GIF",
+        "ICO",
+        "JPEG",
+        "JPEG2000",
+        "MPO",
+        "PCX",
+        "PNG",
+        "PPM",
+        "QOI",
+        "SGI",
+        "TGA",
+        "TIFF",
+        "WEBP",
+    ]
 )
 MOST_PIXELS = 178_956_970  # that are decoded at once; a JPEG with more is decoded smaller, other files are refused
 KEPT_PIXELS = 60_000_000  # of a JPEG that is decoded smaller
@@ -81,7 +104,7 @@ def open_picture(image: Source | Picture) -> Picture:
             pixels = np.array(upright_rgb(image), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError) as error:
             raise SemalignError(
-                f"the Pillow image cannot be read ({error}); load it first, or give its file."
+                f"the Pillow image cannot be read ({reason(error)}); load it first, or give its file."
             ) from error
     else:
         pixels = to_rgb8(image)
@@ -232,7 +255,7 @@ def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
         cv2.error,
     ) as error:
         raise SemalignError(
-            f"{path}: is truncated or damaged ({error}); copy it again or remove the sample."
+            f"{path}: is truncated or damaged ({reason(error)}); copy it again or remove the sample."
         ) from error
 
 
@@ -246,6 +269,8 @@ def _identified(file: Any, path: str | Path) -> Image.Image:
     for prepare in (Image.preinit, Image.init):
         prepare()
         for name in Image.ID:
+            if name not in DECODED:
+                continue
             factory, accepts = Image.OPEN[name]
             if accepts is not None and accepts(head[:16]) is not True:
                 continue
@@ -261,12 +286,30 @@ def _identified(file: Any, path: str | Path) -> Image.Image:
 def _open_tiff(data: bytes, head: bytes) -> Image.Image:
     """A TIFF of a kind that Pillow does not know, such as RGB of 16 bits or of floating-point numbers."""
     if head[:4] in (b"II*\0", b"MM\0*"):
+        if _tiff_pixels(data) > MOST_PIXELS:
+            raise ValueError("a TIFF file of too many pixels, or one that does not say how many")
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is not None:
             order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 else ...
             return Image.fromarray(to_rgb8(pixels[..., order] if pixels.ndim == 3 else pixels))
         raise ValueError("a TIFF file that no decoder can read")
     raise UnidentifiedImageError
+
+
+def _tiff_pixels(data: bytes) -> float:
+    """How many pixels a TIFF says its first picture has; infinitely many where it does not say."""
+    order = "<" if data[:2] == b"II" else ">"
+    sides = {}
+    try:
+        (place,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, place)
+        for index in range(count):
+            tag, kind = struct.unpack_from(f"{order}HH", data, place + 2 + 12 * index)
+            if tag in (256, 257) and kind in (3, 4):
+                (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, place + 10 + 12 * index)
+    except struct.error:
+        return math.inf
+    return sides[256] * sides[257] if len(sides) == 2 else math.inf
 
 
 def _open_heif(file: Any, path: str | Path) -> Image.Image:

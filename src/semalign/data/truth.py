@@ -4,7 +4,6 @@ points).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from semalign.errors import SemalignError
+from semalign.files import parse_json, reason
 
 DESCRIPTION, UNFINISHED, TRUTH = "synthetic.json", "synthetic.started.json", "truth.parquet"
 
@@ -38,10 +38,12 @@ def read_description(root: Path) -> Description | None:
             )
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         return Description(str(data["scheme"]), int(data["train"]) if "train" in data else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SemalignError(f"{path}: cannot be read as a description ({error!r}); make the data set again.") from error
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise SemalignError(
+            f"{path}: cannot be read as a description ({reason(error)}); make the data set again."
+        ) from error
 
 
 def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarray]:
@@ -59,8 +61,14 @@ def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarr
         table = pq.read_table(path, columns=["image", "landmark", "x", "y"])
     except FileNotFoundError:
         raise SemalignError(f"{path}: there is no such file; make the synthetic data set again.") from None
-    except (OSError, pa.ArrowException) as error:
-        raise SemalignError(f"{path}: cannot be read ({error}); make the synthetic data set again.") from error
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        raise SemalignError(f"{path}: cannot be read ({reason(error)}); make the synthetic data set again.") from error
+    kinds = [table.schema.field(name).type for name in ("image", "landmark", "x", "y")]
+    right = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_floating)
+    if not all(is_kind(kind) for is_kind, kind in zip(right, kinds, strict=True)) or any(
+        column.null_count for column in table.columns
+    ):
+        raise SemalignError(f"{path}: has columns of other types than it should; make the synthetic data set again.")
     faces = table.num_rows // count
     whole = faces * count == table.num_rows
     if not whole or not np.array_equal(table["landmark"].to_numpy(), np.tile(np.arange(count), faces)):
@@ -92,7 +100,9 @@ def read_visible(root: Path, count: int) -> dict[str, np.ndarray]:
 
     try:
         table = pq.read_table(root / TRUTH, columns=["image", "visible"])
-    except (OSError, pa.ArrowException) as error:
-        raise SemalignError(f"{root / TRUTH}: cannot be read ({error}); make the synthetic data set again.") from error
-    visible = table["visible"].to_numpy().reshape(-1, count)
-    return dict(zip(table["image"].to_numpy()[::count].tolist(), visible, strict=True))
+        visible = table["visible"].to_numpy().astype(bool).reshape(-1, count)
+        return dict(zip(table["image"].to_numpy()[::count].tolist(), visible, strict=True))
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        raise SemalignError(
+            f"{root / TRUTH}: cannot be read ({reason(error)}); make the synthetic data set again."
+        ) from error

@@ -7,6 +7,7 @@ are by frame number. So frames are counted as they are decoded, and a frame that
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from semalign.data.images import image_size, read_image
 from semalign.data.samples import Sample
 from semalign.errors import SemalignError
 from semalign.shapes import UInt8
+
+HEAD = 65536  # bytes at a file's beginning by which it is told
+MOST_LOST = 3000  # frames in a row that cannot be decoded, after which none is waited for: a file may claim any number
+LISTS = (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"ffconcat", b"[playlist]")  # begin lists of other files
 
 
 @dataclass(frozen=True)
@@ -57,16 +62,19 @@ class Video:
             raise SemalignError(f"{self.path}: has no frame {start}; frames are numbered from 0.")
         end = math.inf if stop is None else stop
         capture = _capture(self.path)
-        number = 0
+        number = lost = 0
         try:
             while number < end:
                 if capture.grab():  # decodes; a frame that is not wanted is not converted to RGB
+                    lost = 0
                     if number >= start:
                         read, frame = capture.retrieve()
                         if read:
                             yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                elif number >= self.claimed_frames - 1:
+                elif number >= self.claimed_frames - 1 or lost >= MOST_LOST:
                     return
+                else:
+                    lost += 1
                 number += 1
         finally:
             capture.release()
@@ -87,7 +95,8 @@ def open_video(path: str | Path) -> Video:
         capture.release()
     if not read:
         raise SemalignError(f"{path}: its first frame cannot be decoded; copy the video again or remove it.")
-    return Video(path, float(fps), (frame.shape[1], frame.shape[0]), max(int(claimed), 0))
+    frames = max(int(claimed), 0) if math.isfinite(claimed) else 0
+    return Video(path, float(fps), (frame.shape[1], frame.shape[0]), frames)
 
 
 def read_picture(sample: Sample) -> np.ndarray:
@@ -166,6 +175,12 @@ def undecodable(sample: Sample) -> SemalignError:
     )
 
 
+def _is_text(head: bytes) -> bool:
+    """Whether a file begins as a text does, such as a playlist: FFmpeg would open whatever files and addresses that names."""
+    named = head.lstrip().startswith(LISTS) or any(word in head for word in (b"<MPD", b"c=IN IP"))
+    return named or not (head.startswith(b"YUV4MPEG2 ") or re.search(rb"[^\t\n\r\x20-\x7e]", head))
+
+
 def _capture(path: Path) -> cv2.VideoCapture:
     """An opened capture that turns frames upright as the file says.
 
@@ -173,14 +188,15 @@ def _capture(path: Path) -> cv2.VideoCapture:
     """
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            head = file.read(HEAD)
     except FileNotFoundError:
         raise SemalignError(f"{path}: there is no such video; check the path.") from None
     except OSError as error:
         raise SemalignError(
             f"{path}: cannot be read ({error.strerror}); check the path and the permissions."
         ) from error
-    if not empty:
+    empty = not head
+    if not empty and not _is_text(head):
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if capture.isOpened():
             return capture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ import numpy as np
 
 from semalign.detect.detector import as_boxes
 from semalign.errors import SemalignError
-from semalign.files import shown
+from semalign.files import parse_json, reason, shown
 from semalign.shapes import Float
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
@@ -55,7 +54,7 @@ class BoxFile:
             raise SemalignError(f"{path}: there is no such file; give a CSV or JSON file of boxes.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SemalignError(
-                f"{path}: cannot be read as text ({error}); give a CSV or JSON file of boxes."
+                f"{path}: cannot be read as text ({reason(error)}); give a CSV or JSON file of boxes."
             ) from error
         if self.path.suffix.lower() == ".json":
             rows, kind = _from_json(self.path, text, kind)
@@ -186,7 +185,7 @@ def _csv_rows(path: Path, reader: csv.DictReader[str], columns: tuple[str, ...])
 def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[Row], BoxFormat]:
     rows: list[Row] = []
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         if _is_coco(content):
             if kind not in (None, "xywh"):
                 raise SemalignError(
@@ -199,7 +198,9 @@ def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[
                 where = f"{image}, frame {frame}" if isinstance(value, dict) else image
                 rows += [(f"{where}, box {number}", image, int(frame), box) for number, box in enumerate(boxes, 1)]
     except (ValueError, TypeError, AttributeError) as error:
-        raise SemalignError(f"{path}: is no JSON object of image -> list of boxes ({error}); correct it.") from error
+        raise SemalignError(
+            f"{path}: is no JSON object of image -> list of boxes ({reason(error)}); correct it."
+        ) from error
     return iter(rows), kind or "xyxy"
 
 
@@ -214,7 +215,7 @@ def _from_coco(path: Path, content: Mapping[str, Any]) -> list[Row]:
         faces = {kind["id"] for kind in content.get("categories") or () if str(kind["name"]).strip().lower() == "face"}
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise SemalignError(
-            f"{path}: has an image or a category without id or name ({error!r}); correct it."
+            f"{path}: has an image or a category without id or name ({reason(error)}); correct it."
         ) from error
     rows = []
     for number, annotation in enumerate(content["annotations"]):

@@ -12,10 +12,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from semalign.errors import SemalignError
-from semalign.files import write_error
+from semalign.files import parse_json, reason, write_error
 
 FORMAT = "semalign landmarks 1"
 JSONL = "landmarks.jsonl"
@@ -80,6 +82,29 @@ class Journal:
         self._file.close()
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Face(_Part):
+    points: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
+    confidence: list[float]
+    box: Annotated[list[float], Field(min_length=4, max_length=4)]
+    visibility: list[float] | None = None
+    track: int | None = None
+    stem: str | None = None
+
+
+class _Entry(_Part):
+    """What a line of a picture or frame must hold; more is allowed."""
+
+    image: str
+    faces: list[_Face]
+    stem: str = ""
+    frame: int | None = None
+    seconds: float | None = None
+
+
 @dataclass(frozen=True)
 class Line:
     """A picture or frame of a record: its JSON text, and its values."""
@@ -96,10 +121,10 @@ def read_head(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            head = json.loads(file.readline())
+            head = parse_json(file.readline())
     except (OSError, ValueError) as error:
         raise SemalignError(
-            f"{path}: cannot be read as JSON lines ({error}); give --overwrite to begin anew."
+            f"{path}: cannot be read as JSON lines ({reason(error)}); give --overwrite to begin anew."
         ) from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise SemalignError(f"{path}: was not written by 'semalign predict'; choose another folder with --out.")
@@ -107,13 +132,44 @@ def read_head(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """The pictures and frames of a record, one at a time."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        next(file, None)
-        for text in file:
-            values = json.loads(text)
-            if "faces" in values:
-                yield Line(text.rstrip("\n"), values)
+    """The pictures and frames of a record, one at a time.
+
+    Raises:
+        SemalignError: a line is not as `predict` writes it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            next(file, None)
+            for number, text in enumerate(file, 2):
+                values = parse_json(text)
+                if not isinstance(values, dict):
+                    raise ValueError(f"line {number} holds no JSON object")
+                if "faces" in values:
+                    refuse_odd(values, f"line {number}")
+                    yield Line(text.rstrip("\n"), values)
+    except (OSError, ValueError) as error:
+        raise SemalignError(
+            f"{path}: is no record that can be read ({reason(error)}); delete it to begin anew."
+        ) from error
+
+
+def refuse_odd(values: Mapping[str, Any], where: str) -> None:
+    """Refuse a picture or frame that is not as `predict` writes it.
+
+    Raises:
+        ValueError: it is not; in short what is wrong.
+    """
+    try:
+        entry = _Entry.model_validate(values)
+        if any(
+            len({len(face.points), len(face.confidence), len(face.visibility or face.points)}) > 1
+            for face in entry.faces
+        ):
+            raise ValueError(f"{where}: a face has not as many confidences as points")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(item) for item in first["loc"])
+        raise ValueError(f"{where}: {place}: {first['msg'][:200]}") from None
 
 
 def restore(path: Path, finished: Path) -> None:
@@ -127,14 +183,15 @@ def restore(path: Path, finished: Path) -> None:
             finished.open(encoding="utf-8", newline="\n") as lines,
             path.open("w", encoding="utf-8", newline="\n") as out,
         ):
-            head = json.loads(f"{next(lines, '')}]}}")
+            head = parse_json(f"{next(lines, '')}]}}")
             if head.get("format") != FORMAT:
                 raise ValueError("it has another format")
             out.write(dumped({key: value for key, value in head.items() if key != "images"}) + "\n")
             videos: dict[str, None] = {}
             for line in lines:
                 if line.startswith("{"):
-                    entry = json.loads(line.rstrip(",\n"))
+                    entry = parse_json(line.rstrip(",\n"))
+                    refuse_odd(entry, "a line")
                     out.write(dumped(entry) + "\n")
                     if "frame" in entry:
                         videos[entry["image"]] = None
@@ -143,7 +200,7 @@ def restore(path: Path, finished: Path) -> None:
     except (OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise SemalignError(
-            f"{finished}: cannot be continued ({error}); give --overwrite to begin anew, or another folder."
+            f"{finished}: cannot be continued ({reason(error)}); give --overwrite to begin anew, or another folder."
         ) from error
 
 
@@ -170,7 +227,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError:
         return None
     return values if isinstance(values, dict) else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from semalign.data.images import ENDINGS, refuse_address
 from semalign.data.results import kind_of_results
-from semalign.data.video import open_video
+from semalign.data.video import MOST_LOST, open_video
 from semalign.detect.names import Names, plain_stem
 from semalign.errors import SemalignError
 from semalign.files import shown
@@ -254,10 +254,11 @@ def _is_stream(path: Path) -> bool:
 def _file_frames(path: Path, rate: float, claimed: int) -> Iterator[Frame]:
     """Frames with the times that the file gives them; one that cannot be decoded keeps its number."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    number, last = 0, -math.inf
+    number, lost, last = 0, 0, -math.inf
     try:
         while True:
             if capture.grab():
+                lost = 0
                 read, frame = capture.retrieve()
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if read:
@@ -268,8 +269,10 @@ def _file_frames(path: Path, rate: float, claimed: int) -> Iterator[Frame]:
                     )
                     yield Frame(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), number, seconds)
                     last = seconds
-            elif number >= claimed - 1:
+            elif number >= claimed - 1 or lost >= MOST_LOST:
                 return
+            else:
+                lost += 1
             number += 1
     finally:
         capture.release()

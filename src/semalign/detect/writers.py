@@ -21,7 +21,7 @@ from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read
 from semalign.detect.names import Names
 from semalign.detect.overlays import Overlays
 from semalign.errors import SemalignError
-from semalign.files import refuse_occupied, remove_leftovers, shown, write_error
+from semalign.files import inside, refuse_occupied, remove_leftovers, shown, write_error
 from semalign.locks import one_writer, refuse_held
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import UInt8
@@ -102,7 +102,7 @@ class ResultFolder:
         return True
 
     def _remember(self) -> None:
-        base = read_head(self._record).get("cwd", os.getcwd())
+        base = str(read_head(self._record).get("cwd", os.getcwd()))
         done = set()
         for line in read_lines(self._record):
             entry = line.values
@@ -119,9 +119,13 @@ class ResultFolder:
         if not self._record.is_file() and (self.folder / JSON).is_file():
             restore(self._record, self.folder / JSON)
         if self._record.is_file() and self._record.stat().st_size:
-            formats = read_head(self._record).get("formats", [])
-            for line in read_lines(self._record):
-                _remove_files(self.folder, line.values, formats)
+            formats = read_head(self._record).get("formats") or ()
+            formats = formats if isinstance(formats, list) else ()
+            try:
+                for line in read_lines(self._record):
+                    _remove_files(self.folder, line.values, formats)
+            except SemalignError:  # what the rest of a damaged record tells of stays
+                pass
         for name in TABLES:
             (self.folder / name).unlink(missing_ok=True)
         remove_leftovers(self.folder)
@@ -238,14 +242,19 @@ def claim(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
 
 
 def _remove_files(folder: Path, entry: Mapping[str, Any], formats: Sequence[str]) -> None:
+    """Delete the files of a line of the record.
+
+    Raises:
+        SemalignError: it names files outside of the folder.
+    """
     if not entry.get("stem"):
         return
-    stem = folder / entry["stem"]
+    stem = inside(folder, entry["stem"])
     if "frame" in entry:
-        names = [f"{entry['frame']:06d}_{face['track']}.pts" for face in entry["faces"] if "track" in face]
+        names = [f"{entry['frame']:06d}_{face['track']}.pts" for face in entry["faces"] if face.get("track")]
         own = [stem / name for name in names] if "pts" in formats else []
     else:
-        stems = [stem, *(folder / face["stem"] for face in entry["faces"] if "stem" in face)]
+        stems = [stem, *(inside(folder, face["stem"]) for face in entry["faces"] if face.get("stem"))]
         own = [path.with_name(f"{path.name}.pts") for path in stems] if "pts" in formats else []
     if "overlay" in formats:
         own += [stem.with_name(f"{stem.name}{ending}") for ending in (".mp4",) if "frame" in entry]

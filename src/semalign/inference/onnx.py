@@ -5,7 +5,6 @@ Shape legend: b images, n landmarks, s side of the input.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +13,19 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from semalign.core.affine import invert, transform_points
-from semalign.data.crops import CropCache, CropSettings
+from semalign.data.crops import CropCache
 from semalign.errors import SemalignError
+from semalign.files import parse_json, reason
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.processes import computes_alone
 from semalign.inference.sessions import open_session
+from semalign.models.described import about_in, crop_in, number_in
 from semalign.schemes import LandmarkScheme
+from semalign.schemes.scheme import in_short
 from semalign.shapes import Float, UInt8
 
 FORMAT = 1
+MOST_SIZE = 4096  # pixels of the input's side
 KEY = "semalign"
 INPUT, OUTPUTS = "images", ("points", "confidence", "spread")  # files of version 0.1 have no spread
 Pixels = Literal["uint8", "float32"]
@@ -71,13 +74,25 @@ class OnnxBackend:
         there = {output.name for output in self._session.get_outputs()}
         self._outputs = [name for name in OUTPUTS if name in there]
         self.batch_size, self.margin = batch_size, 1.0
-        self.scheme = LandmarkScheme.from_dict(description["scheme"])
-        self.crop = CropSettings(**description["crop"])
-        self.sigma: float = description["sigma"]
-        self.input_size: int = description["input"]["size"]
-        self.pixels: Pixels = description["input"]["pixels"]
-        self.precision: str = description["precision"]
-        self.about: dict[str, Any] = description["about"]
+        try:
+            self.scheme = LandmarkScheme.from_dict(description["scheme"])
+            self.crop = crop_in(description)
+            self.sigma = number_in(description, "sigma", 1000)
+            size, pixels = description["input"]["size"], description["input"]["pixels"]
+            if type(size) is not int or not 1 <= size <= MOST_SIZE or pixels not in PIXELS:
+                raise ValueError("its input is of no size or kind that is known")
+            if self._outputs[:2] != list(OUTPUTS[:2]) or [one.name for one in self._session.get_inputs()] != [INPUT]:
+                raise ValueError(f"its graph does not lead from {INPUT} to {' and '.join(OUTPUTS[:2])}")
+            self.about = about_in(description)
+            self.precision = str(description["precision"])
+        except SemalignError as error:
+            raise SemalignError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise SemalignError(
+                f"{path}: is not a complete exported model ({reason(error)}); export it again."
+            ) from None
+        self.input_size: int = size
+        self.pixels: Pixels = pixels
 
     @property
     def _session(self) -> Any:
@@ -97,13 +112,18 @@ class OnnxBackend:
 
         Raises:
             ValueError: crops of another size or type than the model's.
+            SemalignError: the graph cannot be computed, or gives something else than points.
         """
         wanted = (3, self.input_size, self.input_size)
         if images.shape[1:] != wanted or images.dtype != self.pixels:
             raise ValueError(
                 f"crops of shape {images.shape[1:]} and type {images.dtype} for {wanted} and {self.pixels}"
             )
-        return CropPoints(*self._session.run(self._outputs, {INPUT: np.ascontiguousarray(images)}))
+        try:
+            found = self._session.run(self._outputs, {INPUT: np.ascontiguousarray(images)})
+        except Exception as error:  # onnxruntime's errors have no common base but this
+            raise SemalignError(f"{self._path}: cannot be computed ({reason(error)}); export it again.") from error
+        return _checked(self._path, CropPoints(*found), len(images), self.scheme.count)
 
     def predict(self, crops: CropCache, advance: Callable[[int], None] | None = None) -> Landmarks:
         """The landmarks on every crop, in the image frames; `advance` is told how many more are done."""
@@ -132,12 +152,32 @@ def parse_description(path: str | Path, metadata: dict[str, str]) -> dict[str, A
     """
     if KEY not in metadata:
         raise SemalignError(f"{path}: is not a Semalign model; use a file that 'semalign export' wrote.")
-    description: dict[str, Any] = json.loads(metadata[KEY])
+    try:
+        description: dict[str, Any] = parse_json(metadata[KEY])
+    except ValueError as error:
+        raise SemalignError(f"{path}: its description is no JSON ({reason(error)}); export it again.") from None
+    if not isinstance(description, dict):
+        raise SemalignError(f"{path}: its description is no JSON object; export it again.")
     if description.get("format") != FORMAT:
         raise SemalignError(
-            f"{path}: is an ONNX file of format {description.get('format')}; this version reads format {FORMAT}."
+            f"{path}: is an ONNX file of format {in_short(description.get('format'))}; this version reads format {FORMAT}."
         )
     return description
+
+
+def _checked(path: str, points: CropPoints, count: int, landmarks: int) -> CropPoints:
+    """What a graph gave, if it is what such a graph gives.
+
+    Raises:
+        SemalignError: it is not.
+    """
+    wanted = {"points": (count, landmarks, 2), "confidence": (count, landmarks), "spread": (count, landmarks, 2)}
+    for name, value in points._asdict().items():
+        if value is not None and (value.shape != wanted[name] or value.dtype.kind != "f"):
+            raise SemalignError(
+                f"{path}: gives {name} of the shape {value.shape} where {wanted[name]} is due; export it again."
+            )
+    return points
 
 
 def input_squares(
@@ -151,6 +191,11 @@ def input_squares(
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SemalignError(f"{path}: there is no such model file; check the path.")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SemalignError(
+            f"{path}: cannot be read ({error.strerror}); check the file and its permissions."
+        ) from error

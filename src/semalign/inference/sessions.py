@@ -9,6 +9,8 @@ from semalign.errors import SemalignError
 
 INSTALL = "install it with: pip install onnxruntime"
 
+MOST_FOLDED = 256 << 20  # bytes of a constant that is computed as the file is opened: a small file may ask for any
+
 
 def open_session(file: bytes, path: str | Path, threads: int, advice: str) -> Any:
     """A session on the CPU, which several threads may call.
@@ -30,6 +32,7 @@ def open_session(file: bytes, path: str | Path, threads: int, advice: str) -> An
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(MOST_FOLDED))
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this

@@ -6,6 +6,7 @@ Nothing in such a file executes when it is loaded.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from semalign.errors import SemalignError
-from semalign.files import atomic_path
+from semalign.files import atomic_path, parse_json, reason
+from semalign.schemes.scheme import in_short
 
 KEY = "semalign"
 Built = TypeVar("Built")
@@ -39,7 +41,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], description: Mappi
 def read_file(path: Path, framework: Literal["np", "pt"]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A file's contents as arrays ('np') or tensors ('pt'); raises as `load_arrays`."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SemalignError(f"{path}: there is no such model file; check the path.")
     try:
         with safe_open(path, framework=framework) as file:
@@ -48,11 +50,13 @@ def read_file(path: Path, framework: Literal["np", "pt"]) -> tuple[dict[str, Any
                 raise SemalignError(
                     f"{path}: is not a Semalign model file; use one that 'semalign train' or 'semalign run' wrote."
                 )
-            description: dict[str, Any] = json.loads(metadata[KEY])
+            description = parse_json(metadata[KEY])
+            if not isinstance(description, dict):
+                raise ValueError("its description is no JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise SemalignError(
-            f"{path}: cannot be read as a model file ({error}); it may be damaged, use another copy."
+            f"{path}: cannot be read as a model file ({reason(error)}); it may be damaged, use another copy."
         ) from error
 
 
@@ -93,9 +97,11 @@ def load_kind(
         raise SemalignError(f"{path}: holds no {what}; use a file that was saved as one.")
     if description.get("format") != version:
         raise SemalignError(
-            f"{path}: is a {what} of format {description.get('format')}; this version reads format {version}."
+            f"{path}: is a {what} of format {in_short(description.get('format'))}; this version reads format {version}."
         )
     try:
         return build(arrays, description)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except SemalignError as error:
+        raise SemalignError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, ArithmeticError) as error:
         raise SemalignError(f"{path}: is not a complete {what}; train it again or use another file.") from error

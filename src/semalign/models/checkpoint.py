@@ -21,13 +21,17 @@ from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models import arrays
 from semalign.models.adapted import AdaptedSettings
+from semalign.models.described import about_in, crop_in, number_in
 from semalign.models.kinds import AnySettings, settings_from
+from semalign.models.mesh_network import MeshSettings
 from semalign.models.mesh_translation import MESH, translation_in
 from semalign.models.network import HeatmapNetwork, build_network
 from semalign.schemes import LandmarkScheme
+from semalign.schemes.scheme import in_short
 
 FORMAT = 2  # 1, of version 0.1, calls label adaptation 'dialect' and test-time augmentation 'views', and is read, too
 Built = TypeVar("Built")
+BASE = "base."  # begins the names of an adapted network's own tensors
 ADAPTATION, OLD_ADAPTATION = "adaptation.", "dialect."  # begin the names of its tensors; the second in format 1
 
 
@@ -122,38 +126,73 @@ def load_model(path: Path, scheme: LandmarkScheme | None = None) -> Model:
     tensors, description = load_tensors(path)
     if "kind" in description:
         raise SemalignError(
-            f"{path}: holds a {description['kind']} network, not a heatmap network; use the model file of a detector."
+            f"{path}: holds a {in_short(description['kind'])} network, not a heatmap network; use the model file of a detector."
         )
     try:
         if description["format"] not in (1, FORMAT):
             raise SemalignError(
-                f"{path}: is a model file of format {description['format']}; this version reads formats 1 to {FORMAT}."
+                f"{path}: is a model file of format {in_short(description['format'])}; "
+                f"this version reads formats 1 to {FORMAT}."
             )
         own = LandmarkScheme.from_dict(description["scheme"])
-        network = build_network(settings_from(description["network"], f" in {path}"), own.count, seed=0)
-        adaptation, mesh = _take_adaptation(tensors), _take_mesh(tensors)
+        settings = settings_from(description["network"], f" in {path}")
+        adaptation, mesh = _take_adaptation(tensors, own.count), _take_mesh(tensors, own.count)
+        crop, sigma, about = crop_in(description), number_in(description, "sigma", 1000), about_in(description)
+        tta = int(number_in({"tta": description.get("tta", description.get("views", 1))}, "tta", 4))
+        _refuse_misfit(settings, own.count, tensors)
+        network = build_network(settings, own.count, seed=0)
         network.load_state_dict(tensors)
-        crop, sigma, about = CropSettings(**description["crop"]), float(description["sigma"]), description["about"]
-        tta = int(description.get("tta", description.get("views", 1)))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except SemalignError as error:
+        raise error if str(path) in str(error) else SemalignError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, ArithmeticError) as error:
         raise SemalignError(f"{path}: is not a complete Semalign model; train it again or use another file.") from error
     refuse_other_scheme(path, own, scheme)
     return Model(network.eval(), own, crop, sigma, about, adaptation, tta, mesh)
 
 
-def _take_adaptation(tensors: dict[str, torch.Tensor]) -> LinearAdaptation | KernelAdaptation | None:
+def _refuse_misfit(
+    settings: AnySettings | AdaptedSettings, landmarks: int, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse tensors that are not those of the network, before its memory is taken: a file may say any sizes.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if isinstance(
+        settings, MeshSettings | AdaptedSettings
+    ):  # begin with the face mesh's weights: only the map's size varies
+        if isinstance(settings, AdaptedSettings) and isinstance(settings.base, AnySettings):
+            inner = {name.removeprefix(BASE): value for name, value in tensors.items() if name.startswith(BASE)}
+            _refuse_misfit(settings.base, settings.base_landmarks, inner)
+        if len(tensors["map.weight"]) != 2 * landmarks:
+            raise ValueError("the weights are of another number of landmarks")
+        return
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in settings.network(landmarks).state_dict().items()}
+    if shapes != {name: value.shape for name, value in tensors.items()}:
+        raise ValueError("the weights are of another network")
+
+
+def _take_adaptation(tensors: dict[str, torch.Tensor], count: int) -> LinearAdaptation | KernelAdaptation | None:
     """The label adaptation of a file, of the kind whose parts it has; its tensors are taken out of the others."""
     names = [name for name in tensors if name.startswith((ADAPTATION, OLD_ADAPTATION))]
     parts = {name.partition(".")[2]: tensors.pop(name).double().numpy() for name in names}
     if not parts:
         return None
-    return KernelAdaptation(**parts) if "faces" in parts else LinearAdaptation(**parts)
+    found = KernelAdaptation(**parts) if "faces" in parts else LinearAdaptation(**parts)
+    found.offsets(np.arange(2.0 * count).reshape(1, count, 2))  # a ValueError where its parts do not fit each other
+    return found
 
 
-def _take_mesh(tensors: dict[str, torch.Tensor]) -> Translation | None:
+def _take_mesh(tensors: dict[str, torch.Tensor], count: int) -> Translation | None:
     """The translation of a file's face mesh; its tensors are taken out of the others."""
     names = [name for name in tensors if name.startswith(MESH)]
-    return translation_in({name: tensors.pop(name).numpy() for name in names})
+    found = translation_in({name: tensors.pop(name).numpy() for name in names})
+    if found is not None:
+        known = np.arange(3.0 * len(found.mean)).reshape(1, -1, 3)
+        if found(known).shape != (1, count, 2):  # or a ValueError where its parts do not fit each other
+            raise ValueError("the face mesh's translation is for other landmarks")
+    return found
 
 
 def refuse_other_scheme(path: Path, own: LandmarkScheme, wanted: LandmarkScheme | None) -> None:

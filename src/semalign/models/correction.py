@@ -23,6 +23,7 @@ from semalign.core.error_scale import ErrorScale
 from semalign.core.shape_posterior import Frames, ShapePrior, frames_of, posterior
 from semalign.errors import SemalignError
 from semalign.models.arrays import load_kind, save_arrays
+from semalign.models.described import about_in
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import Float
 
@@ -315,8 +316,13 @@ def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCo
         reader = PeakReader(*(arrays[_in_file(name)] for name in PeakReader._fields))
         if reader.bias.shape != (own.count, 2):
             raise ValueError("weights of another number of landmarks")
+        if not isinstance(description["base"], dict):
+            raise TypeError("base must be an object")
         errors = _errors(arrays, own.count)
-        return ShapeCorrection(prior, reader, own, description["base"], description["about"], errors)
+        correction = ShapeCorrection(prior, reader, own, description["base"], about_in(description), errors)
+        somewhere = np.arange(2.0 * own.count).reshape(1, own.count, 2)
+        correction(somewhere, np.ones((1, own.count)), None)  # a ValueError where its parts do not fit each other
+        return correction
 
     correction = load_kind(path, "correction for hidden landmarks", KIND, FORMAT, build)
     if scheme is not None and correction.scheme != scheme:

@@ -27,6 +27,7 @@ from semalign.core.fusion import Fusion
 from semalign.core.gate import Gate
 from semalign.errors import SemalignError
 from semalign.models.checkpoint import load_kind, save_tensors, weights_of
+from semalign.models.described import about_in, check_settings
 from semalign.models.network import initialised
 from semalign.models.norm import BatchNorm
 from semalign.schemes import LandmarkScheme
@@ -195,12 +196,18 @@ def load_ghcu(path: Path, scheme: LandmarkScheme | None = None) -> Ghcu:
 
     def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> Ghcu:
         own = LandmarkScheme.from_dict(description["scheme"])
-        network = build_ghcu(GhcuSettings(**description["settings"]), own.count, seed=0)
+        settings = GhcuSettings(**description["settings"])
+        check_settings(settings)
         covariance = tensors.pop(COVARIANCE, None)
+        if own.count > sum(value.numel() for value in tensors.values()):
+            raise ValueError("more landmarks than weights")
+        network = build_ghcu(settings, own.count, seed=0)
         network.load_state_dict(tensors)
         gate = None if description["gate"] is None else Gate(**description["gate"])
         fusion = None if covariance is None else Fusion(covariance, **description["fusion"])
-        return Ghcu(network.eval(), own, gate, fusion, description["about"])
+        if fusion is not None and fusion.covariance.shape != (2, own.count, own.count):
+            raise ValueError("a covariance of another number of landmarks")
+        return Ghcu(network.eval(), own, gate, fusion, about_in(description))
 
     ghcu = load_kind(path, "correction unit", KIND, FORMAT, build)
     if scheme is not None and ghcu.scheme != scheme:

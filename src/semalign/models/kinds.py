@@ -8,6 +8,7 @@ from typing import Any
 
 from semalign.models.adapted import AdaptedSettings
 from semalign.models.cascade import CascadeSettings
+from semalign.models.described import check_settings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.mesh_network import MeshSettings
 from semalign.models.mobile import MobileSettings
@@ -47,9 +48,18 @@ def settings_from(table: Mapping[str, Any], place: str = "") -> AnySettings | Ad
         SemalignError: as `kind_in`.
         TypeError, ValueError: they do not fit the kind.
     """
+    if not isinstance(table, Mapping):
+        raise TypeError("the network's settings must be a table")
+    settings: AnySettings | AdaptedSettings
     if table.get("kind") == ADAPTED:
-        return AdaptedSettings(**_with_tuples({**table, "base": settings_from(table["base"], place)}))
-    return KINDS[kind_in(table, place)](**_with_tuples(table))
+        base = table["base"]
+        if isinstance(base, Mapping) and base.get("kind") == ADAPTED:
+            raise ValueError("an adapted network cannot be adapted once more")
+        settings = AdaptedSettings(**_with_tuples({**table, "base": settings_from(base, place)}))
+    else:
+        settings = KINDS[kind_in(table, place)](**_with_tuples(table))
+    check_settings(settings)
+    return settings
 
 
 def _with_tuples(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from semalign.files import write_json
+from semalign.files import read_object, write_json
 
 
 class Clock:
@@ -26,7 +25,8 @@ class Clock:
             yield
         finally:
             if not self.seconds and self.path.is_file():
-                self.seconds = json.loads(self.path.read_text(encoding="utf-8"))
+                known = read_object(self.path, "delete it to count anew")
+                self.seconds = {name: value for name, value in known.items() if isinstance(value, int | float)}
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - begin, 2)
             if self.writes:
                 write_json(self.path, self.seconds)

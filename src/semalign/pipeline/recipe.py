@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
@@ -17,9 +16,11 @@ from semalign.core.search import SearchSettings
 from semalign.data.augment import AugmentationSettings
 from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
+from semalign.files import parse_toml, reason
+from semalign.models.described import check_settings
 from semalign.models.hourglass import HourglassSettings
 from semalign.models.kinds import DEFAULT, KINDS, AnySettings
-from semalign.schemes.scheme import refuse_unknown
+from semalign.schemes.scheme import in_short, refuse_unknown
 from semalign.searches import methods as searches
 from semalign.searches.methods import METHODS
 from semalign.synthetic.settings import SynthesisSettings
@@ -148,9 +149,9 @@ def parse_recipe(
     With `upgrade`, settings may have the names of version 0.1, as in the recipes that its model files hold.
     """
     try:
-        tree = {"name": name} | tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SemalignError(f"{where}: is not valid TOML ({error}); correct that line.") from error
+        tree = {"name": name} | parse_toml(text)
+    except ValueError as error:
+        raise SemalignError(f"{where}: is not valid TOML ({reason(error)}); correct that line.") from error
     for override in overrides:
         _override(tree, override)
     _rename(tree, None if upgrade else where)
@@ -159,13 +160,19 @@ def parse_recipe(
         if isinstance(tree.get(table), dict):
             tree[table] = {choice.key: choice.default} | tree[table]
     try:
-        return TypeAdapter(Recipe).validate_python(tree)
+        recipe = TypeAdapter(Recipe).validate_python(tree)
+        check_settings(recipe.network)
+        return recipe
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise SemalignError(f"{where}: network: {reason(error)}; correct it.") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("SynthesisSettings", *KINDS, *METHODS))
         raise SemalignError(
-            f"{where}: {key or 'a setting'}: {first['msg']} (it is {first.get('input')!r}); correct it."
+            f"{where}: {key or 'a setting'}: {first['msg'][:300]} (it is {in_short(first.get('input'))}); correct it."
         ) from error
+    except ValueError as error:
+        raise SemalignError(f"{where}: network: {reason(error)}; correct it.") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -182,8 +189,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise SemalignError(f"--set {override}: is not of the form KEY=VALUE; write for example start.epochs=20.")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {value}")["value"]
+    except ValueError:
         parsed = value.strip()
     *parents, last = key.strip().split(".")
     for parent in parents:

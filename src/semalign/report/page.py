@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
+from semalign.errors import SemalignError
 from semalign.files import write_text
 from semalign.report import charts, overview, pictures, tables
-from semalign.report.run import Run, read_run
+from semalign.report.run import SUMMARY, Run, read_run
 from semalign.report.theme import MARKS, drawing
+from semalign.schemes.scheme import in_short
 
 REPORT = "report.html"
 
@@ -26,7 +28,15 @@ def write_report(run: Path) -> Path:
         SemalignError: the folder has no summary.json, a file in it is damaged, or the page cannot be written.
     """
     page = Path(run) / REPORT
-    write_text(page, render_page(read_run(Path(run))))
+    content = read_run(Path(run))
+    try:
+        text = render_page(content)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, UndefinedError) as error:
+        where = Path(run) / SUMMARY
+        raise SemalignError(
+            f"{where}: it, or a file beside it, is not as a run writes it ({in_short(str(error))}); evaluate the run again."
+        ) from error
+    write_text(page, text)
     return page
 
 

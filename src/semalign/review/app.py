@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from semalign.auditing import Decision
+from semalign.files import parse_json
 from semalign.review.desk import PAGE, Desk
 from semalign.review.pictures import Cutting
 from semalign.review.queues import read_filter
@@ -182,7 +183,7 @@ class Answers:
         except TimeoutError:
             raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "this came too slowly; try again.") from None
         try:
-            sent = json.loads(body)
+            sent = parse_json(bytes(body))
         except ValueError:
             sent = None
         if not isinstance(sent, dict):

@@ -17,12 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from semalign.auditing import Audit, read_audit
+from semalign.auditing import KINDS, Audit, read_audit
 from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, face_sizes, refuse_unfinished
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_text
@@ -124,7 +125,7 @@ def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> 
     mark = _mark(folder)
     try:
         return _read(folder / FOLDER, mark)
-    except (OSError, ValueError, KeyError, TypeError, SemalignError):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, TokenError, MemoryError, SemalignError):
         say("preparing the queues")
     with one_writer(folder / FOLDER, PATIENCE):
         try:
@@ -154,6 +155,7 @@ def _read(folder: Path, mark: list[list[Any]]) -> Index:
     faces, points, faces_by_move, points_by_move = (
         Queue(**{column: np.load(folder / f"{queue}-{column}.npy") for column in _COLUMNS}) for queue in _QUEUES
     )
+    _refuse_misfit(arrays, (faces, points, faces_by_move, points_by_move), len(about["ids"]))
     return Index(
         ids=tuple(about["ids"]),
         files=tuple(about["files"]),
@@ -165,6 +167,36 @@ def _read(folder: Path, mark: list[list[Any]]) -> Index:
         faces_by_move=faces_by_move,
         points_by_move=points_by_move,
     )
+
+
+def _refuse_misfit(arrays: dict[str, np.ndarray], queues: tuple[Queue, ...], faces: int) -> None:
+    """Refuse arrays that do not fit each other.
+
+    Raises:
+        ValueError: they do not.
+    """
+    count = arrays["point_kind"].shape[1]
+    for name, array in arrays.items():
+        of_faces = name in ("frames", "face_probability", "face_kind", "odds", "size")
+        shape = (
+            (faces,) if of_faces else (faces, count, 2)[: 3 if name in ("annotations", "proposals", "spread") else 2]
+        )
+        if array.shape != shape or array.dtype != _TYPES.get(name, array.dtype) or array.dtype.kind not in "fib":
+            raise ValueError(f"{name} has another shape or type")
+    for queue in queues:
+        for name, below in (
+            ("face", faces),
+            ("landmark", count),
+            ("kind", len(KINDS)),
+            ("probability", 0),
+            ("move", 0),
+        ):
+            column = getattr(queue, name)
+            least = 0 if name == "face" else -1
+            if column.shape != queue.face.shape or column.ndim != 1 or column.dtype.kind != ("i" if below else "f"):
+                raise ValueError(f"a queue's {name} has another shape or type")
+            if below and len(column) and not (least <= column.min() and column.max() < below):
+                raise ValueError(f"a queue's {name} is out of range")
 
 
 def _write(folder: Path, audit: Audit, mark: list[list[Any]]) -> None:

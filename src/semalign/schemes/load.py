@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from semalign.errors import SemalignError
+from semalign.files import parse_json, parse_toml, reason
 from semalign.schemes.scheme import LandmarkScheme, refuse_unknown
 
 SCHEME_FILE = "scheme.toml"  # in a data set's folder: the scheme of its own
 
 
+@cache
 def shipped_schemes() -> tuple[str, ...]:
     """Names of the schemes that come with Semalign, sorted."""
     folder = resources.files("semalign.schemes")
@@ -30,9 +32,7 @@ def load_scheme(name_or_path: str | Path) -> LandmarkScheme:
     if isinstance(name_or_path, Path) or text.endswith(".toml") or Path(text).name != text:
         return _read(Path(name_or_path))
     refuse_unknown([text], shipped_schemes(), "landmark scheme", " (neither shipped nor the path of a .toml file)")
-    return LandmarkScheme.from_dict(
-        tomllib.loads((resources.files("semalign.schemes") / f"{text}.toml").read_text("utf-8"))
-    )
+    return _shipped(text)
 
 
 def scheme_text(scheme: LandmarkScheme) -> str:
@@ -58,9 +58,18 @@ def scheme_of_text(text: str) -> LandmarkScheme:
     if not text.startswith("{"):
         return load_scheme(text)
     try:
-        return LandmarkScheme.from_dict(json.loads(text))
+        return LandmarkScheme.from_dict(parse_json(text))
     except ValueError as error:
-        raise SemalignError(f"the scheme of these labels cannot be read ({error}); name it with --scheme.") from error
+        raise SemalignError(
+            f"the scheme of these labels cannot be read ({reason(error)}); name it with --scheme."
+        ) from error
+
+
+@cache
+def _shipped(name: str) -> LandmarkScheme:
+    return LandmarkScheme.from_dict(
+        parse_toml((resources.files("semalign.schemes") / f"{name}.toml").read_text("utf-8"))
+    )
 
 
 def _read(path: Path) -> LandmarkScheme:
@@ -72,10 +81,10 @@ def _read(path: Path) -> LandmarkScheme:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SemalignError("there is no such file; give the path of a scheme's TOML file.") from None
     except OSError as error:
         raise SemalignError(f"cannot be read ({error.strerror}); check the path and the permissions.") from error
     except ValueError as error:
-        raise SemalignError(f"is no valid TOML ({error}); correct it there.") from error
+        raise SemalignError(f"is no valid TOML ({reason(error)}); correct it there.") from error

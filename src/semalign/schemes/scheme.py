@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from semalign.errors import SemalignError
 
+LONGEST_NAME = 200  # letters of a scheme, a landmark, a curve or a region
+MOST_SHOWN, LONGEST_SHOWN = 200, 100  # names that a message lists or compares, and letters of a value in it
 Pupils = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -108,7 +111,7 @@ class _Reader:
     """Reads a scheme from a mapping, field by field, with a sentence for everything that is not as it should be."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        self.data = data
+        self.data = self._mapping(data, "a scheme")
         refuse_unknown(data, [item.name for item in fields(LandmarkScheme)], "key")
         for key in ("name", "landmarks"):
             if key not in data:
@@ -126,7 +129,7 @@ class _Reader:
             pairs=tuple(self._two(pair, "pairs") for pair in self._list(data.get("pairs", []), "pairs")),
             curves=tuple(self._curve(curve) for curve in self._list(data.get("curves", []), "curves")),
             regions={
-                name: self._members(members, f"regions.{name}")
+                name: self._members(members, f"regions.{name[:LONGEST_NAME]}")
                 for name, members in self._mapping(data.get("regions", {}), "regions").items()
             },
             pupils=self._pupils(data.get("pupils", [[], []])),
@@ -141,8 +144,8 @@ class _Reader:
             raise SemalignError("a curve needs the keys 'name' and 'landmarks'; add them.")
         name, closed = self._text(value["name"], "curves.name"), value.get("closed", False)
         if not isinstance(closed, bool):
-            raise SemalignError(f"closed of the curve {name!r} is {closed!r}; write true or false.")
-        return Curve(name, self._members(value["landmarks"], f"the curve {name!r}"), closed)
+            raise SemalignError(f"closed of the curve {in_short(name)} is {in_short(closed)}; write true or false.")
+        return Curve(name, self._members(value["landmarks"], f"the curve {in_short(name)}"), closed)
 
     def _pupils(self, value: Any) -> Pupils:
         value = self._list(value, "pupils")
@@ -155,7 +158,7 @@ class _Reader:
     def _two(self, value: Any, where: str) -> tuple[int, int]:
         members = self._members(value, where)
         if len(members) != 2:
-            raise SemalignError(f"{where} holds {value!r}; give two landmarks, the left and the right one.")
+            raise SemalignError(f"{where} holds {in_short(value)}; give two landmarks, the left and the right one.")
         return members[0], members[1]
 
     def _members(self, value: Any, where: str) -> tuple[int, ...]:
@@ -165,40 +168,58 @@ class _Reader:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         if isinstance(value, str):
-            refuse_unknown([value], self.index, "landmark", f" in {where}")
+            if value not in self.index:
+                refuse_unknown([value], self.index, "landmark", f" in {where}")
             return self.index[value]
-        raise SemalignError(f"{where} holds {value!r}; give a landmark's index or name.")
+        raise SemalignError(f"{where} holds {in_short(value)}; give a landmark's index or name.")
 
     @staticmethod
     def _text(value: Any, where: str) -> str:
         if not isinstance(value, str) or not value:
-            raise SemalignError(f"{where} holds {value!r}; give a text that is not empty.")
+            raise SemalignError(f"{where} holds {in_short(value)}; give a text that is not empty.")
         return value
 
     @staticmethod
     def _list(value: Any, where: str) -> Sequence[Any]:
         if not isinstance(value, list | tuple):
-            raise SemalignError(f"{where} is {value!r}; give a list.")
+            raise SemalignError(f"{where} is {in_short(value)}; give a list.")
         return value
 
     @staticmethod
     def _mapping(value: Any, where: str) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            raise SemalignError(f"{where} is {value!r}; give a table.")
+            raise SemalignError(f"{where} is {in_short(value)}; give a table.")
         return value
 
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str], kind: str, where: str = "") -> None:
     """Raise SemalignError for the first unknown name; the sentence gives the nearest known one, or else all of them."""
-    known = list(known)
+    known = dict.fromkeys(known)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-            raise SemalignError(f"the {kind} {name!r}{where} is unknown; {remedy}")
+            text, some = str(name), list(islice(known, MOST_SHOWN))
+            near = difflib.get_close_matches(text, some, n=1, cutoff=0.5) if len(text) <= LONGEST_SHOWN else []
+            every = f"{', '.join(some)}{', …' if len(known) > len(some) else ''}"
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {every[:1000]}."
+            raise SemalignError(f"the {kind} {in_short(name)}{where} is unknown; {remedy}")
+
+
+def in_short(value: Any) -> str:
+    """A value as Python writes it, of a length that a sentence can hold."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _check(scheme: LandmarkScheme) -> None:
+    curves = (curve.name for curve in scheme.curves)
+    for name in (scheme.name, *scheme.landmarks, *curves, *scheme.regions):
+        if len(name) > LONGEST_NAME:
+            raise SemalignError(
+                f"the name {in_short(name)} has {len(name)} letters; give one of {LONGEST_NAME} at most."
+            )
     if not scheme.landmarks:
         raise SemalignError(f"scheme {scheme.name!r}: there are no landmarks; name at least one.")
     repeated = [name for name, times in Counter(scheme.landmarks).items() if times > 1]
@@ -234,7 +255,7 @@ def _check_members(scheme: LandmarkScheme, where: str, members: list[int]) -> No
     for index in members:
         if not 0 <= index < scheme.count:
             raise SemalignError(
-                f"scheme {scheme.name!r}: {where} holds landmark {index}, "
+                f"scheme {scheme.name!r}: {where} holds landmark {in_short(index)}, "
                 f"but they go from 0 to {scheme.count - 1}; correct it."
             )
     for index, times in Counter(members).items():

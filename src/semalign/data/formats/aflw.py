@@ -7,6 +7,7 @@ ROOT/flickr/{0,2,3}/image*.jpg     or data/flickr, as AFLW is packed, or images;
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +21,13 @@ from semalign.data.formats.common import count_note, face_id, load_extra, usable
 from semalign.data.samples import Sample, Split
 from semalign.data.truth import DESCRIPTION, read_description
 from semalign.errors import SemalignError
+from semalign.files import inside, reason
 
 ANNOTATION = "AFLWinfo_release.mat"
 IMAGE_FOLDERS = ("flickr", "data/flickr", "images")
 FACES, TRAIN_FACES = 24386, 20000  # of the official set
 POINTS = 19
+MOST_VALUES = 5_000_000  # of an array of the file; the official one's have a million
 FRONTAL = "frontal"
 
 
@@ -74,13 +77,17 @@ class Aflw(Reader):
 
 
 def _id(annotation: Annotation, row: int) -> str:
-    return face_id("flickr", annotation.names[row], row)
+    name = annotation.names[row]
+    try:
+        return face_id("flickr", name, row)
+    except ValueError:  # no name of a file, which reading the face will say
+        return f"flickr/{row:05d}"
 
 
 def _sample(annotation: Annotation, row: int, images: Path, split: Split) -> Sample:
     visible = annotation.visible[row]
     group = FRONTAL if split == "test" and visible.all() else ""
-    image, box = images / annotation.names[row], usable_box(annotation.boxes[row])
+    image, box = inside(images, annotation.names[row]), usable_box(annotation.boxes[row])
     return Sample(_id(annotation, row), image, annotation.points[row], split, split, group, box, visible=visible)
 
 
@@ -105,24 +112,30 @@ def _train_faces(folder: Path, faces: int) -> int:
 
 
 def _read(path: Path) -> Annotation:
-    loadmat = load_extra("scipy.io", path).loadmat
+    scipy_io = load_extra("scipy.io", path)
     try:
-        content = loadmat(str(path), variable_names=("nameList", "data", "bbox", "mask_new", "ra"))
+        if any(math.prod(shape) > MOST_VALUES for _, shape, _ in scipy_io.whosmat(str(path))):
+            raise ValueError("an array is larger than those of AFLW")
+        content = scipy_io.loadmat(str(path), variable_names=("nameList", "data", "bbox", "mask_new", "ra"))
     except NotImplementedError:
         raise SemalignError(f"{path}: is a MATLAB 7.3 file, which the official one is not; replace it.") from None
     except Exception as error:  # SciPy raises whatever a damaged file leads it to
-        raise SemalignError(f"{path}: cannot be read as a MATLAB file ({error}); replace it.") from error
+        raise SemalignError(f"{path}: cannot be read as a MATLAB file ({reason(error)}); replace it.") from error
     try:
         return _annotation(content)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise SemalignError(f"{path}: is not the annotation of AFLW-Full ({error}); replace it.") from error
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise SemalignError(f"{path}: is not the annotation of AFLW-Full ({reason(error)}); replace it.") from error
 
 
 def _annotation(content: dict[str, Any]) -> Annotation:
     names = [str(cell[0]) for cell in content["nameList"].ravel()]
     faces = len(names)
+    if any(content[name].dtype.kind not in "fiub" for name in ("data", "bbox", "ra", "mask_new")):
+        raise ValueError("an array holds no numbers")
     data = content["data"].astype(np.float64).reshape(faces, 2, POINTS)
     bbox = content["bbox"].astype(np.float64).reshape(faces, 4)
+    if not (np.abs(content["ra"]) <= MOST_VALUES).all():
+        raise ValueError("ra is no order of the faces")
     order = content["ra"].astype(np.int64).ravel() - 1
     if not np.array_equal(np.sort(order), np.arange(faces)):
         raise ValueError("ra is no order of the faces")

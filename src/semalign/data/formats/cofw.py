@@ -9,7 +9,6 @@ hidden), a row of bboxes left, top, width, height, all from 1.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +22,11 @@ from semalign.data.formats.base import Bad, Entry, Reader
 from semalign.data.formats.common import count_note, load_extra, usable_box
 from semalign.data.samples import Sample, Split
 from semalign.errors import SemalignError
-from semalign.files import write_bytes, write_json
+from semalign.files import parse_json, reason, write_bytes, write_json
 
 IMAGES = "COFW_images"
 POINTS = 29
+MOST_FACES, MOST_VALUES = 100_000, 300_000_000  # of a file, and of an image
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,18 @@ def _read_file(path: Path, part: Part, images: Path) -> tuple[np.ndarray, np.nda
     h5py = load_extra("h5py", path)
     try:
         with h5py.File(path, "r") as file:
-            shapes = np.asarray(file[f"phis{part.suffix}"], dtype=np.float64).T
-            boxes = np.asarray(file[f"bboxes{part.suffix}"], dtype=np.float64).T
-            cells = np.asarray(file[f"Is{part.suffix}"]).ravel()
+            names = (f"{name}{part.suffix}" for name in ("phis", "bboxes", "Is"))
+            shapes, boxes, cells = (np.asarray(_own(h5py, file, name, MOST_FACES * 3 * POINTS)) for name in names)
+            shapes, boxes, cells = shapes.astype(np.float64).T, boxes.astype(np.float64).T, cells.ravel()
+            if cells.dtype != object or not all(isinstance(cell, h5py.Reference) for cell in cells):
+                raise ValueError("its images are no references")
             if shapes.shape != (len(cells), 3 * POINTS) or boxes.shape != (len(cells), 4):
                 raise ValueError(f"{len(cells)} images, points {shapes.shape}, boxes {boxes.shape}")
-            failed = _write_images(file, cells, path, images)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        reason = f"{path}: cannot be read as a file of COFW ({error}); replace it by the official one."
-        raise SemalignError(reason) from error
+            failed = _write_images(h5py, file, cells, path, images)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, cv2.error) as error:
+        raise SemalignError(
+            f"{path}: cannot be read as a file of COFW ({reason(error)}); replace it by the official one."
+        ) from error
     return shapes, boxes, failed
 
 
@@ -115,7 +118,23 @@ def image_name(index: int) -> str:
     return f"{index + 1:06d}.png"
 
 
-def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dict[str, str]:
+def _own(h5py: Any, file: Any, place: Any, most: int) -> Any:
+    """An array of a file, by its name or a reference, of so many values at most.
+
+    Raises:
+        KeyError, ValueError: there is none, it is larger, or its values lie in another file.
+    """
+    if isinstance(place, str) and not isinstance(file.get(place, getlink=True), h5py.HardLink):
+        raise ValueError(f"{place} is no array of its own")
+    found = file[place]
+    if not isinstance(found, h5py.Dataset) or found.size is None or found.size > most:
+        raise ValueError("an array is no array, or larger than those of COFW")
+    if found.is_virtual or found.external:
+        raise ValueError("an array lies in another file")
+    return found
+
+
+def _write_images(h5py: Any, file: Any, cells: np.ndarray, path: Path, images: Path) -> dict[str, str]:
     """Write the images of a file unless they are there; returns what is wrong with some, by their index."""
     stat, done = path.stat(), images / "images.json"
     source = {"file": path.name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
@@ -128,7 +147,8 @@ def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dic
         done.unlink()
     failed = {}
     for index, cell in enumerate(cells):
-        image = np.asarray(file[cell]).T  # MATLAB's (w, h) or (3, w, h), turned into (h, w) or (h, w, 3)
+        # MATLAB's (w, h) or (3, w, h), turned into (h, w) or (h, w, 3)
+        image = np.asarray(_own(h5py, file, cell, MOST_VALUES)).T
         if image.dtype != np.uint8 or not image.size or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
             failed[str(index)] = (
                 f"{path}: image {index} (from 0) is an array {image.shape} of {image.dtype}; replace the file."
@@ -143,7 +163,7 @@ def _write_images(file: Any, cells: np.ndarray, path: Path, images: Path) -> dic
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file of ours; empty where there is none, so that it is made again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

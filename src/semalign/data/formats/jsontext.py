@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from semalign.data.formats.revising import spliced
 from semalign.errors import SemalignError
+from semalign.files import reason
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)')
 
@@ -37,7 +38,7 @@ def read_json_document(data: bytes, path: Path) -> Any:
     except RecursionError:
         raise SemalignError(f"{path}: is nested too deeply; replace the file.") from None
     except ValueError as error:
-        raise SemalignError(f"{path}: cannot be read as JSON ({error}); correct or replace the file.") from None
+        raise SemalignError(f"{path}: cannot be read as JSON ({reason(error)}); correct or replace the file.") from None
 
 
 def part(kind: type[AnyPart], value: Any, where: str) -> AnyPart:

@@ -44,7 +44,7 @@ from semalign.data.formats.kept import (
 from semalign.data.formats.numbers import all_moved, moved, written
 from semalign.data.samples import ABSENT, HIDDEN, UNKNOWN, Box, Dataset, Sample
 from semalign.errors import SemalignError
-from semalign.files import atomic_folder, write_bytes
+from semalign.files import atomic_folder, inside, write_bytes
 from semalign.schemes import LandmarkScheme
 
 VERSION = "5.5.0"  # of LabelMe, whose shape of a document is written
@@ -146,7 +146,7 @@ class LabelMe(DocumentFormat):
             texts[name] = _document(picture, dataset.scheme, size_of(picture, self.title))
         with atomic_folder(out, "LabelMe files", overwrite) as folder:
             for name, text in texts.items():
-                write_bytes(folder / name, text.encode("utf-8"))
+                write_bytes(inside(folder, name), text.encode("utf-8"))
         notes = lost(dataset, (HIDING, UNSAID, BOXES, TRACKS, NAMES), self.title)
         other = sum(bool(sample.track) and not sample.track.isdecimal() for sample in dataset.samples)
         if other:

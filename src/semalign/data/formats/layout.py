@@ -16,6 +16,7 @@ from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme, load_scheme, shipped_schemes
 
 _NUMBERED = re.compile(r"(\D*?)[\s_.-]*(\d{1,6})")
+LONGEST = 200  # letters of a label that may end in a number; the time that looking takes grows with their square
 MOST_GAPS = 2  # numbers that labels may span, as a multiple of the labels: absent points leave gaps
 
 
@@ -41,6 +42,8 @@ def numbered(labels: Sequence[str], counts: Sequence[int] = ()) -> tuple[str, ..
 
     They count from 0 where one is 0, or where one of `counts`, numbers of landmarks, then fits and otherwise not; else from 1.
     """
+    if any(len(label) > LONGEST for label in labels):
+        return None
     matches = [_NUMBERED.fullmatch(label) for label in labels]
     known = {int(match[2]): label for match, label in zip(matches, labels, strict=True) if match}
     if not labels or len(known) < len(labels) or len({match[1] for match in matches if match}) > 1:

@@ -20,7 +20,7 @@ from semalign.data.formats.revising import new_points, refuse_strangers, spliced
 from semalign.data.pts import read_pts, write_pts
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
-from semalign.files import atomic_folder, shown, write_bytes
+from semalign.files import atomic_folder, inside, shown, write_bytes
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")  # in either case of letters
 _BODY = re.compile(rb"\{([^{}]*)\}")
@@ -46,7 +46,7 @@ class Pairs(Format):
         files = []
         with atomic_folder(out, "pictures with .pts files", overwrite) as folder:
             for sample in dataset.samples:
-                copy = folder / sample.id
+                copy = inside(folder, sample.id)
                 write_bytes(copy, read_bytes(sample.image))
                 write_pts(copy.with_suffix(".pts"), sample.points, absent=True)
                 files.append((out / sample.id).with_suffix(".pts"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ NEEDED = ("landmark", "x", "y")
 BOX = ("x0", "y0", "x1", "y1")
 OPTIONAL = ("face", "visibility", *BOX, "name", "width", "height", "track", "split")
 MOST_POINTS = 100_000  # of a face; more is no face
+MOST_ABSENT = 128  # landmarks by their numbers for each that has a row, on average: more are no absent points
 KEEPS = (HIDING, UNSAID, BOXES, TRACKS, NAMES, SPLITS)
 
 
@@ -189,6 +191,10 @@ def parse_long(
     every = [label for rows in faces.values() for label in rows.labels]
     whole = all(isinstance(label, int) for label in every)
     count = 1 + max(every, default=-1) if whole else 0
+    if count * len(faces) > MOST_ABSENT * len(every):
+        raise SemalignError(
+            f"{path}: has landmark {count - 1} and {len(faces)} faces, but only {len(every)} rows; correct the numbers."
+        )
     result: list[Face | Bad] = []
     for (picture, _), rows in faces.items():
         try:
@@ -203,7 +209,7 @@ def parse_long(
 def _long_face(picture: str, rows: _Rows, count: int | None) -> Face:
     labels: list[Any] = rows.labels
     if len(set(labels)) < len(labels):
-        twice = next(label for index, label in enumerate(labels) if label in labels[:index])
+        twice = next(label for label, times in Counter(labels).items() if times > 1)
         raise SemalignError(
             f"{rows.where}: the face that begins here has landmark {twice!r} twice; number a picture's faces in a column face."
         )

@@ -25,7 +25,7 @@ from semalign.data.formats.numbers import written
 from semalign.data.formats.revising import new_points, refuse_same, refuse_strangers
 from semalign.data.samples import Dataset, Sample, Split
 from semalign.errors import SemalignError
-from semalign.files import atomic_folder, refuse_existing, write_bytes
+from semalign.files import atomic_folder, inside, reason, refuse_existing, write_bytes
 
 LISTS = "list_98pt_rect_attr_train_test"
 LIST_FOLDERS = (f"WFLW_annotations/{LISTS}", LISTS)
@@ -153,6 +153,7 @@ def _changes(
     """The new numbers of a line by their spans; its face is taken out of those that are waiting."""
     try:
         values, name = parse_line(line, where)
+        inside(Path(), name)
     except SemalignError:  # it is not in the data set either
         return {}
     face = face_id(split, name, number)
@@ -180,7 +181,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SemalignError(f"{path}: cannot be read as text ({error}); replace the file.") from error
+        raise SemalignError(f"{path}: cannot be read as text ({reason(error)}); replace the file.") from error
     return ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
 
 
@@ -208,7 +209,8 @@ def _sample(text: str, where: str, split: Split, number: int, images: Path) -> S
     values, name = parse_line(text, where)
     points, box, flags = values[: 2 * POINTS].reshape(POINTS, 2), values[2 * POINTS :][:4], values[2 * POINTS + 4 :]
     tags = tuple(attribute for attribute, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
-    return Sample(face_id(split, name, number), images / name, points, split, split, box=usable_box(box), tags=tags)
+    image = inside(images, name)
+    return Sample(face_id(split, name, number), image, points, split, split, box=usable_box(box), tags=tags)
 
 
 READER = Wflw()

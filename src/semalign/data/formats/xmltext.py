@@ -14,6 +14,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import XMLParser
 
 from semalign.errors import SemalignError
+from semalign.files import reason
 
 DEEPEST = 64  # elements within each other; the formats here need six
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=/>]+)\s*=\s*("[^"]*"|'[^']*')""")
@@ -113,7 +114,7 @@ def read_xml(data: bytes, path: Path) -> Node:
     except DefusedXmlException:
         raise SemalignError(f"{path}: defines entities, which no annotation needs; remove them.") from None
     except (ParseError, ValueError, LookupError) as error:
-        raise SemalignError(f"{path}: cannot be read as XML ({error}); correct or replace the file.") from None
+        raise SemalignError(f"{path}: cannot be read as XML ({reason(error)}); correct or replace the file.") from None
     if not isinstance(root, Node):
         raise SemalignError(f"{path}: holds no XML element; replace the file.")
     return root
