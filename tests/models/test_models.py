@@ -191,7 +191,7 @@ def test_a_kernel_label_adaptation_comes_back_and_is_kept_in_half_the_room(model
 
 def test_what_the_mesh_means_comes_back_and_is_kept_in_a_quarter_of_the_room(model, tmp_path):
     rng = np.random.default_rng(0)
-    mesh = Translation(rng.normal(size=(478, 2)), rng.normal(size=1434), rng.normal(size=(1435, 3, 2)), np.array(0.1))
+    mesh = Translation(rng.normal(size=(478, 2)), rng.normal(size=1434), rng.normal(size=(1435, 68, 2)), np.array(0.1))
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     save_model(whole, replace(model, mesh=mesh))
     save_model(half, replace(model, mesh=mesh), half=True)

@@ -91,6 +91,7 @@ class _Face(_Part):
     confidence: list[float]
     box: Annotated[list[float], Field(min_length=4, max_length=4)]
     visibility: list[float] | None = None
+    uncertainty: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     track: int | None = None
     stem: str | None = None
 
@@ -162,10 +163,10 @@ def refuse_odd(values: Mapping[str, Any], where: str) -> None:
     try:
         entry = _Entry.model_validate(values)
         if any(
-            len({len(face.points), len(face.confidence), len(face.visibility or face.points)}) > 1
+            len({len(told) for told in (face.points, face.confidence, face.visibility, face.uncertainty) if told}) > 1
             for face in entry.faces
         ):
-            raise ValueError(f"{where}: a face has not as many confidences as points")
+            raise ValueError(f"{where}: a face does not say the same of all of its points")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(item) for item in first["loc"])

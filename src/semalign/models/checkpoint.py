@@ -5,6 +5,7 @@ Nothing in such a file executes when it is loaded.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -167,7 +168,8 @@ def _refuse_misfit(
         if len(tensors["map.weight"]) != 2 * landmarks:
             raise ValueError("the weights are of another number of landmarks")
         return
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network that begins with known weights copies them into nothing here
         shapes = {name: value.shape for name, value in settings.network(landmarks).state_dict().items()}
     if shapes != {name: value.shape for name, value in tensors.items()}:
         raise ValueError("the weights are of another network")
