@@ -82,6 +82,7 @@ class _Search:
         self._signatures = np.zeros((count, SIGNED), np.float16)
         self._groups = _Groups(count)
         self._pairs: list[tuple[int, int, float]] = []
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def read(self, faces: UInt8[np.ndarray, "_ s s"]) -> None:
         """Add thumbnails after those that are there."""
@@ -103,6 +104,7 @@ class _Search:
         lists = _Lists(self._signatures, rng)
         for number in range(lists.count):
             self._list(lists, number)
+        self._look_at_waiting()
         return Copies(sorted(self._pairs), self._groups.crowds())
 
     def _list(self, lists: _Lists, number: int) -> None:
@@ -117,7 +119,7 @@ class _Search:
             once = one > other
             if _crowded(once, block):
                 return False
-            self._judge(one[once], other[once])
+            self._judge(one[once], other[once], len(block))
             standing = np.concatenate([standing, self._active(block)])
             return True
 
@@ -127,7 +129,7 @@ class _Search:
             once = lists.meet_here(number, one, other)
             if _crowded(once, block):
                 return False
-            self._judge(one[once], other[once])
+            self._judge(one[once], other[once], len(block))
             return True
 
         _in_blocks(members, among_themselves)
@@ -147,8 +149,11 @@ class _Search:
             found.append((rows[row], columns[column]))
         return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
 
-    def _judge(self, one: Int[np.ndarray, " k"], other: Int[np.ndarray, " k"]) -> None:
-        """Look at proposed pairs, for each face and crowd at the likest first, and join what is alike."""
+    def _judge(self, one: Int[np.ndarray, " k"], other: Int[np.ndarray, " k"], faces: int) -> None:
+        """Look at pairs proposed for so many faces, for each face and crowd at the likest first, and join what is alike.
+
+        Single ones wait until there are some hundred, which takes less time.
+        """
         groups = self._groups
         new = groups.apart(one, other)
         one, other = one[new], other[new]
@@ -160,8 +165,17 @@ class _Search:
             begins = np.concatenate([[True], (np.diff(key) != 0).any(axis=0)]) & groups.in_crowd(there[order])
             self._look(one[order[begins]], other[order[begins]])
             rest = np.sort(order[~begins])
-            one, other = one[rest], other[rest]
-        self._look(one, other)
+            self._look(one[rest], other[rest])
+            return
+        self._waiting.append((one, other))
+        if len(one) > faces or sum(len(rows) for rows, _ in self._waiting) >= BLOCK:
+            self._look_at_waiting()
+
+    def _look_at_waiting(self) -> None:
+        """Compare the pairs that wait."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._look(np.concatenate([one for one, _ in waiting]), np.concatenate([other for _, other in waiting]))
 
     def _look(self, one: Int[np.ndarray, " k"], other: Int[np.ndarray, " k"]) -> None:
         """Compare pairs and join those that are alike."""

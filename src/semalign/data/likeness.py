@@ -26,10 +26,10 @@ FINE = 4.0  # px of the thumbnail: structure coarser than this (light, contrast)
 RIM = 6  # px of the thumbnail left out at each border
 
 # Of the looks that only propose. The copies of 300W have 0.91, 0.89 and 0.73 and more.
-SIGNATURE = 0.875  # cosine of two signatures
+SIGNATURE = 0.89  # cosine of two signatures
 ROUNDING = 0.005  # by which the small thumbnails' correlation may be off, as they are kept in 8 bits
-MOVED = 0.85  # correlation of middle structure of small thumbnails, moved onto each other to first order
-REGISTRABLE = 0.6  # correlation of fine structure after the coarse registration
+MOVED = 0.83  # correlation of middle structure of small thumbnails, moved onto each other to first order
+REGISTRABLE = 0.65  # correlation of fine structure after the coarse registration
 
 WAVES = 10  # least number of half waves across a thumbnail that is too fine for signatures
 SOFT = 5.0  # half waves at which the weight of a gradient's waves has fallen to 0.6
