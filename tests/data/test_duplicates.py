@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from semalign.core.similarity import to_complex
 from semalign.data import (
     find_near_duplicates,
     independent_folds,
@@ -18,8 +19,9 @@ from semalign.data import (
     read_image,
     write_pts,
 )
-from semalign.data.duplicates import KNOWN_DUPLICATES_300W, _image_to_thumbnail, _thumbnail
+from semalign.data.duplicates import KNOWN_DUPLICATES_300W
 from semalign.data.samples import Dataset
+from semalign.data.thumbnails import Frames, thumbnail, thumbnails
 
 MakeDataset = Callable[..., Path]
 SIZE = 160
@@ -108,9 +110,11 @@ def test_thumbnails_of_one_face_in_two_frames_agree(dataset: Dataset) -> None:
         save(path, image, points)
         sample = replace(dataset.samples[0], id=path.name, image=path, points=points)
         one = replace(dataset, samples=(sample,))
-        (frame,) = _image_to_thumbnail(one)
-        thumbnail = _thumbnail(sample, frame)
-        weight = thumbnail / thumbnail.sum()
+        ((shown,),) = thumbnails(one)
+        shapes = to_complex(points[None, 17:])
+        (frame,) = Frames(shapes).of(shapes)
+        assert np.array_equal(shown, thumbnail(sample, frame))
+        weight = shown / shown.sum()
         columns, rows = np.meshgrid(np.arange(64), np.arange(64))
         centre = np.array([(weight * columns).sum(), (weight * rows).sum()])
         np.testing.assert_allclose(centre, frame[:, :2] @ dot + frame[:, 2], atol=0.1)

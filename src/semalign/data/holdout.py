@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from semalign.data.duplicates import Progress, photographs
+from semalign.data.duplicates import photographs
 from semalign.data.samples import Dataset
+from semalign.data.thumbnails import Progress
 
 # What is added to a photograph's name for one of its faces or versions: photo_2, photo-03, photo_mirror, photo (1).
 _VERSION = re.compile(
