@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import re
 import shutil
@@ -171,6 +172,16 @@ def remove_leftovers(folder: Path) -> None:
         for name in names:
             if _TEMPORARY.fullmatch(name):
                 Path(place, name).unlink(missing_ok=True)
+
+
+def forget(array: Any) -> None:
+    """Give back the memory in which pages of an array lie that is mapped from a file; of another array nothing happens.
+
+    What was written is kept; what is read again comes from the system's cache, or from the disk.
+    """
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def shown(name: str | Path) -> str:

@@ -40,7 +40,7 @@ def network_evidence(
 def _translated(job: Job, translation: Translation | None) -> np.ndarray | None:
     """The mesh's points in the annotators' terms; None where there are too few faces to learn these, which is said."""
     if translation is not None:
-        return translation(job.meshes)
+        return job.mesh_landmarks(translation)
     folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
     fewest = fewest_others(folds)
     if fewest < LEAST_FACES:

@@ -22,7 +22,7 @@ from semalign.data.crops import CropSettings
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
-from semalign.inference.meshes import meshes_of
+from semalign.inference.meshes import mesh_landmarks, meshes_of
 from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
 from semalign.models.cascade import CascadeNetwork
@@ -82,6 +82,22 @@ class Job:
             return self.found_meshes
         with self.progress.stage("face meshes", len(self.train.crops)) as advance:
             return meshes_of(self.train.crops, advance=advance)
+
+    def mesh_landmarks(self, translation: Translation) -> np.ndarray:
+        """What the face mesh says of every training face in the terms of a translation that is known (b, n, 2), image frame."""
+        known = self._mesh_landmarks
+        if id(translation) not in known:
+            if self.found_meshes is not None or "meshes" in self.__dict__:
+                known[id(translation)] = translation, translation(self.meshes)
+            else:
+                with self.progress.stage("face meshes", len(self.train.crops)) as advance:
+                    known[id(translation)] = translation, mesh_landmarks(self.train.crops, translation, advance=advance)
+        return known[id(translation)][1]
+
+    @cached_property
+    def _mesh_landmarks(self) -> dict[int, tuple[Translation, np.ndarray]]:
+        """By the translation's identity, with the translation, which so stays alive."""
+        return {}
 
     @property
     def knows_meshes(self) -> bool:
