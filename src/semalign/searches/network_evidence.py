@@ -30,6 +30,7 @@ class NetworkEvidence:
         tta: test-time augmentation: versions of a crop whose mean heatmap counts, 1 to 4; 1 is the paper's.
         precision: of the network, 'fp32' or 'bf16'; heatmaps are float32.
         rows: the faces, by their rows in the crops; default all.
+        predictions: where they are known already.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class NetworkEvidence:
         tta: int = 1,
         precision: str = "fp32",
         rows: Int[np.ndarray, " b"] | None = None,
+        predictions: Landmarks | None = None,
     ) -> None:
         self.network, self.crops, self.sigma, self.scheme = network, crops, sigma, scheme
         self.tta, self.precision = tta, precision
         self.heatmap_size, self.correlation = network.heatmap_size, ALIKE
         self._rows = np.arange(len(crops)) if rows is None else rows
-        self._predictions: Landmarks | None = None
+        self._predictions = predictions
 
     def __len__(self) -> int:
         """Number of faces."""

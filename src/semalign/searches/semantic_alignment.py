@@ -46,13 +46,12 @@ class SemanticAlignment:
         self, observations: Observations, evidence: Evidence, advance: Callable[[int], None] | None = None
     ) -> FoundLabels:
         """As `semalign.searches.labels.LabelSearch`; the paper's procedure does not say how sure a label is."""
-        o, off = observations.points, np.zeros(2)
-        if self.components == -1:
-            views = _whole(evidence, advance)
-        else:
-            windows = self._kept(o, evidence, advance)
+        o, windows, off = observations.points, observations.windows, np.zeros(2)
+        if windows is None and self.components != -1:
+            windows = self.look(o, evidence, advance)
+        if self.components != -1:
             off = offsets(evidence.predictions.points, observations.annotations, self.components)
-            views = self._shown(windows, o + off, evidence)
+        views = _whole(evidence, advance) if windows is None else self._shown(windows, o + off, evidence)
         found = [self._searched(view, o + off, evidence) for view in views]
         order, *columns = (np.concatenate(column) for column in zip(*found, strict=True))
         back = np.argsort(order)  # evidence may come fold by fold
@@ -64,12 +63,11 @@ class SemanticAlignment:
         )
         return FoundLabels(points, prior, likelihood, confidence, moved & ~absent)
 
-    def _kept(
-        self, o: Float[np.ndarray, "b n 2"], evidence: Evidence, advance: Callable[[int], None] | None
+    def look(
+        self, o: Float[np.ndarray, "b n 2"], evidence: Evidence, advance: Callable[[int], None] | None = None
     ) -> Windows:
-        """What the heatmaps show around the observations, in one pass."""
-        size = evidence.heatmap_size
-        windows = Windows(len(evidence), self._reach(size) + scaled_radius(MARGIN, size))
+        """What the heatmaps show around observations, in one pass: as much as the search needs and label adaptation moves."""
+        windows = Windows(len(evidence), self.radius(evidence.heatmap_size))
         for view in _whole(evidence, advance):
             windows.keep(view.rows, view.maps, _in_heatmaps(o, view), view.to_image)
         return windows
@@ -84,6 +82,10 @@ class SemanticAlignment:
                 yield view.take(seen)
         if len(rows := np.sort(np.concatenate(others))):
             yield from _whole(evidence, None, rows)
+
+    def radius(self, size: int) -> int:
+        """Of the windows that `look` keeps of heatmaps of this size."""
+        return self._reach(size) + scaled_radius(MARGIN, size)
 
     def _reach(self, size: int) -> int:
         """How far from an observation's pixel a search looks, pixels of a heatmap."""

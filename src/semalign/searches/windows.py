@@ -64,30 +64,35 @@ class Windows:
     def keep(
         self, rows: np.ndarray, heatmaps: Float[Tensor, "b n h w"], points: Float[Tensor, "b n 2"], to_image: Tensor
     ) -> None:
-        """Keep what these faces' heatmaps show around points of the heatmaps' frames; each face comes once.
+        """Keep what these faces' heatmaps show around points of the heatmaps' frames; otherwise as `put`."""
+        centres = nearest_pixels(points)
+        windows = windows_around(heatmaps.flatten(0, 1), centres.flatten(0, 1), self.radius)
+        maps = windows.view(*heatmaps.shape[:2], *windows.shape[1:])
+        self.put(View(rows, maps, centres - self.radius, to_image))
+
+    def put(self, view: View) -> None:
+        """Keep windows of some more faces; each face comes once.
 
         Raises:
             SemalignError: there is no room for the file.
         """
-        centres = nearest_pixels(points)
-        windows = windows_around(heatmaps.flatten(0, 1), centres.flatten(0, 1), self.radius)
-        shape = (self.count, heatmaps.shape[1], *windows.shape[1:])
+        shape = (self.count, *view.maps.shape[1:])
         try:
             if self._file is None:
-                self._device = heatmaps.device
+                self._device = view.maps.device
                 with tempfile.TemporaryFile(prefix="semalign-") as file:
                     self._file = np.memmap(file, np.float32, "w+", shape=shape)
             done = sum(map(len, self._rows))
-            self._file[done : done + len(rows)] = windows.cpu().numpy().reshape(len(rows), *shape[1:])
+            self._file[done : done + len(view.rows)] = view.maps.cpu().numpy()
         except OSError as error:
             raise SemalignError(
                 f"{tempfile.gettempdir()}: has no room for {np.prod(shape) * 4 / 2**20:.0f} MB of heatmaps ({error}); "
                 "free some space, or set TMPDIR to another folder."
             ) from error
         forget(self._file)
-        self._rows.append(rows)
-        self._corners.append((centres - self.radius).cpu())
-        self._to_image.append(to_image)
+        self._rows.append(view.rows)
+        self._corners.append(view.corners.cpu())
+        self._to_image.append(view.to_image)
 
     def cover(self, points: Float[Tensor, "b n 2"], corners: Int[Tensor, "b n 2"], reach: int) -> Bool[Tensor, " b"]:
         """Of which faces the windows show all up to `reach` pixels from the points' pixels, as far as these are finite."""
