@@ -144,7 +144,7 @@ class _Faces:
         """Of one cell; its networks are kept until it is finished."""
         from semalign.pipeline.cross_fitting import search_out_of_fold, train_without_folds
         from semalign.pipeline.held_out import deal
-        from semalign.pipeline.run import search_labels
+        from semalign.pipeline.searching import Search
         from semalign.searches import Observations
 
         chosen = np.sort(np.random.default_rng(spot.faces).permutation(len(self.pool))[: spot.faces])
@@ -155,7 +155,8 @@ class _Faces:
         labels = {"annotation": noisy}
         first = self._trained(job, folder / f"annotation-{SEEDS[0]}")
         paper = self._paper(job)
-        labels["paper's search"] = search_labels(paper, first.network, Observations(noisy, noisy)).points
+        search = Search(paper, first.network, Observations(noisy, noisy), folder / "search")
+        labels["paper's search"] = search.find().points
         fold = deal(job, 3, "faces")
         models = train_without_folds(job, folder / "folds", fold)
         labels["crossfit"] = search_out_of_fold(job, folder / "labels", models, fold).points

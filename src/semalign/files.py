@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import re
 import shutil
@@ -280,6 +281,16 @@ def _remove(place: str, folders: list[str], names: list[str], known: re.Pattern[
 def _prefix(name: str) -> str:
     """How the temporary name of what will be called so begins; short enough for any file system."""
     return f".{name[:40]}{_PART}"
+
+
+def forget(array: Any) -> None:
+    """Give back the memory in which pages of an array lie that is mapped from a file; of another array nothing happens.
+
+    What was written is kept; what is read again comes from the system's cache, or from the disk.
+    """
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def shown(name: str | Path) -> str:

@@ -167,7 +167,7 @@ class Guessed:
     def __len__(self) -> int:
         return len(self.predictions)
 
-    def heatmaps(self) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    def heatmaps(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
         draws = torch.Generator().manual_seed(0)
         for rows in np.array_split(np.arange(len(self)), 2):
             to_image = torch.tensor([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0]], dtype=torch.float64).expand(len(rows), 2, 3)

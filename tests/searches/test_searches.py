@@ -96,7 +96,9 @@ def test_label_adaptation_keeps_labels_from_the_network_s_bias(seen):
     plain, adapted = (make_search(SETTINGS, components)(observations, seen.evidence) for components in (-1, 0))
     errors = [np.linalg.norm(f.points - (seen.truth + habit), axis=2).mean() for f in (plain, adapted)]
     assert errors[1] < 0.6 * errors[0]
-    assert isinstance(make_search(SETTINGS, 0), Adapted) and isinstance(make_search(SETTINGS), SemanticAlignment)
+    assert isinstance(make_search(SETTINGS, 0), SemanticAlignment) and isinstance(
+        make_search(AverageSettings(), 0), Adapted
+    )
 
 
 def test_an_adapted_search_moves_the_observations_and_takes_the_offsets_off_again(seen):

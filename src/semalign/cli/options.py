@@ -59,6 +59,10 @@ Out = Annotated[Path, option("--out", "DIR", "Folder for everything that is writ
 Resume = Annotated[
     bool, flag("--resume", "Continue what was started in DIR exactly where it stopped; start it if nothing was.")
 ]
+Shard = Annotated[
+    str | None,
+    option("--shard", "I/N", "Do the I-th of N shares of the work alone, for the jobs of an array: 1/4 to 4/4."),
+]
 KeepGoing = Annotated[
     bool, flag("--keep-going", "Leave out bad samples and list them at the end, instead of stopping at the first.")
 ]

@@ -22,6 +22,7 @@ from semalign.cli.options import (
     Resume,
     Seed,
     Set,
+    Shard,
     argument,
     flag,
     option,
@@ -30,7 +31,7 @@ from semalign.cli.options import (
 from semalign.cli.output import say
 
 if TYPE_CHECKING:
-    from semalign.pipeline import Recipe
+    from semalign.pipeline import Recipe, Share
 
 Split = Literal["test", "train", "all"]
 
@@ -161,6 +162,7 @@ def search(
         str | None,
         option("--beside", "MODEL", "A model of another kind that is heard, too."),
     ] = None,
+    shard: Shard = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
     as_json: AsJson = False,
@@ -168,21 +170,31 @@ def search(
     """Search labels once with a given model, without training.
 
     The labels are appended to those in DIR as a new version; `semalign labels export` writes them as .pts files. With `default`
-    each label lies between annotation, detector and face mesh, by how far each of them errs on these faces.
+    each label lies between annotation, detector and face mesh, by how far each of them errs on these faces. With --shard
+    nothing but a share of the looking is done, which the command without it then need not do.
 
     Examples:
         semalign search default --data ~/faces --out labels
         semalign search start/model.safetensors --data ~/300w --out labels
+        semalign search default --data ~/faces --out labels --shard 1/4
     """
     from semalign import pipeline
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
     chosen = _recipe(recipe, overrides(settings, None))
+    if shard is not None:
+        share = pipeline.parse_share(shard)
+        missing = pipeline.search_part(
+            model, data, out, share, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
+        )
+        _say_of_shard(share, missing)
+        return
     version = pipeline.search(
         model, data, out, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
     )
-    tables.print_versions([version], as_json)
+    if _is_first():
+        tables.print_versions([version], as_json)
 
 
 def crossfit(
@@ -265,6 +277,10 @@ def evaluate(
         str | None,
         option("--against", "MODEL", "Compare with this model face by face: differences with bootstrap intervals."),
     ] = None,
+    shard: Shard = None,
+    parts: Annotated[
+        Path | None, option("--parts", "DIR", "Where shards leave what they found, and where it is put together from.")
+    ] = None,
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -276,17 +292,38 @@ def evaluate(
 
     Examples:
         semalign evaluate default --data ~/300w --json default.json
+        semalign evaluate default --data ~/300w --parts parts --shard 1/4
         semalign evaluate runs/300w/aligned/model.safetensors --data ~/300w --against runs/300w/baseline/model.safetensors
     """
     from semalign import pipeline
     from semalign.cli import tables
     from semalign.cli.output import claim_file, write_or_print_json
     from semalign.cli.progress import RichProgress
+    from semalign.errors import SemalignError
 
-    claim_file(json_file, overwrite)
+    if shard is not None:
+        if parts is None:
+            raise SemalignError("--shard: name the folder in which the shards meet with --parts.")
+        share = pipeline.parse_share(shard)
+        missing = pipeline.evaluate_part(
+            model, data, parts, share, keep_going=keep_going, split=split, against=against, progress=RichProgress()
+        )
+        _say_of_shard(share, missing)
+        return
+    if _is_first():
+        claim_file(json_file, overwrite)
     result = pipeline.evaluate_model(
-        model, data, keep_going=keep_going, labels=labels, split=split, against=against, progress=RichProgress()
+        model,
+        data,
+        keep_going=keep_going,
+        labels=labels,
+        split=split,
+        against=against,
+        parts=parts,
+        progress=RichProgress(),
     )
+    if not _is_first():
+        return
     if json_file is not None:
         write_or_print_json(json_file, result)
     if str(json_file) != "-":
@@ -309,6 +346,18 @@ def report(
     with one_writer(run_folder):
         page = write_report(run_folder)
     say(f"report: {page}")
+
+
+def _is_first() -> bool:
+    """Whether this is the process of a run under `torchrun` that says what came out."""
+    from semalign.training.trainer import make_accelerator
+
+    return make_accelerator().is_main_process
+
+
+def _say_of_shard(share: Share, missing: int) -> None:
+    rest = f"{missing} parts of other shards are missing" if missing else "all shards are done"
+    say(f"shard {share} is done; {rest}. The same command without --shard puts them together.")
 
 
 def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:

@@ -34,7 +34,7 @@ def chi_square(
 
     The separable form: 2·(k·k·r + k·r·r) multiplications a map instead of r²·t².
     """
-    window = _windows(maps, centres, reach + radius).clamp_(min=0)
+    window = windows_around(maps, centres, reach + radius).clamp_(min=0)
     band, steep = _bands(reach, radius, sigma, maps.dtype, maps.device)
     inner = _correlate(window, band)
     outer = _correlate(window.square_(), steep)
@@ -73,7 +73,7 @@ def chi_square_unfold(
     maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int, radius: int, sigma: float
 ) -> Float[Tensor, "m r r"]:
     """The same through `unfold`: every patch is copied out, then compared with the template."""
-    window = _windows(maps, centres, reach + radius).clamp_(min=0)
+    window = windows_around(maps, centres, reach + radius).clamp_(min=0)
     template = gaussian_template(radius, sigma, maps).reshape(1, -1, 1)
     patches = F.unfold(window[:, None], 2 * radius + 1)
     side = 2 * reach + 1
@@ -115,8 +115,8 @@ def _bands(reach: int, radius: int, sigma: float, dtype: torch.dtype, device: to
     return band[0], band[1]
 
 
-def _windows(maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int) -> Float[Tensor, "m k k"]:
-    """The (2·reach + 1)² pixels around each centre, zeros beyond the border, as a new tensor."""
+def windows_around(maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int) -> Float[Tensor, "m k k"]:
+    """The (2·reach + 1)² pixels around each centre (x, y), zeros beyond the border, as a new tensor."""
     m, h, w = maps.shape
     side = 2 * reach + 1
     corner = centres - reach

@@ -27,6 +27,7 @@ from semalign.core.likelihood import chi_square, template_sum
 from semalign.core.sizes import REFERENCE
 
 EVIDENCE = 0.95  # a patch that costs less than this share of an empty one shows a peak
+FAR = 1e6  # pixels from the map's origin to which observations are followed
 NEWTON_STEPS = 4
 STEEP = 3.2  # radius/σ from which the template's corners drown the rest
 
@@ -73,6 +74,7 @@ def search_labels(
     observations: Float[Tensor, "b n 2"],
     sigma: float,
     settings: SearchSettings,
+    heatmap_size: int | None = None,
 ) -> Found:
     """The label of least cost in the region around each observation (Eq. 8).
 
@@ -84,6 +86,7 @@ def search_labels(
         observations: o, in the heatmap frame; NaN or far outside the map: the label is kept as it is.
         sigma: of the Gaussian the network was trained on, in heatmap pixels.
         settings: weight and sizes.
+        heatmap_size: side of the whole heatmaps, by which the sizes are scaled, where `heatmaps` are windows of them.
 
     Returns:
         Labels, both parts of their cost, and which of them moved.
@@ -91,7 +94,7 @@ def search_labels(
     heatmaps = _floats(heatmaps)
     plain = heatmaps.device.type == "cpu" and heatmaps.dtype == torch.float32 and heatmaps.is_contiguous()
     form = _search_fused if plain and _has_numba() else _search_tensors
-    return _search(heatmaps, observations, sigma, settings, form)
+    return _search(heatmaps, observations, sigma, settings, form, heatmap_size)
 
 
 def search_labels_torch(
@@ -102,6 +105,11 @@ def search_labels_torch(
 ) -> Found:
     """`search_labels` as operations on whole tensors, also where numba is installed."""
     return _search(_floats(heatmaps), observations, sigma, settings, _search_tensors)
+
+
+def nearest_pixels(points: Float[Tensor, "*k 2"]) -> Int[Tensor, "*k 2"]:
+    """The pixel in whose middle a region lies; for what is not finite or out of all bounds, one far outside the map."""
+    return torch.nan_to_num(points, nan=-FAR).clamp(-FAR, FAR).round().long()
 
 
 def _floats(heatmaps: Tensor) -> Tensor:
@@ -115,10 +123,17 @@ def _has_numba() -> bool:
     return fused.AVAILABLE
 
 
-def _search(heatmaps: Tensor, observations: Tensor, sigma: float, settings: SearchSettings, form: _Form) -> Found:
+def _search(
+    heatmaps: Tensor,
+    observations: Tensor,
+    sigma: float,
+    settings: SearchSettings,
+    form: _Form,
+    heatmap_size: int | None = None,
+) -> Found:
     b, n, h, w = heatmaps.shape
-    reach = scaled_radius(settings.region, max(h, w))
-    radius = scaled_radius(settings.template, max(h, w))
+    size = max(h, w) if heatmap_size is None else heatmap_size
+    reach, radius = scaled_radius(settings.region, size), scaled_radius(settings.template, size)
     if radius / sigma > STEEP:
         warnings.warn(
             f"template radius {radius} is {radius / sigma:.1f} times sigma: its corners drown the rest; "
@@ -163,7 +178,7 @@ def _search_tensors(
     settings: SearchSettings,
 ) -> tuple[Float[Tensor, "m 2"], Float[Tensor, " m"], Float[Tensor, " m"]]:
     """The same, for all maps at once by operations on tensors."""
-    start = torch.nan_to_num(o, nan=-1e6).clamp(-1e6, 1e6).round().long()
+    start = nearest_pixels(o)
     cost = chi_square(maps, start, reach, radius, sigma)
     empty = template_sum(radius, sigma, cost)
     steps = torch.arange(-reach, reach + 1, device=o.device, dtype=o.dtype)

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.data.crops import CropCache
+from semalign.files import forget
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.tta import mean_heatmaps
-from semalign.models.network import HeatmapNetwork
+from semalign.models.network import HeadedNetwork, HeatmapNetwork
+from semalign.models.norm import folded
 from semalign.schemes import LandmarkScheme
 
 
@@ -28,20 +30,29 @@ def heatmaps_of(
     precision: str = "fp32",
     tta: int = 1,
     flip_index: tuple[int, ...] = (),
+    rows: Int[np.ndarray, " b"] | None = None,
 ) -> Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"]]]:
     """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch.
 
     With `tta` above 1 the mean over so many versions of a crop (`semalign.inference.tta`); mirrored ones need the scheme's flip
-    index.
+    index. `rows` are those that are wanted, default all. Of the crops' file no more is kept in memory than a batch.
     """
     network.eval()
     device = network.device
-    for start in range(0, len(crops), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(crops)))
+    wanted = np.arange(len(crops)) if rows is None else rows
+    for start in range(0, len(wanted), batch_size):
+        batch = wanted[start : start + batch_size]
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            pictures = crops.batch(rows).to(device)
+            pictures = crops.batch(batch).to(device)
             heatmaps = mean_heatmaps(network, pictures, crops.crop_to_input, tta, flip_index)
-        yield rows, heatmaps
+        forget(crops.images)
+        yield batch, heatmaps
+
+
+def quick(network: HeatmapNetwork) -> HeatmapNetwork:
+    """What is computed for a network: on a CPU a copy that gives the same to rounding and is faster; else the network."""
+    quicker = network.device.type == "cpu" and isinstance(network, HeadedNetwork)
+    return folded(network.eval()) if quicker else network
 
 
 def heatmap_to_image(network: HeatmapNetwork, crops: CropCache, rows: np.ndarray) -> Float[Tensor, "b 2 3"]:
@@ -49,6 +60,32 @@ def heatmap_to_image(network: HeatmapNetwork, crops: CropCache, rows: np.ndarray
     crop_to_input = crops.crop_to_input.expand(len(rows), 2, 3)
     image_to_input = compose(crop_to_input, torch.from_numpy(crops.image_to_crop[rows]))
     return invert(compose(rescaling(network.input_size, network.heatmap_size, len(rows)), image_to_input))
+
+
+class Decoding:
+    """Landmarks in the making: heatmaps in, batch by batch, and what their peaks say out.
+
+    Args:
+        sigma: of the Gaussians that the network was trained on, heatmap pixels.
+        scheme: the landmarks.
+    """
+
+    def __init__(self, sigma: float, scheme: LandmarkScheme) -> None:
+        self.sigma, self.scheme = sigma, scheme
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def take(self, heatmaps: Float[Tensor, "b n h w"], to_image: Float[Tensor, "b 2 3"]) -> None:
+        """Hear the next faces; `to_image` are their heatmaps' maps to the image frames, float64."""
+        decoded = decode_heatmaps(heatmaps, self.sigma)
+        points = transform_points(decoded.points.cpu().double(), to_image).numpy()
+        side = to_image[:, 0, :2].norm(dim=1)[:, None, None]  # of a heatmap's pixel, in pixels of the image
+        spread = (peak_spread(heatmaps, decoded.points, self.sigma).cpu().double() * side).numpy()
+        self._parts.append((points, decoded.confidence.cpu().numpy().astype(np.float64), spread))
+
+    def landmarks(self) -> Landmarks:
+        """Those of all faces so far."""
+        points, confidence, spread = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        return Landmarks(points, confidence, self.scheme, spread)
 
 
 def predict(
@@ -60,18 +97,12 @@ def predict(
     precision: str = "fp32",
     tta: int = 1,
     advance: Callable[[int], None] | None = None,
+    rows: Int[np.ndarray, " b"] | None = None,
 ) -> Landmarks:
-    """The network's landmarks on every crop; `tta` as for `heatmaps_of`, `advance` is told how many more are done."""
-    points, confidence, spread = [], [], []
-    for rows, heatmaps in heatmaps_of(network, crops, batch_size, precision, tta, scheme.flip_index):
-        decoded = decode_heatmaps(heatmaps, sigma)
-        to_image = heatmap_to_image(network, crops, rows)
-        points.append(transform_points(decoded.points.cpu().double(), to_image).numpy())
-        confidence.append(decoded.confidence.cpu().numpy())
-        side = to_image[:, 0, :2].norm(dim=1)[:, None, None]  # of a heatmap's pixel, in pixels of the image
-        spread.append((peak_spread(heatmaps, decoded.points, sigma).cpu().double() * side).numpy())
+    """The network's landmarks on the crops; `tta` and `rows` as for `heatmaps_of`, `advance` hears how many more are done."""
+    decoding = Decoding(sigma, scheme)
+    for batch, heatmaps in heatmaps_of(network, crops, batch_size, precision, tta, scheme.flip_index, rows):
+        decoding.take(heatmaps, heatmap_to_image(network, crops, batch))
         if advance is not None:
-            advance(len(rows))
-    return Landmarks(
-        np.concatenate(points), np.concatenate(confidence).astype(np.float64), scheme, np.concatenate(spread)
-    )
+            advance(len(batch))
+    return decoding.landmarks()

@@ -9,26 +9,29 @@ Shape legend: b faces.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from semalign.core.affine import invert, transform_points
+from semalign.core.translation import Translation
 from semalign.data.crops import CropCache
+from semalign.files import forget
 from semalign.inference.sessions import open_session
 
 WEIGHTS = Path(__file__).parent.with_name("models") / "face_mesh.onnx"
 INPUTS = ("pictures", "first")
+BATCH = 8  # faces at once: what is computed of more does not stay in the processor's cache
 SIDE = 192  # of the picture that the network sees
 FIRST = 1.28  # side of the square looked at first, in sides of the crop's input square
 
 
 def meshes_of(
-    crops: CropCache, batch_size: int = 32, advance: Callable[[int], None] | None = None
+    crops: CropCache, batch_size: int = BATCH, advance: Callable[[int], None] | None = None
 ) -> Float[np.ndarray, "b 478 3"]:
     """The meshes in the image frames, pixels; depth in the same unit.
 
@@ -37,19 +40,44 @@ def meshes_of(
         batch_size: faces at once.
         advance: told how many more are done.
     """
-    first = first_look(crops.images.shape[1], crops.input_size)
-    found = [np.empty((0, 478, 3))]
-    for start in range(0, len(crops), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(crops)))
-        pictures = np.ascontiguousarray(crops.images[rows].transpose(0, 3, 1, 2))
-        mesh = _session(os.getpid()).run(None, dict(zip(INPUTS, (pictures, first), strict=True)))[0].astype(np.float64)
-        to_image = invert(crops.image_to_crop[rows])
-        depth = mesh[..., 2] * np.hypot(to_image[:, 0, 0], to_image[:, 0, 1])[:, None]
-        flat = transform_points(mesh[..., :2], to_image)
-        found.append(np.concatenate([flat, depth[..., None]], axis=-1))
+    found = np.empty((len(crops), 478, 3))
+    for rows, mesh in mesh_batches(crops, batch_size):
+        found[rows] = mesh
         if advance is not None:
             advance(len(rows))
+    return found
+
+
+def mesh_landmarks(
+    crops: CropCache,
+    translation: Translation,
+    rows: Int[np.ndarray, " b"] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Float[np.ndarray, "b n 2"]:
+    """What the meshes say in the landmarks' terms, in the image frames; no mesh is kept. Arguments as of `meshes_of`."""
+    found = [np.empty((0, *translation.coefficients.shape[1:]))]
+    for batch, mesh in mesh_batches(crops, rows=rows):
+        found.append(translation(mesh))
+        if advance is not None:
+            advance(len(batch))
     return np.concatenate(found)
+
+
+def mesh_batches(
+    crops: CropCache, batch_size: int = BATCH, rows: Int[np.ndarray, " b"] | None = None
+) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "b 478 3"]]]:
+    """Rows of the crops and their meshes, batch by batch, as `meshes_of`; `rows` are those that are wanted, default all."""
+    first = first_look(crops.images.shape[1], crops.input_size)
+    wanted = np.arange(len(crops)) if rows is None else rows
+    for start in range(0, len(wanted), batch_size):
+        batch = wanted[start : start + batch_size]
+        pictures = np.ascontiguousarray(crops.images[batch].transpose(0, 3, 1, 2))
+        forget(crops.images)
+        mesh = _session(os.getpid()).run(None, dict(zip(INPUTS, (pictures, first), strict=True)))[0].astype(np.float64)
+        to_image = invert(crops.image_to_crop[batch])
+        depth = mesh[..., 2] * np.hypot(to_image[:, 0, 0], to_image[:, 0, 1])[:, None]
+        flat = transform_points(mesh[..., :2], to_image)
+        yield batch, np.concatenate([flat, depth[..., None]], axis=-1)
 
 
 def first_look(crop_size: int, input_size: int) -> Float[np.ndarray, "1 2 3"]:

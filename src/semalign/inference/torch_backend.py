@@ -15,13 +15,12 @@ import torch
 
 from semalign.data.crops import CropCache, CropSettings
 from semalign.errors import SemalignError
-from semalign.inference.heatmaps import predict
+from semalign.inference.heatmaps import predict, quick
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.processes import own_settings
 from semalign.models import checkpoint
 from semalign.models.checkpoint import Model
-from semalign.models.network import HeadedNetwork, HeatmapNetwork
-from semalign.models.norm import folded
+from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 
 
@@ -85,9 +84,7 @@ class TorchBackend:
     @cached_property
     def _network(self) -> HeatmapNetwork:
         """What is computed: the network, or on a CPU its faster copy."""
-        network = self.model.network
-        quicker = network.device.type == "cpu" and isinstance(network, HeadedNetwork)
-        return folded(network) if quicker else network
+        return quick(self.model.network)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the copy, which is made anew where the pickle or the copy is used."""

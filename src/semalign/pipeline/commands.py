@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from semalign.data.labels import LabelVersion
+from semalign.data.labels import LabelStore, LabelVersion
+from semalign.errors import SemalignError
 from semalign.inference.torch_backend import quick_precision
 from semalign.locks import writes_into
 from semalign.models import pretrained
@@ -15,11 +16,13 @@ from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unf
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
+from semalign.pipeline.parts import Share
 from semalign.pipeline.recipe import Recipe
-from semalign.pipeline.run import alternate, search_labels
+from semalign.pipeline.run import alternate
+from semalign.pipeline.searching import Search
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.progress import Progress
-from semalign.searches import FoundLabels, NetworkEvidence, Observations
+from semalign.searches import NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
 
 
@@ -105,8 +108,69 @@ def search(
 
     The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
     network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard,
-    too.
+    too. The processes of `torchrun` share the work, and what those of `search_part` have done is not done again.
     """
+    out = Path(out)
+    job, loaded, name = _searching(model, data, out, recipe, keep_going, progress)
+    provenance = {"source": "search", "model": name, **search_provenance(job.recipe)}
+    if beside is not None:
+        provenance |= {"beside": pretrained.resolve(beside).name}
+    versions = Versions(out, job.train.dataset, provenance)
+    latest = versions.store.read()
+    observations = Observations(latest.points, versions.up_to(0).points)
+    look = _search(job, loaded, observations, out, keep_going, beside)
+    with job.progress.stage("search", len(latest.ids)) as advance:
+        version = versions.next(latest, lambda: look.find(advance), lambda: look.together(advance))
+        look.clear()
+        return version
+
+
+def search_part(
+    model: str | Path,
+    data: Path,
+    out: Path,
+    share: Share,
+    *,
+    recipe: Recipe | None = None,
+    beside: str | Path | None = None,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """The share of one process in a search that several do at the same time or one after the other, on one file system.
+
+    It looks at its faces and leaves what it saw in `out`; `search`, once all are done, finds the labels from it, and does what
+    is missing. The other arguments are those of `search`, and must be the same for all.
+
+    Returns:
+        How many parts are still missing, of all shares.
+
+    Raises:
+        SemalignError: bad input, or a folder that cannot be written.
+    """
+    out = Path(out)
+    job, loaded, _ = _searching(model, data, out, recipe, keep_going, progress)
+    annotations, store = job.train.dataset.points(), LabelStore(out)
+    points = annotations
+    if store.versions():
+        latest = store.read()
+        if latest.ids != job.train.dataset.ids():
+            raise SemalignError(f"{out}: holds labels of other images than {data}; choose another folder.")
+        points = latest.points
+    look = _search(job, loaded, Observations(points, annotations), out, keep_going, beside)
+    with job.progress.stage(f"search, shard {share}", len(job.train.crops) // share.count) as advance:
+        look.work(share, advance)
+    return look.missing()
+
+
+def _searching(
+    model: str | Path | Model,
+    data: Path,
+    out: Path,
+    recipe: Recipe | None,
+    keep_going: bool,
+    progress: Progress | None,
+) -> tuple[Job, Model, str]:
+    """The faces, the model, and its name."""
     if isinstance(model, Model):
         loaded, name = model, model.network.name
         if recipe is None and not loaded.about.get("recipe_text"):
@@ -114,23 +178,19 @@ def search(
     else:
         loaded, name = pretrained.load(model), pretrained.resolve(model).name
     recipe = fitting_recipe(recipe, loaded, any_scheme=loaded is model)
-    job = open_job(recipe, data, Path(out), keep_going, shown(progress), loaded)
+    job = open_job(recipe, data, out, keep_going, shown(progress), loaded)
     say_skipped(job)
-    provenance = {"source": "search", "model": name, **search_provenance(recipe)}
-    if beside is not None:
-        provenance |= {"beside": pretrained.resolve(beside).name}
-    versions = Versions(Path(out), job.train.dataset, provenance)
-    latest = versions.store.read()
+    return job, loaded, name
+
+
+def _search(
+    job: Job, model: Model, observations: Observations, out: Path, keep_going: bool, beside: str | Path | None
+) -> Search:
+    """With the model on the device of this process."""
     device = make_accelerator().device
-    network, precision = loaded.network.to(device), quick_precision(device)
-    observations = Observations(latest.points, versions.up_to(0).points)
-    second = None if beside is None else _evidence_beside(job, beside, Path(out), keep_going, precision)
-
-    def found() -> FoundLabels:
-        return search_labels(job, network, observations, precision, advance, loaded.mesh, second)
-
-    with job.progress.stage("search", len(latest.ids)) as advance:
-        return versions.next(latest, found)
+    network, precision = model.network.to(device), quick_precision(device)
+    second = None if beside is None else _evidence_beside(job, beside, out, keep_going, precision)
+    return Search(job, network, observations, out / "search", precision, model.mesh, second)
 
 
 def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, precision: str) -> NetworkEvidence:

@@ -221,5 +221,9 @@ def evidence_of(
 
 def _heard(judges: Judges, models: Sequence[Model], rows: np.ndarray) -> Evidence:
     """What some of the models say of some of the faces."""
-    crops = judges.crops.take(rows)
-    return Joint([NetworkEvidence(model.network, crops, model.sigma, model.scheme, judges.tta) for model in models])
+    return Joint(
+        [
+            NetworkEvidence(model.network, judges.crops, model.sigma, model.scheme, judges.tta, rows=rows)
+            for model in models
+        ]
+    )

@@ -6,6 +6,7 @@ import numpy as np
 
 from semalign.core.translation import LEAST_FACES, Translation, fewest_others, translated
 from semalign.data.duplicates import independent_folds
+from semalign.inference.landmarks import Landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
 from semalign.searches import Beside, Evidence, NetworkEvidence
@@ -19,6 +20,7 @@ def network_evidence(
     precision: str,
     translation: Translation | None = None,
     beside: Evidence | None = None,
+    predictions: Landmarks | None = None,
 ) -> Evidence:
     """Of a network that judges all faces, with one of another kind and, where the recipe wants it, with the face mesh.
 
@@ -29,9 +31,10 @@ def network_evidence(
         translation: of the mesh's points, from the faces that the network was trained on; without it, each face's is learned
             from the annotations of the faces of other folds.
         beside: of a network of another kind; with the mesh it is one witness, half and half.
+        predictions: the network's, where they are known already.
     """
-    sigma = job.recipe.heatmap.pixels(network.heatmap_size)
-    evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, job.recipe.alternation.tta, precision)
+    sigma, tta = job.recipe.heatmap.pixels(network.heatmap_size), job.recipe.alternation.tta
+    evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, tta, precision, predictions=predictions)
     mesh = _translated(job, translation) if job.recipe.alternation.mesh else None
     others = [points for points in (None if beside is None else beside.predictions.points, mesh) if points is not None]
     return Beside(evidence, np.mean(others, axis=0)) if others else evidence
@@ -40,7 +43,7 @@ def network_evidence(
 def _translated(job: Job, translation: Translation | None) -> np.ndarray | None:
     """The mesh's points in the annotators' terms; None where there are too few faces to learn these, which is said."""
     if translation is not None:
-        return translation(job.meshes)
+        return job.mesh_landmarks(translation)
     folds = independent_folds(job.train.dataset, FOLDS, job.recipe.seed)
     fewest = fewest_others(folds)
     if fewest < LEAST_FACES:

@@ -23,7 +23,7 @@ from semalign.data.crops import CropSettings
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.inference.heatmaps import predict
-from semalign.inference.meshes import meshes_of
+from semalign.inference.meshes import mesh_landmarks, meshes_of
 from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
 from semalign.models.cascade import CascadeNetwork
@@ -83,6 +83,34 @@ class Job:
             return self.found_meshes
         with self.progress.stage("face meshes", len(self.train.crops)) as advance:
             return meshes_of(self.train.crops, advance=advance)
+
+    def mesh_landmarks(self, translation: Translation) -> np.ndarray:
+        """What the face mesh says of every training face in the terms of a translation that is known (b, n, 2), image frame."""
+        known = self._mesh_landmarks
+        if id(translation) not in known:
+            if self.has_meshes(None):
+                known[id(translation)] = translation, translation(self.meshes)
+            else:
+                with self.progress.stage("face meshes", len(self.train.crops)) as advance:
+                    known[id(translation)] = translation, mesh_landmarks(self.train.crops, translation, advance=advance)
+        return known[id(translation)][1]
+
+    def has_meshes(self, translation: Translation | None) -> bool:
+        """Whether the faces' meshes are known, or what they say by this translation."""
+        known = self.found_meshes is not None or "meshes" in self.__dict__
+        return known or (translation is not None and id(translation) in self._mesh_landmarks)
+
+    def remember(self, translation: Translation | None, meshes: np.ndarray) -> None:
+        """Take in the faces' meshes, or what they say by this translation, found elsewhere."""
+        if translation is None:
+            self.__dict__["meshes"] = meshes
+        else:
+            self._mesh_landmarks[id(translation)] = translation, meshes
+
+    @cached_property
+    def _mesh_landmarks(self) -> dict[int, tuple[Translation, np.ndarray]]:
+        """By the translation's identity, with the translation, which so stays alive."""
+        return {}
 
     @property
     def knows_meshes(self) -> bool:

@@ -5,35 +5,34 @@ with the network fixed, search ŷ near the annotation (step 1); with ŷ fixed, t
 
 The search of a set of faces is in `semalign.searches`, its cost and likelihood in `semalign.core.search` and
 `semalign.core.likelihood`, an epoch of training in `semalign.training.trainer`. Helpers around the loop: the job with its
-faces, networks and progress (`job.py`), the run's folder (`folder.py`), the versions of its labels (`versions.py`), its figures
-(`outcome.py`). Every training leaves its model behind and every search its labels, so that a killed run is resumed to the bit.
+faces, networks and progress (`job.py`), the run's folder (`folder.py`), a search by all processes (`searching.py`), the
+versions of its labels (`versions.py`), its figures (`outcome.py`). Every training leaves its model behind and every search its
+labels, so that a killed run is resumed to the bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semalign.core.translation import Translation
 from semalign.files import write_json
 from semalign.locks import writes_into
 from semalign.models.checkpoint import Model
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.clock import Clock
 from semalign.pipeline.detectors import finished_detector
-from semalign.pipeline.evidence import network_evidence
 from semalign.pipeline.folder import SUMMARY, claim, nth, read_summary, same_origin
 from semalign.pipeline.job import Job, open_job, say_of_label_adaptation, shown
 from semalign.pipeline.outcome import figures_of_run
 from semalign.pipeline.recipe import Recipe
+from semalign.pipeline.searching import Search
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.progress import Progress
 from semalign.report import write_report
-from semalign.searches import Evidence, FoundLabels, Observations, make_search
+from semalign.searches import Observations
 from semalign.training.settings import TrainingSettings
 from semalign.training.trainer import make_accelerator
 
@@ -117,25 +116,12 @@ def alternate(job: Job, folder: Path, labels: Path, start: Model, repeat: int = 
             if epoch < settings.searches and not settled:  # step 1: the network is fixed, search the labels
                 observations = Observations((found if settings.update else annotations).points, annotations.points)
                 precision = recipe.alignment.precision
-                search = partial(search_labels, job, trainer.averaged, observations, precision, translation=start.mesh)
-                found = versions.next(found, search)
+                search = Search(job, trainer.averaged, observations, folder / "search", precision, start.mesh)
+                found = versions.next(found, search.find, search.together)
+                search.clear()
             log = {"iteration": found.iteration, "movement": versions.movement(found)}
             trainer.train_epoch(crops.to_crop(found.points), log)  # step 2: the labels are fixed, train the network
     return finished_detector(job, trainer, found.points, "aligned")
-
-
-def search_labels(
-    job: Job,
-    network: HeatmapNetwork,
-    observations: Observations,
-    precision: str = "fp32",
-    advance: Callable[[int], None] | None = None,
-    translation: Translation | None = None,
-    beside: Evidence | None = None,
-) -> FoundLabels:
-    """One search over all training faces with the network fixed, by the recipe's method; see `network_evidence`."""
-    search = make_search(job.recipe.search, job.recipe.alternation.adaptation_components)
-    return search(observations, network_evidence(job, network, precision, translation, beside), advance)
 
 
 def train_baseline(job: Job, folder: Path, start: Model, repeat: int = 0) -> Model:

@@ -42,11 +42,21 @@ class Versions:
         """The last version that is not after `index`."""
         return self.store.read(max(there for there in self.store.versions() if there <= index))
 
-    def next(self, before: LabelVersion, find: Callable[[], FoundLabels]) -> LabelVersion:
-        """The version after another one: found and written, or read where a killed run had written it; it is the same."""
+    def next(
+        self, before: LabelVersion, find: Callable[[], FoundLabels], prepare: Callable[[], None] | None = None
+    ) -> LabelVersion:
+        """The version after another one: found and written, or read where a killed run had written it; it is the same.
+
+        Args:
+            before: the other one.
+            find: what the first process does.
+            prepare: what all processes do before that.
+        """
         index = before.index + 1
         there = index in self.store.versions()
         self._accelerator.wait_for_everyone()  # all have looked before the first one writes: they must take the same way
+        if not there and prepare is not None:
+            prepare()
         if not there and self._accelerator.is_main_process:
             append_found(self.store, before, find(), self.provenance)
         self._accelerator.wait_for_everyone()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from semalign.data.crops import CropCache, build_crops
 from semalign.data.duplicates import independent_folds
@@ -155,8 +156,11 @@ class Remembered:
         """Number of faces."""
         return len(self._evidence)
 
-    def heatmaps(self) -> Heatmaps:
-        """As `Evidence`."""
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
+        """As `Evidence`; of some rows anew."""
+        if rows is not None:
+            yield from self._evidence.heatmaps(rows)
+            return
         if self._kept:
             yield from self._kept
             return

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from semalign.core.sizes import REFERENCE
 from semalign.core.translation import Translation
@@ -21,7 +21,7 @@ from semalign.data.crops import CropCache, CropSettings, build_crops
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
 from semalign.inference.landmarks import Landmarks
-from semalign.inference.meshes import meshes_of
+from semalign.inference.meshes import mesh_landmarks
 from semalign.inference.onnx import OnnxBackend
 from semalign.models.arrays import load_arrays
 from semalign.models.mesh_translation import translation_in
@@ -89,7 +89,7 @@ class PeakEvidence:
         """Number of faces."""
         return len(self.predictions)
 
-    def heatmaps(self) -> Heatmaps:
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
         """There are none."""
         raise NotImplementedError("an exported model gives no heatmaps")
 
@@ -152,7 +152,7 @@ class OneModel(ABC):
         self._refuse_other_landmarks(judge)
         crops = build_crops(judge.samples, self._seeing.crop, self._seeing.input_size)
         evidence = self.evidence(crops)
-        return evidence if self._mesh is None else Beside(evidence, self._mesh(meshes_of(crops)))
+        return evidence if self._mesh is None else Beside(evidence, mesh_landmarks(crops, self._mesh))
 
     def _refuse_other_landmarks(self, faces: Dataset) -> None:
         """Refuse faces with another number of landmarks than the model's."""

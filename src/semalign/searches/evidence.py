@@ -57,8 +57,14 @@ class Evidence(Protocol):
     def __len__(self) -> int:
         """Number of faces."""
 
-    def heatmaps(self) -> Heatmaps:
-        """Faces' rows, their heatmaps and heatmap_to_image (float64), batch by batch; computed anew at each call."""
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
+        """Faces' rows, their heatmaps and heatmap_to_image (float64), batch by batch; computed anew at each call.
+
+        Once all of them have been asked for to the end, `predictions` and `members` are known without another pass.
+
+        Args:
+            rows: those that are wanted, in ascending order; default all.
+        """
 
 
 class OutOfFold:
@@ -84,11 +90,12 @@ class OutOfFold:
         """As `Evidence`."""
         return self._gathered([part.reference_pixels for part in self.parts])
 
-    def heatmaps(self) -> Heatmaps:
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
         """As `Evidence`, fold by fold."""
-        for part, rows in zip(self.parts, self.rows, strict=True):
-            for own, heatmaps, to_image in part.heatmaps():
-                yield rows[own], heatmaps, to_image
+        for part, faces in zip(self.parts, self.rows, strict=True):
+            wanted = None if rows is None else np.flatnonzero(np.isin(faces, rows))
+            for own, heatmaps, to_image in part.heatmaps(wanted):
+                yield faces[own], heatmaps, to_image
 
     @cached_property
     def predictions(self) -> Landmarks:
@@ -129,13 +136,13 @@ class Joint:
         """As `Evidence`."""
         return self.parts[0].reference_pixels
 
-    def heatmaps(self) -> Heatmaps:
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
         """The mean heatmaps."""
-        for seen in zip(*(part.heatmaps() for part in self.parts), strict=True):
-            rows, heatmaps, to_image = seen[0]
+        for seen in zip(*(part.heatmaps(rows) for part in self.parts), strict=True):
+            batch, heatmaps, to_image = seen[0]
             for _, more, _ in seen[1:]:
                 heatmaps = heatmaps + more
-            yield rows, heatmaps / len(seen), to_image
+            yield batch, heatmaps / len(seen), to_image
 
     @cached_property
     def predictions(self) -> Landmarks:
@@ -178,9 +185,9 @@ class Beside:
         """As `Evidence`."""
         return self.evidence.reference_pixels
 
-    def heatmaps(self) -> Heatmaps:
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
         """The network's."""
-        return self.evidence.heatmaps()
+        return self.evidence.heatmaps(rows)
 
     @cached_property
     def predictions(self) -> Landmarks:

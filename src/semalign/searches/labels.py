@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from semalign.searches.evidence import Evidence
+
+if TYPE_CHECKING:
+    from semalign.searches.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +25,12 @@ class Observations:
     Attributes:
         points: o of Eq. 2: the labels found last, or the annotations; NaN where a point is absent.
         annotations: what people marked; they alone say what a network does systematically differently from people.
+        windows: what the network's heatmaps show around `points`, as `SemanticAlignment.look` keeps it; None = not known yet.
     """
 
     points: Float[ndarray, "b n 2"]
     annotations: Float[ndarray, "b n 2"]
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ def _adapting(kind: Callable[[Any], LabelSearch]) -> Callable[[Any, Components],
 
 
 SEARCHES: Mapping[type, Callable[[Any, Components], LabelSearch]] = {
-    SearchSettings: _adapting(SemanticAlignment),
+    SearchSettings: SemanticAlignment,
     AverageSettings: _adapting(Average),
     CalibratedSettings: Calibrated,
 }
