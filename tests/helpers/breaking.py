@@ -34,7 +34,8 @@ CHANGES = {
     "os.chmod": (0,),
     "shutil.rmtree": (0,),
 }
-GROWING = ("open", "os.mkdir", "os.rename")  # what a full disk refuses
+REFUSED = ("open", *(name for name in CHANGES if name.startswith("os.")))  # by a disk that is read-only
+GROWING = ("open", "os.mkdir", "os.rename")  # by a full one
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class _Hook:
     def _strike(self, event: str) -> None:
         fault = self.fault
         if fault.kind in LASTING:
-            if self.changes >= fault.at and (event in GROWING or fault.kind == "read-only"):
+            if self.changes >= fault.at and (event in GROWING or (fault.kind == "read-only" and event in REFUSED)):
                 FAULTS[fault.kind](fault)
         elif fault.kind and self.armed and self.changes >= fault.at:
             self.armed = False
