@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from semalign.auditing.kinds import NAMES, WHOLE
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
+from semalign.data.tables import read_table
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_json
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
@@ -276,7 +277,6 @@ def read_audit(folder: str | Path) -> Audit:
         SemalignError: there is none, or one that is unfinished, damaged, or of a newer version.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     folder = Path(folder)
     refuse_unfinished(folder)
@@ -286,7 +286,7 @@ def read_audit(folder: str | Path) -> Audit:
     store = LabelStore(folder / LABELS)
     annotations, proposals = store.read(0), store.read(1)
     try:
-        faces, points = pq.read_table(folder / FACES), pq.read_table(folder / POINTS)
+        faces, points = read_table(folder / FACES), read_table(folder / POINTS)
         shape = annotations.points.shape[:2]
         audit = Audit(
             ids=annotations.ids,
