@@ -254,6 +254,7 @@ def test_help_names_every_command(checkout: Checkout) -> None:
         "setup",
         "demo",
         "test",
+        "faults",
         "lint",
         "docs",
         "bench",

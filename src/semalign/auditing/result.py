@@ -23,6 +23,7 @@ from semalign.auditing.kinds import NAMES, WHOLE
 from semalign.data.label_files import faces_of_group, image_column
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
+from semalign.data.tables import read_table
 from semalign.errors import SemalignError
 from semalign.files import atomic_path, read_json, write_json
 from semalign.schemes import LandmarkScheme, scheme_of_text, scheme_text
@@ -276,7 +277,6 @@ def read_audit(folder: str | Path) -> Audit:
         SemalignError: there is none, or one that is unfinished, damaged, or of a newer version.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     folder = Path(folder)
     refuse_unfinished(folder)
@@ -286,8 +286,8 @@ def read_audit(folder: str | Path) -> Audit:
     store = LabelStore(folder / LABELS)
     annotations, proposals = store.read(0), store.read(1)
     try:
-        faces = pq.read_table(folder / FACES)
-        points = pq.read_table(folder / POINTS, columns=["probability", "kind"])
+        faces = read_table(folder / FACES)
+        points = read_table(folder / POINTS, columns=["probability", "kind"])
         shape = annotations.points.shape[:2]
         audit = Audit(
             ids=annotations.ids,

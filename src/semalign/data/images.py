@@ -151,10 +151,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels after EXIF orientation, from the file's header alone.
 
     Raises:
-        SemalignError: the file is missing, empty, unreadable or no image.
+        SemalignError: the file is missing, empty, unreadable, too large or no image.
     """
     with _opened(path, None) as image:
         width, height = image.size
+        if width * height > MOST_PIXELS and not isinstance(image, JpegImagePlugin.JpegImageFile):
+            raise _too_large(path, width * height)  # which to ask for the orientation may have decoded
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         return (height, width) if turned else (width, height)
 
@@ -253,6 +255,8 @@ def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
         TypeError,
         struct.error,
         cv2.error,
+        MemoryError,
+        RuntimeError,
     ) as error:
         raise SemalignError(
             f"{path}: is truncated or damaged ({reason(error)}); copy it again or remove the sample."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.data.tables import read_table
 from semalign.errors import SemalignError
 from semalign.files import parse_json, reason
 
@@ -54,11 +55,10 @@ def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarr
             `ids`.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = root / TRUTH
     try:
-        table = pq.read_table(path, columns=["image", "landmark", "x", "y"])
+        table = read_table(path, ["image", "landmark", "x", "y"])
     except FileNotFoundError:
         raise SemalignError(f"{path}: there is no such file; make the synthetic data set again.") from None
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
@@ -96,10 +96,9 @@ def read_visible(root: Path, count: int) -> dict[str, np.ndarray]:
         SemalignError: the file cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(root / TRUTH, columns=["image", "visible"])
+        table = read_table(root / TRUTH, ["image", "visible"])
         visible = table["visible"].to_numpy().astype(bool).reshape(-1, count)
         return dict(zip(table["image"].to_numpy()[::count].tolist(), visible, strict=True))
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:

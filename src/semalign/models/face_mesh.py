@@ -230,7 +230,8 @@ def face_mesh() -> FaceMesh:
         SemalignError: the weights are missing or damaged.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # whoever asks first has the same draws after it as whoever asks later
+        # Whoever asks first has the same draws after it as whoever asks later, and may be making a network without memory.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             network = FaceMesh()
         network.load_state_dict(
             {name: value.float() if value.is_floating_point() else value for name, value in load_file(WEIGHTS).items()}

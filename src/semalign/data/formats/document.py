@@ -30,6 +30,8 @@ from semalign.errors import SemalignError
 from semalign.files import atomic_folder, refuse_existing, write_bytes
 from semalign.schemes import LandmarkScheme, load_scheme
 
+MOST_SIDE = 10_000_000  # pixels of a picture's side; a document that says more is not believed
+
 
 @dataclass(frozen=True)
 class DocumentFormat(Format):
@@ -261,7 +263,7 @@ class DocumentFormat(Format):
             visible=visible,
             tags=face.tags,
             name=shown,
-            size=face.size,
+            size=_plausible(face.size),
             track=face.track,
         )
 
@@ -324,6 +326,11 @@ class DocumentFormat(Format):
         if not self.several and out.suffix.lower() == path.suffix.lower() and not out.is_dir():
             return out
         return out / (path.relative_to(place) if os.path.isdir(place) else Path(path.name))
+
+
+def _plausible(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The size of a picture as its document says, or None where no picture has such a one."""
+    return size if size is not None and min(size) > 0 and max(size) <= MOST_SIDE else None
 
 
 def _rows(values: np.ndarray, rows: np.ndarray, missing: float | bool) -> np.ndarray:

@@ -12,6 +12,7 @@ from semalign.data.formats.faces import Edit, Parsed
 from semalign.data.formats.kept import lost
 from semalign.data.formats.table import IMAGE, KEEPS, NEEDED, OPTIONAL, is_long, parse_long, table_of
 from semalign.data.samples import Dataset
+from semalign.data.tables import read_table
 from semalign.errors import SemalignError
 
 
@@ -110,10 +111,9 @@ def _arrow_records(table: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]
 
 def _read_parquet(data: bytes, path: Path) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(io.BytesIO(data))
+        return read_table(data)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SemalignError(f"{path}: cannot be read as Parquet ({reason}); replace the file.") from None

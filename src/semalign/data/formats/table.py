@@ -109,13 +109,20 @@ def _wide(columns: Sequence[str]) -> list[tuple[int, int]]:
     if not any(name in columns for name in IMAGE):
         return []
     pairs: list[tuple[int, int]] = []
-    while (x := f"x{len(pairs)}") in columns and (y := f"y{len(pairs)}") in columns:
-        pairs.append((columns.index(x), columns.index(y)))
+    places = _places(columns)
+    while (x := f"x{len(pairs)}") in places and (y := f"y{len(pairs)}") in places:
+        pairs.append((places[x], places[y]))
     return pairs if len(pairs) >= 3 else []  # x0, y0, x1, y1 alone are a box
 
 
+def _places(columns: Sequence[str]) -> dict[str, int]:
+    """The first column of each name."""
+    return {name: index for index, name in reversed(list(enumerate(columns)))}
+
+
 def _unread(columns: Sequence[str], known: Iterable[str], path: Path) -> tuple[str, ...]:
-    others = [name for name in columns if name not in set(known)]
+    all_known = set(known)
+    others = [name for name in columns if name not in all_known]
     return (f"{path.name}: the columns {', '.join(others)[:200]} are not read.",) if others else ()
 
 
@@ -251,8 +258,9 @@ def _wide_face(row: Row, head: Row, pairs: Sequence[tuple[int, int]], where: str
     points = np.array([[_number(row.fields[place], "a coordinate", where) for place in pair] for pair in pairs])
     flags = [f"v{index}" for index in range(len(pairs))]
     visible = None
-    if all(name in head.fields for name in flags):
-        said = np.array([_said(row.fields[head.fields.index(name)], where) for name in flags])
+    places = _places(head.fields)
+    if all(name in places for name in flags):
+        said = np.array([_said(row.fields[places[name]], where) for name in flags])
         points[said == ABSENT] = np.nan
         visible = said != HIDDEN
     picture = next(row.fields[index] for index, name in enumerate(head.fields) if name in IMAGE)
