@@ -948,7 +948,7 @@ def example_model(kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def packed(arrays: Mapping[str, np.ndarray], description: str) -> bytes:
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(value) for name, value in arrays.items()}, {"semalign": description})
+    return save({name: np.asarray(value, order="C") for name, value in arrays.items()}, {"semalign": description})
 
 
 def make_model(kind: str, folder: Path) -> None:
@@ -1034,22 +1034,21 @@ def onnx_file(description: str | None, nodes: Sequence[Any] = (), outputs: Seque
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    shape = numpy_helper.from_array(np.array([6], np.int64), "six")
-    start = numpy_helper.from_array(np.array([0, 0, 0], np.int64), "start")
-    end = numpy_helper.from_array(np.array([1, 2, 1], np.int64), "end")
-    axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes")
+    numbers = {"start": [0, 0, 0], "end": [3, 2, 1], "one": [3, 1, 1], "axes": [1, 2, 3], "last": [3], "two": [2, 3]}
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
     known = [
         helper.make_node("Cast", ["images"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Slice", ["real", "start", "end", "axes"], ["cut"]),
-        helper.make_node("Identity", ["cut"], ["points"]),
-        helper.make_node("Identity", ["cut"], ["confidence"]),
+        helper.make_node("Squeeze", ["cut", "last"], ["points"]),
+        helper.make_node("Slice", ["real", "start", "one", "axes"], ["column"]),
+        helper.make_node("Squeeze", ["column", "two"], ["confidence"]),
     ]
     graph = helper.make_graph(
         [*known, *nodes],
         "g",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["b", 3, 16, 16])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("points", "confidence", *outputs)],
-        [shape, start, end, axes],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if description is not None:

@@ -50,6 +50,8 @@ _QUEUES: Final = ("faces", "points", "faces-move", "points-move")
 PATIENCE: Final = 300.0  # seconds to wait while another process prepares the same
 MOVING: Final = 2_000_000  # points at most that are ordered by how far they move
 _COLUMNS: Final = ("face", "landmark", "kind", "probability", "move")
+# What reading prepared files raises where they are damaged or another audit's.
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, TokenError, MemoryError, SemalignError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +127,12 @@ def open_index(folder: Path, say: Callable[[str], None] = lambda text: None) -> 
     mark = _mark(folder)
     try:
         return _read(folder / FOLDER, mark)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, TokenError, MemoryError, SemalignError):
+    except UNUSABLE:
         say("preparing the queues")
     with one_writer(folder / FOLDER, PATIENCE):
         try:
             return _read(folder / FOLDER, mark)  # by another process, meanwhile
-        except (OSError, ValueError, KeyError, TypeError, SemalignError):
+        except UNUSABLE:
             _write(folder / FOLDER, read_audit(folder), mark)
         return _read(folder / FOLDER, mark)
 
