@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -142,14 +143,16 @@ class World:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The files below a folder by relative name, also hidden ones; keys of crops, which depend on paths, by number."""
+    """Files below a folder by relative name, also hidden ones; folders of crops, whose names depend on paths, by content."""
     found, keys = {}, {}
+    for place in folder.rglob("crops/*"):
+        if re.fullmatch("[0-9a-f]{16}", place.name):
+            contents = b"".join(path.read_bytes() for path in sorted(place.glob("*")) if path.is_file())
+            keys[place.name] = f"crops of {hashlib.sha256(contents).hexdigest()[:8]}"
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            for key in re.findall(r"(?<=crops/)[0-9a-f]{16}(?=/)", name):
-                name = name.replace(key, keys.setdefault(key, f"key-{len(keys)}"))
-            found[name] = path
+            parts = path.relative_to(folder).parts
+            found["/".join(keys.get(part, part) for part in parts)] = path
     return found
 
 
