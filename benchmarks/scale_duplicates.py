@@ -39,7 +39,7 @@ SIDE, MIDDLE = 64, 31.5
 PICTURE = 96  # pixels of a file's side
 EVERY = 50  # face of which one is a copy
 PART = 1000  # faces drawn at a time
-EXAMPLES, COMPONENTS = 1000, 1000
+EXAMPLES, COMPONENTS = 1000, 700
 ALIKE = 0.6  # deviation of the weights, so that as many pairs of strangers are proposed and moved as in 300W
 SEED = 0
 

@@ -64,7 +64,7 @@ def read_truth(root: Path, count: int, ids: Iterable[str]) -> dict[str, np.ndarr
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
         raise SemalignError(f"{path}: cannot be read ({reason(error)}); make the synthetic data set again.") from error
     kinds = [table.schema.field(name).type for name in ("image", "landmark", "x", "y")]
-    right = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_floating)
+    right = (_is_text, pa.types.is_integer, pa.types.is_floating, pa.types.is_floating)
     if not all(is_kind(kind) for is_kind, kind in zip(right, kinds, strict=True)) or any(
         column.null_count for column in table.columns
     ):
@@ -105,3 +105,10 @@ def read_visible(root: Path, count: int) -> dict[str, np.ndarray]:
         raise SemalignError(
             f"{root / TRUTH}: cannot be read ({reason(error)}); make the synthetic data set again."
         ) from error
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a column holds words, as Arrow or as pandas writes them."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
