@@ -44,7 +44,7 @@ class Witnesses:
         """Number of faces."""
         return len(self.predictions)
 
-    def heatmaps(self) -> Heatmaps:
+    def heatmaps(self, rows: Int[np.ndarray, " k"] | None = None) -> Heatmaps:
         """There are none any more."""
         raise NotImplementedError("the heatmaps of these witnesses were not kept")
 
