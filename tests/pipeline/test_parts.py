@@ -123,7 +123,9 @@ def command(*arguments: object, processes: int = 1) -> list[str]:
     return [sys.executable, *launch, "-m", "semalign", *map(str, arguments)]
 
 
-ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
+def alone() -> dict[str, str]:
+    """The environment of now, in which the tests' cache of crops stands, with a thread for each process."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def test_shards_of_a_search_are_put_together(world, tmp_path):
@@ -141,7 +143,7 @@ def test_shards_of_a_search_are_put_together(world, tmp_path):
 def test_a_shard_that_was_killed_is_done_by_others(world, tmp_path):
     model, data, one = world
     options = ("search", model, "--data", data, "--out", tmp_path)
-    process = subprocess.Popen(command(*options, "--shard", "1/1"), env=ALONE)
+    process = subprocess.Popen(command(*options, "--shard", "1/1"), env=alone())
     deadline = time.monotonic() + 240
     while not list((tmp_path / "search").rglob("000000.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -149,7 +151,7 @@ def test_a_shard_that_was_killed_is_done_by_others(world, tmp_path):
     process.wait()
     there = len(list((tmp_path / "search").rglob("*.json")))
     assert 1 <= there < 4
-    subprocess.run(command(*options, processes=2), check=True, env=ALONE, timeout=400)
+    subprocess.run(command(*options, processes=2), check=True, env=alone(), timeout=400)
     alike(one, LabelStore(tmp_path).read())
 
 
@@ -157,7 +159,7 @@ def test_two_processes_search_before_they_train_as_one_does(world, tmp_path):
     model, data, _ = world
     for processes in (1, 2):
         options = ("align", model, "--data", data, "--out", tmp_path / str(processes))
-        subprocess.run(command(*options, processes=processes), check=True, env=ALONE, timeout=400)
+        subprocess.run(command(*options, processes=processes), check=True, env=alone(), timeout=400)
     one, two = (LabelStore(tmp_path / name / "labels").read(1) for name in "12")
     alike(one, two)
     assert not (tmp_path / "2" / "search").exists()
@@ -176,7 +178,7 @@ def test_two_processes_and_shards_measure_what_one_does(world, tmp_path):
     one = evaluate_model(model, data, against="fast")
     options = ("evaluate", model, "--data", data, "--against", "fast")
     two = tmp_path / "two.json"
-    subprocess.run(command(*options, "--json", two, processes=2), check=True, env=ALONE, timeout=400)
+    subprocess.run(command(*options, "--json", two, processes=2), check=True, env=alone(), timeout=400)
     same_figures(one, json.loads(two.read_text()))
     parts = ("--parts", tmp_path / "parts")
     assert "2 parts of other shards are missing" in invoke(*options, *parts, "--shard", "2/2").output
