@@ -150,15 +150,16 @@ class Full:
 
 def test_a_full_disk_leaves_whole_entries(tmp_path: Path):
     journal = Journal(tmp_path / "a.jsonl", {"model": "m"})
-    journal._file = Full(journal._file, journal._length + 20)
-    journal.append({"faces": []})
+    journal._file = Full(journal._file, journal._length + 30)
+    one, other = ({"image": name, "faces": []} for name in "ab")
+    journal.append(one)
     with pytest.raises(SemalignError, match="the disk is full"):
         journal.append({"faces": ["an entry that is too long"]})
-    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}]
+    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [one]
     journal._file = journal._file.file
-    journal.append({"faces": [1]})
+    journal.append(other)
     journal.close()
-    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [{"faces": []}, {"faces": [1]}]
+    assert [line.values for line in read_lines(tmp_path / "a.jsonl")] == [one, other]
 
 
 def test_a_disk_without_room_for_the_tables_leaves_the_record_and_the_file_as_it_was(
