@@ -22,7 +22,9 @@ from semalign.data.crops import CropSettings
 from semalign.errors import SemalignError
 from semalign.models import arrays
 from semalign.models.adapted import AdaptedSettings
+from semalign.models.cascade import CascadeSettings
 from semalign.models.described import about_in, crop_in, number_in
+from semalign.models.face_mesh import face_mesh
 from semalign.models.kinds import AnySettings, settings_from
 from semalign.models.mesh_network import MeshSettings
 from semalign.models.mesh_translation import MESH, translation_in
@@ -168,6 +170,8 @@ def _refuse_misfit(
         if len(tensors["map.weight"]) != 2 * landmarks:
             raise ValueError("the weights are of another number of landmarks")
         return
+    if isinstance(settings, CascadeSettings):
+        face_mesh()  # is kept once it is read, which must not be without memory
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights that come with Semalign, which no network without memory takes
         shapes = {name: value.shape for name, value in settings.network(landmarks).state_dict().items()}
