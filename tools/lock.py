@@ -4,8 +4,8 @@
 
 For each interpreter pip says what it would install by constraints.txt, and of which wheels; nothing is installed. Written are,
 in requirements/, dev.txt, docs.txt with what the documentation needs beyond that, and torch-cpu.txt, since PyTorch's build
-depends on the index. Run it, in the environment of `make setup`, after every change of constraints.txt or of what
-pyproject.toml declares.
+depends on the index: what its builds for graphics cards bring along is in none of them. Run it, in the environment of `make
+setup`, after every change of constraints.txt or of what pyproject.toml declares.
 """
 
 from __future__ import annotations
@@ -79,22 +79,33 @@ def reached(content: dict[str, Any], wanted: Iterable[str]) -> set[str]:
             if (name, extra) in seen or name not in packages:
                 continue
             seen.add((name, extra))
-            for text in packages[name].get("requires_dist", ()):
+            # PyTorch's own needs are pinned, but for those of its builds for graphics cards.
+            for text in packages[name].get("requires_dist", ()) if name != TORCH else ():
                 inner = Requirement(text)
                 if inner.marker is None or inner.marker.evaluate({**content["environment"], "extra": extra}):
                     waiting.append(inner)
     return {name for name, _ in seen}
 
 
+def pinned() -> set[str]:
+    """The names of the packages in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(line.split("==")[0]) for line in lines if "==" in line and not line.startswith("#")}
+
+
 def collect(reports: Iterable[dict[str, Any]]) -> tuple[Packages, set[str]]:
     """All packages of some reports, and those that development needs."""
     packages: Packages = {}
     development: set[str] = set()
+    known_pins = pinned()
     for content in reports:
         development |= reached(content, declared("dev"))
+        needed = reached(content, declared("dev", "docs")) | known_pins
         for item in content["install"]:
             name = canonicalize_name(item["metadata"]["name"])
-            version = item["metadata"]["version"].partition("+")[0]  # without that of a build
+            version, _, build = item["metadata"]["version"].partition("+")
+            if name not in needed or (name == TORCH and build != "cpu"):
+                continue
             known = packages.setdefault(name, (version, set()))
             if known[0] != version:
                 sys.exit(
@@ -102,6 +113,17 @@ def collect(reports: Iterable[dict[str, Any]]) -> tuple[Packages, set[str]]:
                 )
             known[1].add(item["download_info"]["archive_info"]["hashes"]["sha256"])
     return packages, development
+
+
+def versions(reports: Iterable[dict[str, Any]]) -> str:
+    """The Pythons of some reports, in words."""
+    return ", ".join(sorted(f"Python {content['environment']['python_version']}" for content in reports))
+
+
+def _build(content: dict[str, Any]) -> str:
+    """Which build of PyTorch an index has for an interpreter."""
+    found = (item["metadata"] for item in content["install"] if item["metadata"]["name"] == TORCH)
+    return str(next(found)["version"].partition("+")[2])
 
 
 def write(name: str, what: str, pythons: str, packages: Packages) -> None:
@@ -121,13 +143,14 @@ def main() -> None:
     asked.add_argument("--python", nargs="+", default=INTERPRETERS, metavar="PYTHON")
     reports = [report(python) for python in asked.parse_args().python]
     packages, development = collect(reports)
-    pythons = ", ".join(sorted(f"Python {content['environment']['python_version']}" for content in reports))
+    pythons, with_torch = versions(reports), versions(content for content in reports if _build(content) == "cpu")
     torch = {TORCH: packages.pop(TORCH)}
-    ours = {name: facts for name, facts in packages.items() if name in development}
-    further = {name: facts for name, facts in packages.items() if name not in development}
+    further = {name for content in reports for name in reached(content, declared("docs"))} - development
+    ours = {name: facts for name, facts in packages.items() if name not in further}
+    beyond = {name: facts for name, facts in packages.items() if name in further}
     write("dev.txt", "All that development installs but PyTorch.", pythons, ours)
-    write("docs.txt", "What the documentation needs beyond dev.txt.", pythons, further)
-    write("torch-cpu.txt", "PyTorch as it is built for processors alone.", pythons, torch)
+    write("docs.txt", "What the documentation needs beyond dev.txt.", pythons, beyond)
+    write("torch-cpu.txt", "PyTorch as it is built for processors alone.", with_torch, torch)
 
 
 if __name__ == "__main__":
