@@ -78,12 +78,12 @@ $(DOCS_READY): $(READY) requirements/docs.txt
 
 # Where the lock knows the wheels, all packages are installed by their hashes and Semalign itself without a further download. PyTorch
 # has other builds on other indices: one that the lock does not know is installed by its version.
-LOCK := -m pip install --disable-pip-version-check --only-binary :all: --require-hashes --requirement
+LOCK := -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement
 PLAIN := -m pip install --disable-pip-version-check --constraint constraints.txt
 define install
 if test "$(LOCKED)" = yes && $(VENV)/bin/python -c '$(known)'; then \
   $(VENV)/bin/python $(LOCK) requirements/$(1).txt && \
-  { $(VENV)/bin/python $(LOCK) requirements/torch-cpu.txt --no-deps --quiet 2>/dev/null || \
+  { $(VENV)/bin/python $(LOCK) requirements/torch-cpu.txt --quiet 2>/dev/null || \
     echo "This index has another build of PyTorch than the lock, which is installed by its version alone."; } && \
   $(VENV)/bin/python $(PLAIN) --no-build-isolation --editable '.[$(1)]'; \
 else $(VENV)/bin/python $(PLAIN) --editable '.[$(1)]'; fi

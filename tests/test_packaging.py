@@ -184,10 +184,10 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 INSTALL = "-m pip install --disable-pip-version-check --constraint constraints.txt --editable .[dev]"
 INSTALL_DOCS = INSTALL.replace("[dev]", "[docs]")
-BY_HASH = "-m pip install --disable-pip-version-check --only-binary :all: --require-hashes --requirement"
+BY_HASH = "-m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement"
 LOCKED = [
     f"{BY_HASH} requirements/dev.txt",
-    f"{BY_HASH} requirements/torch-cpu.txt --no-deps --quiet",
+    f"{BY_HASH} requirements/torch-cpu.txt --quiet",
     INSTALL.replace("--editable", "--no-build-isolation --editable"),
 ]
 
