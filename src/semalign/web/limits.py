@@ -9,5 +9,9 @@ from dataclasses import dataclass
 class ConnectionLimits:
     """Bounds of every connection."""
 
-    sending: float = 30.0  # seconds in which a whole request must have come: its head, and then its body
-    connections: int = 200  # open ones; beyond, the one that has been sending or silent for longest is closed
+    sending: float = (
+        30.0  # seconds in which a whole request must have come (its head, and then its body), an answer been taken
+    )
+    connections: int = (
+        200  # open ones; beyond, the slowest is closed, or, where all are quick, the new one is answered by 503
+    )
