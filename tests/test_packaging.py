@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import semalign
 from semalign.extras import PARTS
@@ -275,6 +276,17 @@ def test_the_lock_is_of_the_pins() -> None:
     assert found["numpy"][1] >= 2, "a wheel for each Python"
 
 
+def test_the_oldest_versions_that_are_tested_are_those_that_are_accepted() -> None:
+    lines = (REPOSITORY / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = {name: Version(number) for name, number in (line.split("==") for line in lines if line[0] != "#")}
+    ours = [r for name in ("train", "serve", "mat", "fast", "pandas") for r in EXTRAS[name]]
+    accepted = {
+        str(canonicalize_name(one.name)): min(Version(s.version) for s in one.specifier if s.operator == ">=")
+        for one in [*CORE.values(), *ours]
+    }
+    assert tested == accepted
+
+
 def test_the_bill_of_materials_names_what_is_installed(tmp_path: Path) -> None:
     out = tmp_path / "bill.json"
     command = [sys.executable, "tools/sbom.py", "--extras", "train", "--out", str(out)]
@@ -384,10 +396,13 @@ def test_help_names_every_command(checkout: Checkout) -> None:
         "demo",
         "test",
         "faults",
+        "load",
         "lint",
         "docs",
         "bench",
         "fuzz",
+        "oldest",
+        "newest",
         "lock",
         "sbom",
         "audit-dependencies",

@@ -4,8 +4,8 @@
 
 An environment of its own, build/oldest or build/newest, gets Semalign with the extras that its tests use: the versions of
 constraints-oldest.txt, or none but what the package index has. The tools of the tests are of the pinned versions, or the
-newest. Then the tests run there; whatever else is given is for pytest, which without it runs all that are not slow. With --but another
-version of some package is taken, where an index has not the oldest or the newest. Warnings are no errors there.
+newest. Then the tests run there; whatever else is given is for pytest, which without it runs all that are not slow. With
+--but another version of some package is taken, where an index has not the oldest or the newest. Warnings are no errors there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pages as real commands, with many clients at once, slow ones, huge and broken uploads: everybody else is answered.
 
-The short form takes seconds; LOAD says for how many seconds each page is loaded (`make load`).
+The short form takes seconds; LOAD says for how many seconds the two pages are loaded (`make load`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 
 from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 
-SECONDS = float(os.environ.get("LOAD") or 0.0)
+SECONDS = float(os.environ.get("LOAD") or 0.0) / 2
 MANY = 200
 SLOW = 40 if SECONDS else 10  # clients that send slowly, and as many that take no answer
 NORMAL = (
