@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,7 +99,10 @@ class Process:
 def started(arguments: Sequence[str]) -> Iterator[Process]:
     """The command in a process of its own, which must end in order."""
     command = [sys.executable, "-m", "semalign", *arguments, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        TemporaryFile("w+", encoding="utf-8") as said,  # a pipe that nobody reads would hold it up
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             port = urlsplit(process.stdout.readline().split(" ")[0]).port
@@ -106,8 +110,10 @@ def started(arguments: Sequence[str]) -> Iterator[Process]:
             yield Process(process, port)
         finally:
             process.terminate()
-            out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (0, "stopped\n", "")
+            out, _ = process.communicate(timeout=PATIENCE)
+            said.seek(0)
+            assert said.read(2000) == "", "it failed at something"
+    assert (process.returncode, out) == (0, "stopped\n")
 
 
 def request(method: str, path: str, body: bytes | None = None, *more: str, length: int | None = None) -> bytes:

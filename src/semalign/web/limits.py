@@ -13,5 +13,6 @@ class ConnectionLimits:
         30.0  # seconds in which a whole request must have come (its head, and then its body), an answer been taken
     )
     connections: int = (
-        200  # open ones; beyond, the slowest is closed, or, where all are quick, the new one is answered by 503
+        200  # open ones; beyond, the slowest is closed, or, where none is slow, the new one is answered by 503
+    slow: float = 5.0  # seconds for which a client may be waited for although others have no room
     )
