@@ -9,10 +9,6 @@ from dataclasses import dataclass
 class ConnectionLimits:
     """Bounds of every connection."""
 
-    sending: float = (
-        30.0  # seconds in which a whole request must have come (its head, and then its body), an answer been taken
-    )
-    connections: int = (
-        200  # open ones; beyond, the slowest is closed, or, where none is slow, the new one is answered by 503
-    slow: float = 5.0  # seconds for which a client may be waited for although others have no room
-    )
+    sending: float = 30.0  # seconds for a whole request (its head, and then its body), and for taking its answer
+    connections: int = 200  # open ones; beyond, a slow one is closed, or, if none is slow, the new one answered by 503
+    slow: float = 5.0  # seconds for which a client is waited for although others have no room
