@@ -139,14 +139,15 @@ class Load:
 
     Attributes:
         answers: how often each kind of client was answered by each status.
-        slowest: seconds of the slowest answer to a normal client, with what it was told to wait.
+        slowest: seconds of the slowest answer to a normal client, which may tell it to come again.
+        longest: seconds until a normal client had what it wanted, with all that it was told to wait.
         wrong: what was not as it should be.
     """
 
     def __init__(self, page: Page, port: int) -> None:
         self.page, self.port = page, port
         self.answers: dict[str, Counter[int]] = {}
-        self.slowest = 0.0
+        self.slowest, self.longest = 0.0, 0.0
         self.wrong: list[str] = []
         self._done = asyncio.Event()
 
@@ -211,10 +212,15 @@ class Load:
         """One request after another, each asked again for as long as it is told to."""
         number = 0
         while not self._done.is_set():
-            begin = time.monotonic()
-            while (answer := await self._one("normal", self.page.normal[number % len(self.page.normal)])).later:
+            begin = asked = time.monotonic()
+            while True:
+                answer = await self._one("normal", self.page.normal[number % len(self.page.normal)])
+                self.slowest = max(self.slowest, time.monotonic() - asked)
+                if not answer.later:
+                    break
                 await asyncio.sleep(float(answer.headers["retry-after"]))
-            self.slowest = max(self.slowest, time.monotonic() - begin)
+                asked = time.monotonic()
+            self.longest = max(self.longest, time.monotonic() - begin)
             number += 1
             await asyncio.sleep(PAUSE)
 

@@ -156,7 +156,7 @@ def load_page(page: Page) -> None:
         after = settled(process, load, before)
     for kind, statuses in sorted(load.answers.items()):
         print(f"{kind}: {', '.join(f'{count} × {status}' for status, count in sorted(statuses.items()))}")
-    print(f"slowest answer to a normal client: {load.slowest:.1f} s")
+    print(f"seconds of a normal client: {load.slowest:.1f} for an answer, {load.longest:.1f} until it is no 503")
     print(f"MiB of memory before, at most, after: {before.memory >> 20}, {most >> 20}, {after.memory >> 20}")
     print(f"files {before.files}, {after.files}; threads {before.threads}, {after.threads}")
     assert warm.wrong == [] and load.wrong == []
