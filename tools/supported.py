@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = "train,serve,mat,fast,pandas"
 QUICK = ("-m", "not slow")
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "beartype")
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "beartype", "playwright")
 
 
 def versions(path: Path) -> dict[str, str]:
