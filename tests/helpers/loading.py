@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 PATIENCE = 180.0  # seconds after which an answer counts as lost
 BYTE = 0.05  # seconds between the bytes of a slow client
+AGAIN = 1.0  # seconds after which one that was ended comes again
 PAUSE = 0.2  # seconds between the requests of a normal client
 HUGE = 300 * 2**20  # bytes that a client wants to send
 PIECE = bytes(2**16)
@@ -198,7 +199,7 @@ class Load:
         while not self._done.is_set():
             with suppress(OSError):
                 await client()
-            await asyncio.sleep(BYTE)
+            await asyncio.sleep(AGAIN)
 
     async def _one(self, kind: str, sent: bytes) -> Answer:
         """A request that is answered rightly or told to come again."""

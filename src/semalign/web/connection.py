@@ -34,7 +34,7 @@ class Connection(H11Protocol):
     _taking: asyncio.TimerHandle | None = None  # of an answer
     _look: asyncio.TimerHandle | None = None
     _since: float = 0.0
-    _closing, _ended = False, False
+    _closing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came."""
@@ -42,7 +42,7 @@ class Connection(H11Protocol):
         self._start_clock()
         self._look_later()
         if len(self.connections) > self.limits.connections:
-            self._make_room()
+            self.loop.call_soon(self.loop.call_soon, self._make_room)  # once that is read which has come meanwhile
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came: a whole head stops the clock, and from there the body's own limit holds."""
@@ -69,7 +69,7 @@ class Connection(H11Protocol):
         """The client does not take an answer as fast as it is given: it has as long for it as for a request."""
         super().pause_writing()
         self._since = self.loop.time()
-        self._taking = self.loop.call_later(self.limits.sending, self._end)
+        self._taking = self.loop.call_later(self.limits.sending, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client took it."""
@@ -119,26 +119,23 @@ class Connection(H11Protocol):
     def _end_if_stuck(self) -> None:
         """A connection that is closed goes on until its last bytes are taken, which a client may never do."""
         if self._closing:
-            self._end()
+            self.transport.abort()
         else:
             self._closing = self.transport.is_closing()
             self._look_later()
 
-    def _end(self) -> None:
-        self._ended = True
-        self.transport.abort()
-
     def _make_room(self) -> None:
         """End the connection whose client has been slow for longest; if nobody is slow, this one is told to come again."""
-        every = [other for other in self.connections if isinstance(other, Connection) and not other._ended]
-        too_many = len(every) > 2 * self.limits.connections
-        theirs = [other for other in every if other is not self and other._their_turn()]
-        slowest = min(theirs, key=lambda other: other._since, default=self)
-        if slowest is not self and (too_many or self.loop.time() - slowest._since >= self.limits.slow):
-            slowest._end()
-        elif too_many:
-            self._end()
-        elif len(every) > self.limits.connections:
+        most, now = self.limits.connections, self.loop.time()
+        every = [one for one in self.connections if isinstance(one, Connection) and not one.transport.is_closing()]
+        if self.transport.is_closing() or len(every) <= most:
+            return
+        slow = [one for one in every if one is not self and one._their_turn() and now - one._since >= self.limits.slow]
+        if slow:
+            min(slow, key=lambda one: one._since).transport.abort()
+        elif len(every) > 2 * most or len(self.connections) > 4 * most:
+            self.transport.abort()
+        else:
             self.app_state = {**self.app_state, CROWDED: True}
 
 
