@@ -221,18 +221,26 @@ def test_what_is_no_request_is_answered_with_the_same_headers(server: PageServer
     assert answer["error"].endswith(".")
 
 
-def test_too_many_connections_end_the_one_that_is_silent_for_longest(service: Service) -> None:
+def test_too_many_connections_end_one_whose_client_is_slow(service: Service) -> None:
+    question = b"GET /api/model HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n"
     with serving(service, connections=4, slow=2.0) as server, ExitStack() as stack:
+        question = question.replace(b"PORT", str(server.port).encode())
         silent = []
         for _ in range(4):
             silent.append(stack.enter_context(connect(server)))
             time.sleep(0.02)
-        status, headers, answer = ask(server, "GET", "/api/model")
-        assert (status, headers["Retry-After"], answer["error"]) == (503, "2", "the server is busy; try again.")
-        time.sleep(2.0)  # by now all are slow
-        assert ask(server, "GET", "/api/model")[0] == 200
-        assert ends(silent[0])
-        silent[-1].sendall(f"GET /api/model HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode())
+        with connect(server) as crowded:  # as long as nobody is slow
+            time.sleep(0.3)
+            crowded.sendall(question)
+            status, headers, answer = answer_of(crowded, "GET")
+            assert (status, headers["Retry-After"], headers["Connection"]) == (503, "2", "close")
+            assert answer["error"] == "the server is busy; try again."
+        time.sleep(2.0)
+        with connect(server) as late:
+            assert ends(silent[0])
+            late.sendall(question)
+            assert answer_of(late, "GET")[0] == 200
+        silent[-1].sendall(question)
         assert answer_of(silent[-1], "GET")[0] == 200
 
 
