@@ -102,7 +102,7 @@ def serve_page() -> Page:
 
 def review_page(folder: Path) -> Page:
     faces = 12
-    drawn_audit(folder, count=faces, size=400)
+    drawn_audit(folder, count=faces, size=240)
     made = [{"face": 2, "landmark": 4, "verdict": "accept"}]
     decide = request("POST", "/api/decide", json.dumps({"who": "Ann", "decisions": made}).encode(), *JSON)
     pictures = tuple(request("GET", f"/api/{kind}/{row}") for row in range(faces) for kind in ("picture", "small"))
@@ -157,6 +157,9 @@ def load_page(page: Page) -> None:
     for kind, statuses in sorted(load.answers.items()):
         print(f"{kind}: {', '.join(f'{count} × {status}' for status, count in sorted(statuses.items()))}")
     print(f"seconds of a normal client: {load.slowest:.1f} for an answer, {load.longest:.1f} until it is no 503")
+    print(
+        f"seconds for which the clients were held up: {load.held_up:.1f}, and {load.excused} of theirs lost meanwhile"
+    )
     print(f"MiB of memory before, at most, after: {before.memory >> 20}, {most >> 20}, {after.memory >> 20}")
     print(f"files {before.files}, {after.files}; threads {before.threads}, {after.threads}")
     assert warm.wrong == [] and load.wrong == []
