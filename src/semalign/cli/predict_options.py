@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from semalign.cli.options import Shard as Shard
 from semalign.cli.options import argument, flag, option
 
 Inputs = Annotated[
