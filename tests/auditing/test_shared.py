@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -79,6 +80,23 @@ def test_shares_of_an_audit(faces: Path, one: Path, tmp_path: Path) -> None:
     assert "holds an audit already" in invoke(*options, *FAST, "--shard", "1/2").output
     untrained = invoke("audit", faces, "--out", tmp_path / "b", "--shard", "1/2")
     assert untrained.exit_code == 2 and "train them with 'semalign crossfit'" in untrained.output
+
+
+def test_an_audit_of_archives_is_that_of_the_files(faces: Path, one: Path, tmp_path: Path) -> None:
+    expected = read_audit(one / "audit")
+    (tmp_path / "tars").mkdir()
+    for start in range(0, len(expected.ids), 40):
+        with tarfile.open(tmp_path / "tars" / f"{start:03d}.tar", "w") as tar:
+            for file in map(Path, expected.files[start : start + 40]):
+                for path in (file, file.with_suffix(".pts")):
+                    tar.add(path, path.name)
+    succeed("audit", tmp_path / "tars", "--out", tmp_path / "a", *FAST)
+    found = read_audit(tmp_path / "a")
+    assert [Path(name).name for name in found.ids] == [Path(name).name for name in expected.ids]
+    assert np.allclose(found.proposals, expected.proposals, atol=1e-3)
+    assert np.allclose(found.face_probability, expected.face_probability, atol=1e-3)
+    refused = invoke("clean", tmp_path / "tars", "--out", tmp_path / "c", *FAST)
+    assert refused.exit_code == 2 and "tar archives" in refused.output
 
 
 def test_networks_of_folds_say_the_same_in_parts(faces: Path, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def predict(
         semalign predict 'faces/*.png' --boxes boxes.csv --format pts
         semalign predict ~/archive --out found --format parquet --resume
         semalign predict ~/archive --out found --shard 1/4
+        semalign predict 'shards/*.tar' --out found --format parquet
         semalign predict @list.txt --out - > found.jsonl
         semalign predict camera --limit 500
     """

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from semalign.data.images import Picture, open_picture
+from semalign.data.images import Picture
 from semalign.detect.boxes import BoxFile
 from semalign.detect.detector import Detector
 from semalign.detect.printing import PrintedResults
@@ -109,9 +109,8 @@ def _work(
     ready: list[tuple[Source, Picture, np.ndarray | None]] = []
     for source in group:
         try:
-            assert source.path is not None
             given = None if boxes is None else boxes.of(source.name).get(0)
-            picture = open_picture(source.path)
+            picture = source.open()
             ready.append((source, picture, None if given is None else _touching(source, picture, given)))
         except (SemalignError, MemoryError) as error:
             done.append((None, Outcome(source, None, _sentence(source, error))))

@@ -22,6 +22,7 @@ from semalign.detect.finding import Finding, Recording, Writer
 from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read_lines, restore
 from semalign.detect.names import Names
 from semalign.detect.overlays import Overlays
+from semalign.detect.sources import done_key
 from semalign.errors import SemalignError
 from semalign.files import inside, refuse_occupied, remove_leftovers, shown, write_error
 from semalign.locks import one_writer, refuse_held
@@ -125,7 +126,7 @@ class ResultFolder:
         for line in read_lines(self._record):
             entry = line.values
             video = "frame" in entry
-            done.add(os.path.normpath(os.path.join(base, entry["image"])))
+            done.add(done_key(entry["image"], base))
             stem = PurePosixPath(entry.get("stem", ""))
             self.names.keep(stem, video)
             for face in [] if video else entry["faces"]:
