@@ -73,6 +73,11 @@ class Judging:
         if model is not None:
             raise SemalignError("model would be ignored without quick; give both or neither.")
 
+    @property
+    def looks_only(self) -> bool:
+        """Whether the networks that judge are there, so that nothing is trained."""
+        return self.quick or self.crossfit is not None
+
     def asked(self) -> dict[str, Any]:
         """What of it counts, for `Audit.about`."""
         if self.quick:
@@ -195,7 +200,7 @@ def audit_part(
     """
     from semalign.auditing.make import refuse_few
 
-    if not judging.quick and judging.crossfit is None:
+    if not judging.looks_only:
         raise SemalignError(
             "shares are of looking at the faces, not of training networks for it; give quick=True, or train them with "
             "'semalign crossfit' and give its folder with crossfit=FOLDER."

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from semalign.cli import judging
-from semalign.cli.options import JsonFile, Overwrite, Shard, option, say_of_shard
+from semalign.cli.options import JsonFile, Overwrite, Shard, option
 from semalign.cli.output import claim_file, say
+from semalign.cli.sharing import goes_on, share_of
 
 
 def audit(
@@ -56,7 +57,6 @@ def audit(
     from semalign.cli.output import write_or_print_json
     from semalign.cli.progress import RichProgress
     from semalign.locks import one_writer
-    from semalign.parts import parse_share
 
     judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
     for file in (csv_file, json_file):
@@ -64,10 +64,11 @@ def audit(
     source = judging.source(path, scheme, images)
     dataset = source.open()
     out = Path(f"{dataset.name}-audit") if out is None else out
-    if shard is not None:
-        share = parse_share(shard)
-        say_of_shard(share, audit_part(source, dataset, out, judges, share, RichProgress()))
-        return
+    share = share_of(shard)
+    if share is not None and (shard is not None or judges.looks_only):
+        missing = audit_part(source, dataset, out, judges, share, RichProgress())
+        if not goes_on(shard, share, missing):
+            return
     with one_writer(out):
         result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
         judging.prepare(out)

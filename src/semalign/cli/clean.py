@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from semalign.cli import judging
-from semalign.cli.options import AsJson, Shard, flag, one_line, option, say_of_shard
+from semalign.cli.options import AsJson, Shard, flag, one_line, option
 from semalign.cli.output import print_json, say
+from semalign.cli.sharing import goes_on, share_of
 
 if TYPE_CHECKING:
     from semalign.auditing import Cleaned
@@ -66,19 +67,18 @@ def clean(
     from semalign.cli.progress import RichProgress
     from semalign.errors import SemalignError
     from semalign.locks import one_writer
-    from semalign.parts import parse_share
 
     source = judging.source(path, scheme, images)
     judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
-    if shard is not None:
+    share = share_of(shard)
+    if share is not None and (shard is not None or judges.looks_only):
         if audit is not None or overwrite:
-            raise SemalignError("--shard shares out a new audit; leave --audit and --overwrite out.")
-        share = parse_share(shard)
+            raise SemalignError("several processes share a new audit; leave --audit and --overwrite out.")
         missing = clean_part(
             path, out, share, judging=judges, scheme=source.scheme, images=images, progress=RichProgress()
         )
-        say_of_shard(share, missing)
-        return
+        if not goes_on(shard, share, missing):
+            return
     made = make(
         path,
         out,

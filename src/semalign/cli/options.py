@@ -6,12 +6,9 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from semalign.parts import Share
 
 
 def argument(metavar: str, text: str) -> Any:
@@ -111,14 +108,6 @@ def with_options(sentence: str) -> str:
         lambda found: "--" + found[1].replace("_", "-") + ("" if found[2] == "True" else f" {found[2]}"),
         sentence,
     )
-
-
-def say_of_shard(share: Share, missing: int) -> None:
-    """Say that a share is done, and what of the others is missing."""
-    from semalign.cli.output import say
-
-    rest = f"{missing} parts of other shards are missing" if missing else "all shards are done"
-    say(f"shard {share} is done; {rest}. The same command without --shard puts them together.")
 
 
 def one_line(text: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semalign.cli.options import say_of_shard
 from semalign.cli.predicting import Work
 from semalign.cli.progress import RichProgress
+from semalign.cli.sharing import say_of_shard
 from semalign.detect import Detector, Source, folders
 from semalign.detect.boxes import BoxFile
 from semalign.detect.finding import Recording

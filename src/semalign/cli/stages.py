@@ -27,9 +27,9 @@ from semalign.cli.options import (
     flag,
     option,
     overrides,
-    say_of_shard,
 )
 from semalign.cli.output import say
+from semalign.cli.sharing import say_of_shard
 
 if TYPE_CHECKING:
     from semalign.pipeline import Recipe

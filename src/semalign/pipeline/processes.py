@@ -33,6 +33,13 @@ def commit_together(works: Sequence[Parts]) -> None:
     accelerator.wait_for_everyone()
 
 
+def first_once_all_are_here() -> bool:
+    """Wait for all processes of a run; whether this is the first of them."""
+    accelerator = make_accelerator()
+    accelerator.wait_for_everyone()
+    return bool(accelerator.is_main_process)
+
+
 def said_by_the_first(values: list[Any]) -> list[Any]:
     """What the first process of a run has in the place of these."""
     if make_accelerator().num_processes == 1:
