@@ -127,6 +127,17 @@ def test_unfinished_shares_are_not_read_as_pictures(pictures: Path) -> None:
     assert "found" not in listed.stdout and "36 inputs" in listed.stderr
 
 
+def test_two_processes_of_torchrun_make_what_one_makes(tmp_path: Path) -> None:
+    settings = SynthesisSettings(count=24, test_count=0, seed=2, face=FaceSettings(size=144))
+    faces = write_dataset(tmp_path / "data", settings)
+    options = [str(faces), "--model", "fast", "--format", "pts", "--format", "overlay", "--workers", "1"]
+    assert predict(*options, "--out", tmp_path / "one").exit_code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "semalign"]
+    together = [*launch, "predict", *options, "--out", str(tmp_path / "two")]
+    subprocess.run(together, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=400)
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
 def test_a_process_that_was_killed_is_made_up_for_by_another_number_of_them(tmp_path: Path) -> None:
     settings = SynthesisSettings(count=40, test_count=0, seed=1, face=FaceSettings(size=144))
     faces = write_dataset(tmp_path / "data", settings)

@@ -11,7 +11,7 @@ import pytest
 from annotated import make_pts
 from PIL import Image
 
-from semalign.data import open_dataset
+from semalign.data import convert_dataset, open_dataset
 from semalign.data.archives import is_file, members, open_file, stat_of
 from semalign.data.endings import lacks_its_end
 from semalign.data.identity import NONE, digests_of, stamps_of
@@ -61,6 +61,15 @@ def test_an_archive_is_the_data_set_that_was_packed(packed: tuple[Path, Path], w
         other = points[sample.id.removeprefix("faces.tar/")]
         assert np.array_equal(sample.points, other.points) and sample.split == other.split
     assert found.scheme == plain.scheme
+
+
+@pytest.mark.parametrize("to", ["pts", "coco"])
+def test_an_archive_becomes_another_format(packed: tuple[Path, Path], tmp_path: Path, to: str) -> None:
+    out = tmp_path / ("out.json" if to == "coco" else "out")
+    before = open_dataset(packed[1])
+    convert_dataset(packed[1], out, to)
+    after = open_dataset(out, pictures=to == "pts")
+    assert np.allclose(after.points(), before.points(), atol=1e-5)
 
 
 def test_an_archive_that_is_cut_off_anywhere_is_named(packed: tuple[Path, Path]) -> None:

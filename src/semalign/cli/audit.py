@@ -11,7 +11,7 @@ import typer
 from semalign.cli import judging
 from semalign.cli.options import JsonFile, Overwrite, Shard, option
 from semalign.cli.output import claim_file, say
-from semalign.cli.sharing import goes_on, share_of
+from semalign.cli.sharing import goes_on, progress_of, share_of
 
 
 def audit(
@@ -66,7 +66,7 @@ def audit(
     out = Path(f"{dataset.name}-audit") if out is None else out
     share = share_of(shard)
     if share is not None and (shard is not None or judges.looks_only):
-        missing = audit_part(source, dataset, out, judges, share, RichProgress())
+        missing = audit_part(source, dataset, out, judges, share, progress_of(share, shard))
         if not goes_on(shard, share, missing):
             return
     with one_writer(out):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from semalign.cli import judging
 from semalign.cli.options import AsJson, Shard, flag, one_line, option
 from semalign.cli.output import print_json, say
-from semalign.cli.sharing import goes_on, share_of
+from semalign.cli.sharing import goes_on, progress_of, share_of
 
 if TYPE_CHECKING:
     from semalign.auditing import Cleaned
@@ -75,7 +75,7 @@ def clean(
         if audit is not None or overwrite:
             raise SemalignError("several processes share a new audit; leave --audit and --overwrite out.")
         missing = clean_part(
-            path, out, share, judging=judges, scheme=source.scheme, images=images, progress=RichProgress()
+            path, out, share, judging=judges, scheme=source.scheme, images=images, progress=progress_of(share, shard)
         )
         if not goes_on(shard, share, missing):
             return

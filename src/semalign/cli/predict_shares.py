@@ -19,6 +19,7 @@ from semalign.detect.writers import ResultFolder
 from semalign.locks import among_others, one_writer, several_processes
 from semalign.models import pretrained
 from semalign.parts import Share
+from semalign.progress import Progress, SilentProgress
 
 
 class SharedPrediction:
@@ -86,11 +87,12 @@ class SharedPrediction:
         """This process's share under `torchrun`; whether it is the first, once all are done."""
         from semalign.pipeline.processes import commit_together, own_share
 
-        self._look(own_share(), progress)
+        share = own_share()
+        self._look(share, progress if share.index == 1 else SilentProgress())
         commit_together([self.shares.parts])
-        return own_share().index == 1
+        return share.index == 1
 
-    def _look(self, share: Share, progress: RichProgress) -> None:
+    def _look(self, share: Share, progress: Progress) -> None:
         def look(sources: Sequence[Source], results: Recording) -> Iterable[Outcome]:
             return folders.detect_pictures(self.detector, sources, results, self.boxes, self.workers)
 

@@ -9,6 +9,7 @@ from semalign.locks import several_processes
 
 if TYPE_CHECKING:
     from semalign.parts import Share
+    from semalign.progress import Progress
 
 
 def share_of(shard: str | None) -> Share | None:
@@ -26,6 +27,14 @@ def share_of(shard: str | None) -> Share | None:
     from semalign.pipeline.processes import own_share
 
     return own_share()
+
+
+def progress_of(share: Share, shard: str | None) -> Progress:
+    """What says how far this process is: under `torchrun` the first one does."""
+    from semalign.cli.progress import RichProgress
+    from semalign.progress import SilentProgress
+
+    return RichProgress() if shard is not None or share.index == 1 else SilentProgress()
 
 
 def goes_on(shard: str | None, share: Share, missing: int) -> bool:

@@ -80,7 +80,7 @@ def listed(file: Any, name: str, size: int) -> Mapping[str, Member]:
                 if info.offset_data + info.size > size:
                     raise tarfile.ReadError(f"{shown(info.name)} goes beyond its end")
                 found[str(inside)] = Member(info.offset_data, info.size)
-                archive.members.clear()  # which would keep each head
+                archive.members.clear()  # type: ignore[attr-defined]  # which would keep each head
             file.seek(archive.offset)
             if any(file.read(tarfile.BLOCKSIZE) or b"-"):
                 raise tarfile.ReadError("its end is missing")

@@ -133,6 +133,7 @@ class Shares:
 
     def clear(self) -> None:
         """Delete the parts, whose results are in the folder."""
+        (self.folder / BEGUN).unlink(missing_ok=True)  # first: without it nobody goes on with what is left of them
         shutil.rmtree((self.folder / BEGUN).parent, ignore_errors=True)
 
 
