@@ -50,7 +50,7 @@ class SharedPrediction:
         if boxes is not None:
             boxes.expect(source.name for source in self.sources)
         backend = self.detector.landmarker.backend
-        depends = [about, list(detector.scheme.landmarks), str(getattr(backend, "precision", ""))]
+        depends: list[Any] = [about, list(detector.scheme.landmarks), str(getattr(backend, "precision", ""))]
         depends += [pretrained.resolve(about["model"]).read_bytes(), b"" if boxes is None else boxes.path.read_bytes()]
         self.shares = Shares(folder, formats, self.sources, depends)
 

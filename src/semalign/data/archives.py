@@ -18,6 +18,7 @@ from semalign.errors import SemalignError
 from semalign.files import reason, shown
 
 ENDING = ".tar"
+MOST_OF_HEAD = 1 << 20  # bytes of a head: longer names and notes are of no archive of pictures
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -70,8 +71,10 @@ def listed(file: Any, name: str, size: int) -> Mapping[str, Member]:
     """
     found: dict[str, Member] = {}
     try:
-        with tarfile.open(fileobj=file, mode="r:", errorlevel=2) as archive:
+        with tarfile.open(fileobj=_Heads(file), mode="r:", errorlevel=2) as archive:
             for info in archive:
+                if info.size < 0:  # by which some versions of Python would go round in a circle
+                    raise tarfile.ReadError(f"{shown(info.name)} has a size below 0")
                 if not info.isreg() or info.issparse():
                     continue
                 inside = _name(info.name, name)
@@ -84,7 +87,7 @@ def listed(file: Any, name: str, size: int) -> Mapping[str, Member]:
             file.seek(archive.offset)
             if any(file.read(tarfile.BLOCKSIZE) or b"-"):
                 raise tarfile.ReadError("its end is missing")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         file.seek(0)
         if file.read(6).startswith(_COMPRESSED):
             raise SemalignError(
@@ -166,6 +169,26 @@ def _name(text: str, archive: str) -> PurePosixPath:
             f"{archive}: has a file {shown(text)!r}, whose name leads out of it; nothing of it is read."
         )
     return name
+
+
+class _Heads(io.RawIOBase):
+    """An archive of which only heads are read: one that claims to be larger than any is cut off."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """As any file, up to a limit."""
+        data: bytes = self._file.read(MOST_OF_HEAD if size < 0 else min(size, MOST_OF_HEAD))
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As any file."""
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        """As any file."""
+        return int(self._file.tell())
 
 
 class _Window(io.RawIOBase):

@@ -11,6 +11,7 @@ from semalign.data.formats.common import list_folder
 from semalign.data.formats.pairs import pairs_of
 from semalign.data.formats.pictures import TEST_FOLDERS
 from semalign.data.formats.plain import suiting_scheme
+from semalign.data.samples import Split
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
@@ -47,7 +48,7 @@ class Tar(Reader):
                 folders.setdefault(name.parent, []).append(archive / name)
             for folder, paths in folders.items():
                 testing = any(part.lower() in TEST_FOLDERS for part in folder.parts)
-                split = "test" if testing else "train"
+                split: Split = "test" if testing else "train"
                 yield from pairs_of(paths, PurePosixPath(archive.name) / folder, split, archive.name[: -len(ENDING)])
 
 
