@@ -266,6 +266,7 @@ def _opened(path: str | Path, notes: list[str] | None, file: io.BufferedIOBase |
         cv2.error,
         MemoryError,
         RuntimeError,
+        Image.DecompressionBombError,
     ) as error:
         raise SemalignError(
             f"{path}: is truncated or damaged ({reason(error)}); copy it again or remove the sample."
