@@ -61,7 +61,18 @@ def test_everything_imported_is_declared() -> None:
         *CORE,
         *(
             canonicalize_name(r.name)
-            for name in ("train", "tensorboard", "pandas", "mat", "fast", "serve", "heic", "fiftyone", "supervision")
+            for name in (
+                "train",
+                "tensorboard",
+                "pandas",
+                "mat",
+                "fast",
+                "serve",
+                "heic",
+                "remote",
+                "fiftyone",
+                "supervision",
+            )
             for r in EXTRAS[name]
         ),
     }
