@@ -23,7 +23,8 @@ def warp(
 
     What lies at source point p is found at target point `transform_points(p, source_to_target)`. With a displacement
     (target pixels) the target pixel q shows what would be at q + displacement(q) without it. There is no low-pass
-    filter: a map that shrinks by much more than two skips source pixels.
+    filter: a map that shrinks by much more than two skips source pixels. The map may lie on the CPU, where its inverse is
+    not waited for, as it is on a GPU.
 
     Raises:
         torch.linalg.LinAlgError: a map is singular.
