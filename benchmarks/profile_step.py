@@ -32,12 +32,11 @@ import typer
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from harness import Row, finish, in_turn, run
-from plain_loop import BATCH, Unkept, crops_of
 from torch.optim.swa_utils import AveragedModel
 
 from semalign.core.search import SearchSettings
 from semalign.data import open_dataset
-from semalign.data.crops import CropCache
+from semalign.data.crops import CropCache, build_crops
 from semalign.data.samples import Dataset
 from semalign.inference import heatmaps as inference
 from semalign.models.network import HeatmapNetwork, build_network
@@ -48,8 +47,9 @@ from semalign.searches import NetworkEvidence, Observations, make_search, semant
 from semalign.synthetic import SynthesisSettings, write_dataset
 from semalign.training import trainer as engine
 from semalign.training.task import HeatmapTask, PictureSource, heatmap_task
-from semalign.training.trainer import make_accelerator
+from semalign.training.trainer import Trainer, make_accelerator
 
+BATCH = 16  # faces of a training step
 MAIN, AHEAD = "main", "ahead"
 STEP = (  # part, thread, what it is a method of, its name
     ("read and draw", AHEAD, HeatmapTask, "read"),
@@ -172,7 +172,7 @@ def with_sums(rows: list[Row], whole: float, processor: float) -> list[Row]:
 
 def training(recipe: Recipe, dataset: Dataset, turns: int) -> list[Row]:
     """The parts of a step, then the step in other forms."""
-    crops = crops_of(recipe, dataset)
+    crops = build_crops(dataset.samples, recipe.crop, recipe.network.input_size)
     labels = crops.to_crop(dataset.points())
     task = heatmap_task(crops, dataset.scheme, recipe.network, recipe.heatmap, recipe.augmentation)
     settings = replace(recipe.start, batch_size=BATCH, epochs=4 * turns + 8, precision="fp32")
@@ -219,6 +219,13 @@ def training(recipe: Recipe, dataset: Dataset, turns: int) -> list[Row]:
     ]
 
 
+class Unkept(Trainer[HeatmapNetwork]):
+    """A trainer that writes nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+
 class ChannelsFirst(HeatmapTask):
     """The same pictures otherwise in memory."""
 
@@ -230,7 +237,8 @@ class ChannelsFirst(HeatmapTask):
 
 def search(recipe: Recipe, dataset: Dataset, turns: int) -> list[Row]:
     """The parts of a search, and it as a whole with a network in float32 and in bfloat16."""
-    crops, points = crops_of(recipe, dataset), dataset.points()
+    crops = build_crops(dataset.samples, recipe.crop, recipe.network.input_size)
+    points = dataset.points()
     device = make_accelerator().device
     network: HeatmapNetwork = build_network(recipe.network, dataset.scheme.count, seed=0).eval().to(device)
     sigma, find = recipe.heatmap.pixels(network.heatmap_size), make_search(SearchSettings())

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from semalign.core.affine import compose, transform_points
-from semalign.core.warp import warp
+from semalign.core.warp import sent, warp
 
 WAVES = 3  # of a bend
 WAVE_NUMBER = 0.7  # standard deviation of a wave's cycles an input side, along x and along y
@@ -170,15 +170,9 @@ def apply_augmentation(
     images = moved_pictures(crops, augmentation, input_size)
     images = _blur(images, augmentation.blur)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    light = (augmentation.gain, augmentation.offset, augmentation.grey)
     gain, offset, grey, occluder, colour = (
-        value.to(device, non_blocking=device.type == "cuda")
-        for value in (
-            augmentation.gain,
-            augmentation.offset,
-            augmentation.grey,
-            augmentation.occluder,
-            augmentation.occluder_colour,
-        )
+        sent(value, device) for value in (*light, augmentation.occluder, augmentation.occluder_colour)
     )
     images = (images - mean) * gain[:, :, None, None] + mean + offset[:, None, None, None]
     luma = images.mean(dim=1, keepdim=True)
@@ -193,8 +187,8 @@ def _blur(images: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float
         return images
     radius = 4
     steps = torch.arange(-radius, radius + 1, dtype=images.dtype)
-    kernel = torch.exp(-(steps**2) / (2 * sigma[chosen, None] ** 2)).to(images.device)
-    chosen = chosen.to(images.device)
+    kernel = sent(torch.exp(-(steps**2) / (2 * sigma[chosen, None] ** 2)), images.device)
+    chosen = sent(chosen, images.device)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
     part = images[chosen].reshape(1, -1, *images.shape[2:])
     groups = part.shape[1]

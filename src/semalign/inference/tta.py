@@ -92,7 +92,7 @@ def mean_heatmaps(
         heatmaps = _back(heatmaps, transform, size)
         total = heatmaps if total is None else total.add_(heatmaps)
     assert total is not None
-    return total.div_(tta)
+    return total if tta == 1 else total.div_(tta)
 
 
 def _transformed(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
+from semalign.core.warp import sent
 from semalign.data.augment import (
     Augmentation,
     AugmentationSettings,
@@ -138,8 +139,7 @@ class HeatmapTask:
     def targets(self, points: Float[Tensor, "b n 2"], device: torch.device) -> Float[Tensor, "b n h h"]:
         """The Gaussians of points of the input frame; NaN in the whole map of one that is absent."""
         size = self.network.heatmap_size
-        points = transform_points(points, rescaling(self.network.input_size, size)).float()
-        points = points.to(device, non_blocking=device.type == "cuda")
+        points = sent(transform_points(points, rescaling(self.network.input_size, size)).float(), device)
         targets = render_gaussians(points, size, self.heatmap.pixels(size))
         return targets.masked_fill_(points.isnan().any(-1)[..., None, None], torch.nan)
 
@@ -183,7 +183,7 @@ class PointTask:
         self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Float[Tensor, "b n 2"]]:
         """Pictures and the labels in them (input frame), NaN where absent."""
-        return self.source.pictures(read, device), read.points.float().to(device)
+        return self.source.pictures(read, device), sent(read.points.float(), device)
 
     def loss(self, outputs: Located, targets: Float[Tensor, "b n 2"]) -> Tensor:
         """The sum over the stages of the mean distance, and `DOUBT` of the doubt's; absent points do not count."""
