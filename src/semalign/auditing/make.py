@@ -200,8 +200,9 @@ class Auditor:
         confidence = seen.predictions.confidence.mean(axis=1)
         centre = np.nanmean(self.observed, axis=1)
         best = []
+        places = np.array([row for row, _ in chosen])  # ascending, as the rows are
         for row in rows:
-            own = np.array([at for at, (other, _) in enumerate(chosen) if other == row])
+            own = np.arange(*np.searchsorted(places, [row, row + 1]))
             good = own[confidence[own] >= ASTRAY * confidence[own].max()]
             away = np.linalg.norm(seen.predictions.points[good].mean(axis=1) - centre[row], axis=-1)
             best.append(int(good[away.argmin()]))
