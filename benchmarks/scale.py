@@ -21,9 +21,9 @@ in one folder, which is deleted afterwards.
 - predict: `semalign predict FOLDER --model fast` with its usual files: JSON and a picture with the landmarks for each.
 
 All but store are of generated photographs of 96 pixels (`scale_faces.py`), which are deleted afterwards unless --keep is given
-with --folder; there they are found again. --add keeps the rows of today's file that are of other sizes or steps. A further part
-is a mapping from names of steps to functions (folder, faces) that prepare and give the work, listed in PARTS; the data set is in
-`data` beside the step's folder.
+with --folder; there they are found again. --add keeps the rows of today's file that are of other sizes or steps. A further
+part is a mapping from names of steps to functions (folder, faces) that prepare and give the work, listed in PARTS; the data
+set is in `data` beside the step's folder.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ import typer
 from harness import Row, finish, run, track, write_results
 from scale_faces import DOCUMENT, FACES, MOST_IN_DOCUMENT, draw, names
 
+from semalign.errors import SemalignError
+
 if TYPE_CHECKING:
     from semalign.data import Dataset, LabelPart, LabelStore, LabelVersion
 
@@ -60,6 +62,17 @@ COLUMNS = ("ids", "points", "prior_cost", "likelihood_cost", "movement", "confid
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 MODEL = "fast"
 DATA = "data"
+DRAWN = {  # of each part the step that is in the picture
+    "store": "append by parts, all columns",
+    "open": "folder",
+    "check": "check",
+    "duplicates": "duplicates",
+    "crop": "cut",
+    "search": "one process",
+    "clean": "audit",
+    "predict": "predict",
+}
+COLOURS = ("#8a8a8a", "#1f6fb4", "#d1793b", "#5a9e4b", "#8a5fb0", "#c0404a", "#1f9e9e", "#7a5c3a")
 
 Work = Callable[[], list[float] | None]  # gives the most memory of processes that it started, MB
 Step = Callable[[Path, int], Work | None]  # of a folder and the number of faces; None: not at this size
@@ -411,7 +424,45 @@ PARTS: Mapping[str, Mapping[str, Step]] = {
 
 
 def drawn_measurements(path: Path) -> None:
-    """to be written"""
+    """Cost a face and peak memory by the number of faces: of each part its longest step, as measured last."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+    cost, memory = figure.subplots(1, 2)
+    ends: dict[str, tuple[float, float, float]] = {}
+    for (part, step), colour in zip(DRAWN.items(), COLOURS, strict=True):
+        newest = max(harness.FOLDER.glob(f"scale-{part}_*.csv"), default=None)
+        if newest is None:
+            raise SemalignError(f"{harness.FOLDER}: holds no measurement of {part} yet; measure it first.")
+        with newest.open(encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["step"] == step and row["seconds"]]
+        faces, processor, most = ([float(row[column]) for row in rows] for column in ("faces", "processor", "peak_mb"))
+        ms = [1000 * seconds / count for seconds, count in zip(processor, faces, strict=True)]
+        for axes, values in ((cost, ms), (memory, most)):
+            axes.plot(faces, values, "o-", ms=4, lw=1.5, color=colour)
+        ends[part] = faces[-1], ms[-1], most[-1]
+    for axes, place, title in ((cost, 1, "milliseconds of the processor a face"), (memory, 2, "most memory, MB")):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(700, 1e7)
+        axes.set_xticks([1e3, 1e4, 1e5, 1e6], ["1,000", "10,000", "100,000", "1,000,000"], fontsize=8)
+        axes.set_xlabel("faces")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", labelsize=8)
+        axes.grid(axis="y", color="#e6e6e6", lw=0.6)
+        axes.yaxis.set_major_formatter("{x:g}")
+        low, high = np.log10(axes.get_ylim())
+        least, last = (high - low) / 18, -np.inf  # labels are so far apart at least
+        for part, end in sorted(ends.items(), key=lambda item: item[1][place]):
+            last = max(float(np.log10(end[place])), last + least)
+            x = max(one[0] for one in ends.values()) * 1.35
+            axes.annotate(
+                part, (end[0], end[place]), (x, 10**last), fontsize=9, va="center", color=COLOURS[list(DRAWN).index(part)],
+                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#bbbbbb", "shrinkA": 0, "shrinkB": 3},
+            )  # fmt: skip
+    figure.savefig(path, dpi=110)
+    typer.echo(f"drawn: {path}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Data sets of any number of small photographs for `scale.py`, which are as different from each other as people's are.
 
-Some hundred synthetic faces are drawn; the principal components of their pictures and points together, with random weights, give
-any number of faces more, each turned, moved and resized at random and in another light. They are JPEG files of 96 pixels, a
-thousand in a folder, with names of 32 letters. Of every hundred faces one is a copy of another photograph, and one has a
-point that lies off; all points are marked to half a pixel. A face is a function of its number alone.
+Some hundred synthetic faces are drawn; the principal components of their pictures and points together, with random weights,
+give any number of faces more, each turned, moved and resized at random and in another light. They are JPEG files of 96 pixels,
+a thousand in a folder, with names of 32 letters. Of every hundred faces one is a copy of another photograph, and one has a
+point that lies off; all points are marked to half a pixel. A thousand faces are a function of their numbers alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class People:
     def __init__(self) -> None:
         from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 
-        look = FaceSettings(size=SIDE, max_yaw=15, max_pitch=10, roll=2, occlusion=0, glasses=0, blur=0, low_resolution=0)
+        look = FaceSettings(
+            size=SIDE, max_yaw=15, max_pitch=10, roll=2, occlusion=0, glasses=0, blur=0, low_resolution=0
+        )
         settings = SynthesisSettings(count=DRAWN, seed=SEED, face=look)
         drawn = [face_of(SEED, index, settings) for index in range(DRAWN)]
         self.landmarks = len(drawn[0].points)

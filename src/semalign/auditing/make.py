@@ -21,7 +21,7 @@ from semalign.auditing.probability import probabilities
 from semalign.auditing.result import Audit
 from semalign.auditing.shapes import Shapes, fit_shapes
 from semalign.auditing.witnesses import Witnesses, heard, systematic
-from semalign.core.adaptation import LinearAdaptation
+from semalign.core.adaptation import MOST_FACES, LinearAdaptation, drawn
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data.duplicates import find_near_duplicates
 from semalign.data.samples import Box, Dataset, Sample
@@ -103,17 +103,18 @@ class Auditor:
             [np.zeros(self.scheme.count, bool) if s.visible is None else ~s.visible for s in dataset.samples]
         )
         self.witnesses = self._looked(dataset.samples, "looking at the faces")
+        self.learned = np.arange(len(dataset))[drawn(len(dataset), MOST_FACES)]
         self.systematic: tuple[LinearAdaptation, ...] = tuple(
-            systematic(member.points, self.observed) for member in self.witnesses.members
+            systematic(member.points[self.learned], self.observed[self.learned]) for member in self.witnesses.members
         )
         self.shapes: Shapes | None = None
         every = np.arange(len(dataset))
         self.seen = self._seen(every)  # before any second look
-        self.judge = self.first = Judge(self.seen, self.scheme)
+        self.judge = self.first = Judge(self.seen.take(self.learned), self.scheme)
         if not self.scheme.names_eyes:
-            self.shapes = fit_shapes(self.seen.predicted)
+            self.shapes = fit_shapes(self.seen.predicted[self.learned])
             self.seen = self._seen(every)
-            self.judge = Judge(self.seen, self.scheme)
+            self.judge = Judge(self.seen.take(self.learned), self.scheme)
 
     def audit(self, duplicates: bool) -> Audit:
         """All of it."""
@@ -292,10 +293,13 @@ class Auditor:
         with self.progress.stage("copies of photographs", len(faces)) as advance:
             pairs = find_near_duplicates(replace(self.dataset, samples=faces), counted(advance))
         row = {name: index for index, name in enumerate(self.dataset.ids())}
-        x = self.judge.model.whitened(seen.observed, seen.predicted, seen.indicators).x
         for first, second, likeness in pairs:
             one, other = row[first], row[second]
-            if likeness < COPY or not self._differ(x[[one]] - x[[other]]):
+            if likeness < COPY:
+                continue
+            both = seen.take(np.array([one, other]))
+            x = self.judge.model.whitened(both.observed, both.predicted, both.indicators).x
+            if not self._differ(x[:1] - x[1:]):
                 continue
             wrong = one if odds[one] > odds[other] else other
             if probability[wrong] < SURE or kind[wrong] in UNSPECIFIC:
