@@ -7,8 +7,8 @@ One dated CSV a part, scale-PART, with a row for each step and number of faces. 
 timed, and then does its work, in a process of its own: `seconds` by the clock, `processor` what all its threads and processes
 spent, `before_mb` the memory with which the work began (Python, libraries and what the step is given), `peak_mb` the most that
 the process ever had, preparation included (VmHWM; of several processes the largest), `folder_mb` what lies on disk
-afterwards, `a_second` faces a second by the clock, `ms` milliseconds of the processor a face. Steps of a size follow each other
-in one folder, which is deleted afterwards.
+afterwards, `a_second` faces a second of the processor, `ms` its milliseconds a face (by the clock both would tell how busy the
+machine is). Steps of a size follow each other in one folder, which is deleted afterwards.
 
 - store: label versions (`semalign.data.LabelStore`) are written from arrays, appended from arrays and by parts, and read
   whole, one column, a thousand faces, and all by parts; 68 random points a face, so that nothing can be compressed.
@@ -165,7 +165,7 @@ def measure(part: str, step: str, folder: Path, faces: int) -> Row:
         "processor": processor,
         "before_mb": before,
         "peak_mb": max([peak(), *peaks]),
-        "a_second": faces / seconds,
+        "a_second": faces / processor,
         "ms": 1000 * processor / faces,
     }
 
@@ -433,7 +433,7 @@ def drawn_measurements(path: Path) -> None:
     for (part, step), colour in zip(DRAWN.items(), COLOURS, strict=True):
         newest = max(harness.FOLDER.glob(f"scale-{part}_*.csv"), default=None)
         if newest is None:
-            raise SemalignError(f"{harness.FOLDER}: holds no measurement of {part} yet; measure it first.")
+            continue
         with newest.open(encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row["step"] == step and row["seconds"]]
         faces, processor, most = ([float(row[column]) for row in rows] for column in ("faces", "processor", "peak_mb"))
@@ -441,6 +441,8 @@ def drawn_measurements(path: Path) -> None:
         for axes, values in ((cost, ms), (memory, most)):
             axes.plot(faces, values, "o-", ms=4, lw=1.5, color=colour)
         ends[part] = faces[-1], ms[-1], most[-1]
+    if not ends:
+        raise SemalignError(f"{harness.FOLDER}: holds no measurement yet; measure first.")
     for axes, place, title in ((cost, 1, "milliseconds of the processor a face"), (memory, 2, "most memory, MB")):
         axes.set_xscale("log")
         axes.set_yscale("log")
