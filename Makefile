@@ -5,6 +5,7 @@ JOBS ?= 2
 ARGS ?=
 FAULTS ?= 200
 FAULTS_SEED ?= 0
+FUZZ ?= 1000000
 
 VENV := .venv
 READY := $(VENV)/ready
@@ -13,7 +14,7 @@ RUN := $(VENV)/bin/python -m
 RUN_FILE := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint docs bench clean
+.PHONY: help setup demo test faults fuzz lint docs bench clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ test: $(READY) ## all tests (15 minutes at most on two cores)
 
 faults: $(READY) ## kills commands at random and breaks them otherwise, FAULTS=200 times (an hour); FAULTS_SEED=N repeats a run
 	FAULTS=$(FAULTS) FAULTS_SEED=$(FAULTS_SEED) OMP_NUM_THREADS=1 $(RUN) pytest tests/faults -n $(JOBS) -rP $(ARGS)
+
+fuzz: $(READY) ## every parser reads hostile files, FUZZ=1000000 in all (three hours on two cores), each in bounded time and memory
+	FUZZ_THOROUGH=0.1 $(RUN_FILE) tests/helpers/fuzz_run.py --inputs $(FUZZ) --jobs $(JOBS) $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check

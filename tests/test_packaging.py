@@ -255,6 +255,7 @@ def test_help_names_every_command(checkout: Checkout) -> None:
         "demo",
         "test",
         "faults",
+        "fuzz",
         "lint",
         "docs",
         "bench",

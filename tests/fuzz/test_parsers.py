@@ -35,6 +35,12 @@ def test_hostile_files_are_one_sentence_in_bounded_time_and_memory() -> None:
     assert not found, "\n".join(map(json.dumps, found[:20]))
 
 
+def test_what_was_once_found_stays_mended() -> None:
+    words = ["annotators:5041", "boxes:5051", "coco:100320", "cofw:5033", "pictures:5017", "pts:5118"]
+    found = list(attempts(words))
+    assert not found, "\n".join(map(json.dumps, found))
+
+
 def test_the_examples_are_valid_but_for_what_cannot_be_written() -> None:
     """Else the mutations would all be refused by the first check."""
     expected = ("is only read", "the frames of videos", "has no box for b.avi", "another format")

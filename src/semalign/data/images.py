@@ -257,6 +257,7 @@ def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
         cv2.error,
         MemoryError,
         RuntimeError,
+        Image.DecompressionBombError,
     ) as error:
         raise SemalignError(
             f"{path}: is truncated or damaged ({reason(error)}); copy it again or remove the sample."

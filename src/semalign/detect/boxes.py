@@ -120,7 +120,7 @@ def _checked(path: Path, place: str, numbers: Any, kind: BoxFormat) -> Float[np.
     """A row's box by its corners; a sentence that names the row if it is none."""
     try:
         box = np.array([numbers], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SemalignError(f"{path}: {place}: {numbers!r} is no box; give four numbers.") from None
     if box.shape != (1, 4):
         raise SemalignError(f"{path}: {place}: a box has the shape {box.shape}; give four numbers.")

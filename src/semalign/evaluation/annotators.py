@@ -81,7 +81,7 @@ def read_annotators(path: Path) -> AnnotatorMarks:
         raise SemalignError(
             f"{path}: cannot be read ({error.strerror}); give the CSV file of the annotators."
         ) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise SemalignError(f"{path}: line {reader.line_num} holds no number where one is due; restore it.") from error
     workers = len(next(iter(marks.values()), ()))
     for name, rows in marks.items():

@@ -131,6 +131,8 @@ class Coco(DocumentFormat):
             except SemalignError as error:
                 faces.append(Bad(where, error))
         notes = tuple(f"{count} annotations {why} are passed over." for why, count in passed.items())
+        if any(isinstance(face, Face) and not face.kind for face in faces):
+            kinds.setdefault("", Kind())  # of a category that the document does not list
         return Parsed(tuple(faces), tuple(kinds.values()) or (Kind(),), notes)
 
     def revise(self, data: bytes, path: Path, edits: Sequence[Edit]) -> bytes:

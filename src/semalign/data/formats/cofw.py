@@ -93,6 +93,8 @@ def _read_file(path: Path, part: Part, images: Path) -> tuple[np.ndarray, np.nda
         with h5py.File(path, "r") as file:
             names = (f"{name}{part.suffix}" for name in ("phis", "bboxes", "Is"))
             shapes, boxes, cells = (np.asarray(_own(h5py, file, name, MOST_FACES * 3 * POINTS)) for name in names)
+            if shapes.dtype.kind not in "iuf" or boxes.dtype.kind not in "iuf":
+                raise ValueError("its points or boxes are no real numbers")
             shapes, boxes, cells = shapes.astype(np.float64).T, boxes.astype(np.float64).T, cells.ravel()
             if cells.dtype != object or not all(isinstance(cell, h5py.Reference) for cell in cells):
                 raise ValueError("its images are no references")

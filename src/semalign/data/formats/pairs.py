@@ -23,8 +23,8 @@ from semalign.errors import SemalignError
 from semalign.files import atomic_folder, inside, shown, write_bytes
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")  # in either case of letters
-_BODY = re.compile(rb"\{([^{}]*)\}")
-_WORD = re.compile(rb"\S+")
+_BODY = re.compile(r"\{([^{}]*)\}\s*\Z")  # as `read_pts` takes it: a brace may stand in the version, too
+_WORD = re.compile(r"\S+")
 
 
 class Pairs(Format):
@@ -98,17 +98,18 @@ def of_stem(path: Path) -> list[Path]:
 def _revised(data: bytes, old: np.ndarray, new: np.ndarray, name: str) -> bytes:
     """A `.pts` file with other numbers where points (n, 2) are new."""
     changed = new_points(new, np.where(_placeholders(old), np.nan, old), name)
-    body = _BODY.search(data)
+    text = data.decode("utf-8")
+    body = _BODY.search(text)
     if body is None or not changed.any():
         return data
-    words = list(_WORD.finditer(data, body.start(1), body.end(1)))
+    words = list(_WORD.finditer(text, body.start(1), body.end(1)))
     changes = [
-        (words[2 * index + axis].span(), f"{new[index, axis] + 1.0:.6f}".encode())
+        (words[2 * index + axis].span(), f"{new[index, axis] + 1.0:.6f}")
         for index in np.flatnonzero(changed).tolist()
         for axis in range(2)
         if new[index, axis] != old[index, axis]
     ]
-    return spliced(data, changes)
+    return spliced(text, changes).encode("utf-8")
 
 
 def _placeholders(points: np.ndarray) -> np.ndarray:
