@@ -109,6 +109,11 @@ def test_coco_numbers_of_any_kind(tmp_path: Path) -> None:
         path.write_text(json.dumps(coco(keypoints=[bad, *whole[1:]])))
         with pytest.raises(SemalignError, match=rf"annotation 1 \(from 0\): .*{said}"):
             open_dataset(path)
+    value = coco()
+    value["categories"][0]["keypoints"] = [1, 2, 3, 4, 5]
+    path.write_text(json.dumps(value))
+    with pytest.raises(SemalignError, match=r"category 0 .from 0.: keypoints.0: .*valid string"):
+        open_dataset(path)
     path.write_text(json.dumps(coco(keypoints=[])))
     with pytest.raises(SemalignError, match="holds no annotated face"):
         open_dataset(path)

@@ -200,8 +200,8 @@ def skeleton(scheme: LandmarkScheme) -> list[list[int]]:
 
 
 def _packed(value: dict[str, Any]) -> dict[str, Any]:
-    """An object of the document, its keypoints as an array where they are numbers, in a quarter of the memory of a list."""
-    numbers = value.get("keypoints")
+    """An object of the document: an annotation has its keypoints as an array, a quarter of a list's memory, if all are numbers."""
+    numbers = value.get("keypoints") if "image_id" in value else None
     if isinstance(numbers, list) and numbers and {int, float}.issuperset(map(type, numbers)):
         with suppress(OverflowError):  # a number that no float64 holds
             value[PACKED] = array("d", numbers)
