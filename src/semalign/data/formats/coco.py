@@ -200,7 +200,7 @@ def skeleton(scheme: LandmarkScheme) -> list[list[int]]:
 
 
 def _packed(value: dict[str, Any]) -> dict[str, Any]:
-    """An object of the document: an annotation has its keypoints as an array, a quarter of a list's memory, if all are numbers."""
+    """An object of the document; the keypoints of an annotation, if all are numbers, as an array: a quarter of a list's memory."""
     numbers = value.get("keypoints") if "image_id" in value else None
     if isinstance(numbers, list) and numbers and {int, float}.issuperset(map(type, numbers)):
         with suppress(OverflowError):  # a number that no float64 holds
