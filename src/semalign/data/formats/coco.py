@@ -200,7 +200,7 @@ def skeleton(scheme: LandmarkScheme) -> list[list[int]]:
 
 
 def _packed(value: dict[str, Any]) -> dict[str, Any]:
-    """An object of the document; the keypoints of an annotation, if all are numbers, as an array: a quarter of a list's memory."""
+    """An object of the document: of an annotation all numbers of keypoints become an array, a quarter of the memory."""
     numbers = value.get("keypoints") if "image_id" in value else None
     if isinstance(numbers, list) and numbers and {int, float}.issuperset(map(type, numbers)):
         with suppress(OverflowError):  # a number that no float64 holds
