@@ -14,7 +14,7 @@ machine is). Steps of a size follow each other in one folder, which is deleted a
   whole, one column, a thousand faces, and all by parts; 68 random points a face, so that nothing can be compressed.
 - open: a folder of pictures with .pts files, and a COCO document of the same (up to 100,000 faces), without decoding pictures.
 - check: `semalign data check`.
-- duplicates: copies of photographs are looked for, in a data set that is open.
+- copies: copies of photographs are looked for, in a data set that is open.
 - crop: crops as `fast` sees them are cut into the cache, found there again, and all read.
 - search: `semalign search fast`, first with crops to be cut and then with those, by one process; by 1 and 4 shards.
 - clean: `semalign audit --quick --model fast`, and `semalign clean` by that audit.
@@ -66,7 +66,7 @@ DRAWN = {  # of each part the step that is in the picture
     "store": "append by parts, all columns",
     "open": "folder",
     "check": "check",
-    "duplicates": "duplicates",
+    "copies": "copies",
     "crop": "cut",
     "search": "one process",
     "clean": "audit",
@@ -320,7 +320,7 @@ def check(folder: Path, faces: int) -> Work:
     return done(lambda: check_dataset(pictures_of(folder)))
 
 
-def duplicates(folder: Path, faces: int) -> Work:
+def copies(folder: Path, faces: int) -> Work:
     """Pairs of copies."""
     from semalign.data import find_near_duplicates
 
@@ -407,7 +407,7 @@ PARTS: Mapping[str, Mapping[str, Step]] = {
     "store": STORE,
     "open": {"folder": open_folder, "COCO document": open_document},
     "check": {"check": check},
-    "duplicates": {"duplicates": duplicates},
+    "copies": {"copies": copies},
     "crop": {"cut": crops(False), "found again": crops(False), "found and read": crops(True)},
     "search": {
         "one process, with cutting": search(0, "first"),
