@@ -14,13 +14,14 @@ from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semalign.auditing import KINDS, Audit, read_audit, write_audit
+from semalign.auditing import KINDS, Audit, make, probability, read_audit, write_audit
 from semalign.auditing.groups import shifted_groups
 from semalign.auditing.hypotheses import mirrored, moved, movements, orders, windows
 from semalign.auditing.kinds import NAMES
 from semalign.auditing.make import audit
 from semalign.auditing.tails import fit_tail
 from semalign.auditing.witnesses import Witnesses
+from semalign.core import adaptation
 from semalign.core.residuals import fit_residuals, flat_pairs, pairs
 from semalign.data import Dataset, open_dataset
 from semalign.errors import SemalignError
@@ -120,6 +121,20 @@ def test_planted_errors_come_first_with_their_kind_and_are_mended(
     after = np.linalg.norm(found.proposals[rows] - truth, axis=-1).max(axis=1)
     assert (after < before).all() and np.median(after) < 5.0
     assert np.median(after / before) < 0.4
+
+
+def test_what_is_usual_may_be_learned_from_some_of_the_faces(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, rows = planted(faces, one_point)
+    whole = audit(wrong, Knowing(faces), duplicates=False)
+    monkeypatch.setattr(probability, "CHUNK", 50)
+    parts = audit(wrong, Knowing(faces), duplicates=False)
+    assert parts.odds == pytest.approx(whole.odds, rel=1e-9)
+    for module in (make, adaptation, probability):
+        monkeypatch.setattr(module, "MOST_FACES", 110)
+    some = audit(wrong, Knowing(faces), duplicates=False)
+    assert (some.odds != whole.odds).any()
+    assert set(np.argsort(-some.odds)[:WRONG]) == set(rows)
+    assert (some.face_probability[rows] > 0.5).all()
 
 
 def test_points_of_the_next_frame_are_named_so(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import typer
 from semalign.errors import SemalignError
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SHARED = {"harness", "shots", "other_finders", "peer_models", "planted"}  # what others take from
+SHARED = {"harness", "scale_faces", "shots", "other_finders", "peer_models", "planted"}  # what others take from
 sys.path.append(str(FOLDER))
 
 import harness  # noqa: E402

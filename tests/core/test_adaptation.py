@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from semalign.core import adaptation
 from semalign.core.adaptation import (
     LinearAdaptation,
     choose_components,
@@ -138,3 +139,21 @@ def test_a_point_that_few_faces_have_gets_their_mean_offset_and_one_that_none_ha
     assert np.allclose(found.coefficients[0, 4] @ [1, 1j], mean) and not found.coefficients[1:, 4].any()
     assert not found.coefficients[:, 9].any()
     assert choose_components(predicted, points, (0, 2, 4)) in (0, 2, 4)
+
+
+def test_of_many_faces_some_are_learned_from_and_all_are_corrected_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    annotated = rng.normal(0, 1, (12, 2)) * (40, 60) + rng.normal(0, 2, (400, 12, 2))
+    predicted = annotated + rng.normal(0, 3, (12, 2)) + rng.normal(0, 0.5, (400, 12, 2))
+    whole = adaptation.fit_linear_adaptation(predicted, annotated, 3)
+    expected = whole.offsets(predicted)
+    monkeypatch.setattr(adaptation, "MOST_FACES", 200)
+    monkeypatch.setattr(adaptation, "CHUNK", 64)
+    assert whole.offsets(predicted) == pytest.approx(expected, abs=1e-9)
+    assert len(adaptation.drawn(400, 200)) == len(set(adaptation.drawn(400, 200))) == 200
+    some = adaptation.fit_linear_adaptation(predicted, annotated, 0)
+    rows = adaptation.drawn(400, 200)
+    few = adaptation.fit_linear_adaptation(predicted[rows], annotated[rows], 0)
+    assert np.array_equal(some.coefficients, few.coefficients)
+    assert np.linalg.norm(some.corrected(predicted) - annotated, axis=2).mean() < 1.0
+    assert adaptation.choose_components(predicted, annotated, (0, 5)) in (0, 5)

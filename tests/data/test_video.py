@@ -119,7 +119,7 @@ def test_pictures_of_samples(path: Path, tmp_path: Path) -> None:
     other = write_video(tmp_path / "other/vid.avi")
     spoil(path, {4})
     samples = [sample(path, 9), still, sample(other, 2), sample(path, 4), sample(path, 2), sample(path, 9)]
-    assert by_video(samples) == [[0, 3, 4, 5], [1], [2]]
+    assert list(by_video(samples)) == [[0, 3, 4, 5], [1], [2]]
     found = list(read_pictures(samples, [0, 3, 4, 5]))
     assert [row for row, _ in found] == [4, 0, 5, 3]
     assert [number_of(picture) for _, picture in found[:3] if isinstance(picture, np.ndarray)] == [2, 9, 9]

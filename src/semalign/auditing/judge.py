@@ -83,13 +83,18 @@ class Figures:
 
     whole: Float[np.ndarray, " b"]
     points: Float[np.ndarray, "b n"]
-    slip: Float[np.ndarray, "b w"]
+    slip: Float[np.ndarray, "b w"]  # float32, as they are many
     movement: Float[np.ndarray, "b 5"]
     order: Float[np.ndarray, " b"]
     kind: Int[np.ndarray, " b"]
     repaired: Float[np.ndarray, "b n 2"]
     changed: Bool[np.ndarray, "b n"]
     rest: Float[np.ndarray, " b"]
+
+    def room(self, count: int) -> Figures:
+        """Figures of so many faces, to be put in."""
+        own = (getattr(self, field.name) for field in fields(self))
+        return Figures(*(np.empty((count, *values.shape[1:]), values.dtype) for values in own))
 
     def put(self, rows: Int[np.ndarray, " c"], others: Figures) -> None:
         """Replace those of some faces."""
@@ -132,9 +137,13 @@ class Judge:
 
     def figures(self, seen: Seen) -> Figures:
         """What is measured of faces."""
-        starts = range(0, len(seen), CHUNK)
-        parts = [self._measured(seen.take(np.arange(at, min(at + CHUNK, len(seen))))) for at in starts]
-        return Figures(*(np.concatenate([getattr(part, own.name) for part in parts]) for own in fields(Figures)))
+        first = self._measured(seen.take(np.arange(min(CHUNK, len(seen)))))
+        found = first.room(len(seen))
+        found.put(np.arange(len(first.whole)), first)
+        for start in range(CHUNK, len(seen), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(seen)))
+            found.put(rows, self._measured(seen.take(rows)))
+        return found
 
     def log_likelihood(self, squares: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
         """Of faces with such d², but for what is the same for all: Student's distribution."""
@@ -164,7 +173,7 @@ class Judge:
             for name in ("kind", "repaired", "changed", "rest")
         )
         order = np.max([way.gain for way in reordered], axis=0)
-        return Figures(face.whole, points, slip, movement, order, kind, repaired, changed, rest)
+        return Figures(face.whole, points, slip.astype(np.float32), movement, order, kind, repaired, changed, rest)
 
 
 class _Face:

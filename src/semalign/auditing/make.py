@@ -22,7 +22,7 @@ from semalign.auditing.probability import probabilities
 from semalign.auditing.result import Audit
 from semalign.auditing.shapes import Shapes, fit_shapes
 from semalign.auditing.witnesses import Witnesses, heard, systematic
-from semalign.core.adaptation import LinearAdaptation
+from semalign.core.adaptation import MOST_FACES, LinearAdaptation, drawn
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data.duplicates import find_near_duplicates
 from semalign.data.samples import Box, Dataset, Sample
@@ -117,17 +117,18 @@ class Auditor:
             [np.zeros(self.scheme.count, bool) if s.visible is None else ~s.visible for s in dataset.samples]
         )
         self.witnesses = self._looked(dataset.samples, LOOKING) if witnesses is None else witnesses
+        self.learned = np.arange(len(dataset))[drawn(len(dataset), MOST_FACES)]
         self.systematic: tuple[LinearAdaptation, ...] = tuple(
-            systematic(member.points, self.observed) for member in self.witnesses.members
+            systematic(member.points[self.learned], self.observed[self.learned]) for member in self.witnesses.members
         )
         self.shapes: Shapes | None = None
         every = np.arange(len(dataset))
         self.seen = self._seen(every)  # before any second look
-        self.judge = self.first = Judge(self.seen, self.scheme)
+        self.judge = self.first = Judge(self.seen.take(self.learned), self.scheme)
         if not self.scheme.names_eyes:
-            self.shapes = fit_shapes(self.seen.predicted)
+            self.shapes = fit_shapes(self.seen.predicted[self.learned])
             self.seen = self._seen(every)
-            self.judge = Judge(self.seen, self.scheme)
+            self.judge = Judge(self.seen.take(self.learned), self.scheme)
 
     def audit(self, duplicates: bool) -> Audit:
         """All of it."""
@@ -214,8 +215,9 @@ class Auditor:
         confidence = seen.predictions.confidence.mean(axis=1)
         centre = np.nanmean(self.observed, axis=1)
         best = []
+        places = np.array([row for row, _ in chosen])  # ascending, as the rows are
         for row in rows:
-            own = np.array([at for at, (other, _) in enumerate(chosen) if other == row])
+            own = np.arange(*np.searchsorted(places, [row, row + 1]))
             good = own[confidence[own] >= ASTRAY * confidence[own].max()]
             away = np.linalg.norm(seen.predictions.points[good].mean(axis=1) - centre[row], axis=-1)
             best.append(int(good[away.argmin()]))
@@ -305,10 +307,13 @@ class Auditor:
         with self.progress.stage("copies of photographs", len(faces)) as advance:
             pairs = find_near_duplicates(replace(self.dataset, samples=faces), counted(advance))
         row = {name: index for index, name in enumerate(self.dataset.ids())}
-        x = self.judge.model.whitened(seen.observed, seen.predicted, seen.indicators).x
         for first, second, likeness in pairs:
             one, other = row[first], row[second]
-            if likeness < COPY or not self._differ(x[[one]] - x[[other]]):
+            if likeness < COPY:
+                continue
+            both = seen.take(np.array([one, other]))
+            x = self.judge.model.whitened(both.observed, both.predicted, both.indicators).x
+            if not self._differ(x[:1] - x[1:]):
                 continue
             wrong = one if odds[one] > odds[other] else other
             if probability[wrong] < SURE or kind[wrong] in UNSPECIFIC:

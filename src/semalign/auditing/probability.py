@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from semalign.auditing.judge import MOVEMENTS, Figures
-from semalign.auditing.tails import fit_tail
+from semalign.auditing.tails import Tail, fit_tail
+from semalign.core.adaptation import CHUNK, MOST_FACES, drawn
 
 ROUNDS = 50  # of expectation maximisation
 FEWEST, MOST = 1e-4, 0.2  # shares of faces with an error of one family that are possible
@@ -39,14 +40,13 @@ class Probabilities(NamedTuple):
 
 def probabilities(figures: Figures) -> Probabilities:
     """Of all faces together, which tell how often something is wrong."""
-    points = fit_tail(figures.points).log_factor(figures.points)
+    points = _factors(figures.points, fit_tail(_some(figures.points)))
     of_faces = [_mean(points)]
     for (_, which, _), falls in zip(MOVEMENTS, figures.movement.T, strict=True):
         of_faces.append(fit_tail(falls, half=2 if len(which) > 2 else 1, high=0.75).log_factor(falls))
-    tried = figures.slip > SLIPPED
-    if tried.any():
-        slip = fit_tail(figures.slip[tried]).log_factor(figures.slip)
-        of_faces.append(_mean(np.where(tried, slip, -np.inf)))
+    slip = _some(figures.slip)
+    if (slip > SLIPPED).any():
+        of_faces.append(_slips(figures.slip, fit_tail(slip[slip > SLIPPED])))
     of_faces.append(figures.order - ORDERED)
     factors = np.stack(of_faces)
     share, prior = np.full(len(factors), 0.01), 0.0
@@ -60,6 +60,29 @@ def probabilities(figures: Figures) -> Probabilities:
     odds = np.logaddexp.reduce(np.log(share)[:, None] + factors, axis=0)
     single = points + np.log(prior / points.shape[1])
     return Probabilities(_probability(odds), odds, _probability(single))
+
+
+def _some(figures: Float[np.ndarray, "b c"]) -> Float[np.ndarray, "k c"]:
+    """Those of some faces where there are many: how figures are spread can be told from them."""
+    found: np.ndarray = figures[drawn(len(figures), MOST_FACES)]
+    return found
+
+
+def _factors(figures: Float[np.ndarray, "b c"], tail: Tail) -> Float[np.ndarray, "b c"]:
+    """Of each figure the logarithm of how much it speaks for an error."""
+    factors = np.empty(figures.shape)
+    for start in range(0, len(figures), CHUNK):
+        factors[start : start + CHUNK] = tail.log_factor(figures[start : start + CHUNK])
+    return factors
+
+
+def _slips(figures: Float[np.ndarray, "b w"], tail: Tail) -> Float[np.ndarray, " b"]:
+    """The same of runs of points, of which one may have slipped."""
+    means = np.empty(len(figures))
+    for start in range(0, len(figures), CHUNK):
+        own = figures[start : start + CHUNK].astype(np.float64)
+        means[start : start + CHUNK] = _mean(np.where(own > SLIPPED, tail.log_factor(own), -np.inf))
+    return means
 
 
 def _mean(factors: Float[np.ndarray, "b c"]) -> Float[np.ndarray, " b"]:

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 
 from semalign.core.similarity import similarity, to_complex, to_points
 
 FACES_PER_COMPONENT = 20  # fewer faces for a component than this would fit noise
+MOST_FACES = 20_000  # that are learned from; of more so many are drawn, so that memory does not grow with them
+CHUNK = 4096  # faces at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +47,13 @@ class LinearAdaptation:
 
     def offsets(self, predicted: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
         """Prediction minus annotation, as is usual for such shapes, in the frames of the points (any similar one)."""
-        scores, frames = shape_scores(predicted, self.mean, self.components, self.centre)
-        features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
-        return to_points((features @ to_complex(self.coefficients)) * frames)
+        found = np.empty_like(predicted)
+        for start in range(0, len(predicted), CHUNK):
+            part = slice(start, start + CHUNK)
+            scores, frames = shape_scores(predicted[part], self.mean, self.components, self.centre)
+            features = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
+            found[part] = to_points((features @ to_complex(self.coefficients)) * frames)
+        return found
 
     def shortened(self, count: int) -> LinearAdaptation:
         """With the first components alone: what a fit with so many gives, for the components are uncorrelated."""
@@ -73,6 +79,8 @@ def fit_linear_adaptation(
         annotated: points of the same frames, NaN where absent; each landmark is learned from the faces that have it.
         count: of components; 0 leaves the mean offset. At most one for every 20 faces is used.
     """
+    rows = drawn(len(predicted), MOST_FACES)
+    predicted, annotated = predicted[rows], annotated[rows]
     shapes = to_complex(predicted)
     aligned, frames, mean = aligned_shapes(shapes)
     flat = flat_shapes(aligned)
@@ -98,6 +106,11 @@ def _least_squares(
         coefficients[:, landmark] = 0.0
         coefficients[:used, landmark] = np.linalg.lstsq(features[there, :used], wanted[there, landmark], rcond=None)[0]
     return coefficients
+
+
+def drawn(count: int, most: int, seed: int = 0) -> Int[np.ndarray, " k"] | slice:
+    """Rows of `most` of so many faces, in order; all of them where there are no more."""
+    return slice(None) if count <= most else np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def systematic_offsets(
@@ -131,6 +144,9 @@ def choose_components(
     Raises:
         ValueError: there is no candidate.
     """
+    rows = drawn(len(predicted), MOST_FACES)
+    predicted, annotated = predicted[rows], annotated[rows]
+    judged_by = None if judged_by is None else judged_by[rows]
     fold = np.random.default_rng(seed).permutation(len(predicted)) % min(folds, len(predicted))
     reference = annotated if judged_by is None else judged_by
     size = np.abs(aligned_shapes(to_complex(predicted))[1])

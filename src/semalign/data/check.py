@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from semalign.cores import results_of
 from semalign.data.endings import lacks_its_end
 from semalign.data.faults import outside
 from semalign.data.opening import scan_dataset
@@ -68,7 +69,7 @@ def check_dataset(
     beyond: dict[int, float] = {}
     done = 0
     with ThreadPoolExecutor(WORKERS) as pool:
-        for looks in pool.map(lambda rows: _look(dataset.samples, rows), by_video(dataset.samples)):
+        for looks in results_of(pool, lambda rows: _look(dataset.samples, rows), by_video(dataset.samples)):
             for row, result in looks:
                 if isinstance(result, float):
                     beyond[row] = result

@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from PIL import __version__ as pillow_version
 
 from semalign.core.affine import square_crop
 from semalign.core.arrays import Tensor
-from semalign.cores import usable_cores
+from semalign.cores import results_of, usable_cores
 from semalign.data.cache import Cache
 from semalign.data.crop_file import CropFile, StoredImages
 from semalign.data.identity import Stamp, digests_of, settled, stamps_of
@@ -227,7 +227,7 @@ class _Cutting:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self._samples, self._maps, self._size, self._asked, self._progress = samples, maps, size, asked, progress
-        self._boxes = face_boxes(samples).tolist()
+        self._boxes = face_boxes(samples)
         self._cache = Cache()
         self._key = ""
 
@@ -287,11 +287,11 @@ class _Cutting:
         """The pictures' stamps, the name that follows from them, and the key of the crops."""
         samples = self._samples
         stamps = stamps_of(sample.image for sample in samples)
-        stamp = self._name([[os.path.abspath(sample.image), *stamps[sample.image]] for sample in samples])
+        stamp = self._name([os.path.abspath(sample.image), *stamps[sample.image]] for sample in samples)
         key = self._cache.named(stamp)
         if key is None:
             digests = digests_of(stamps)
-            key = self._name([digests[sample.image] for sample in samples])
+            key = self._name(digests[sample.image] for sample in samples)
         return stamps, stamp, key
 
     def _fill(self, stamps: dict[Path, Stamp], file: CropFile) -> tuple[list[int], dict[str, str]]:
@@ -301,11 +301,12 @@ class _Cutting:
             raise _ChangedError
         return failed, {"data": _place_of(self._samples)}
 
-    def _name(self, pictures: list[Any]) -> str:
+    def _name(self, pictures: Iterable[Any]) -> str:
         """A name that changes with anything on which the crops depend, `pictures` being what is known of them."""
-        made_by = [CUT, cv2.__version__, pillow_version]
-        faces = [[box, sample.frame] for box, sample in zip(self._boxes, self._samples, strict=True)]
-        return hashlib.sha256(json.dumps([made_by, self._asked, pictures, faces]).encode()).hexdigest()[:32]
+        hashed = hashlib.sha256(json.dumps([CUT, cv2.__version__, pillow_version, self._asked]).encode())
+        for picture, box, sample in zip(pictures, self._boxes, self._samples, strict=True):
+            hashed.update(json.dumps([picture, box.tolist(), sample.frame]).encode())
+        return hashed.hexdigest()[:32]
 
     def _cut(self, file: CropFile) -> list[int]:
         """Write all crops into a file; the rows that failed."""
@@ -324,7 +325,7 @@ class _Cutting:
         count = 0
         with ThreadPoolExecutor(usable_cores()) as pool:
             try:
-                for made in pool.map(make, by_video(samples)):
+                for made in results_of(pool, make, by_video(samples)):
                     for row, readable in made:
                         if not readable:
                             failed.append(row)

@@ -29,6 +29,7 @@ PLACEHOLDERS = (0.0, -1.0, -99.0, -999.0, -9999.0)  # written twice for a point 
 # A face of fewer pixels than this shows nothing; coordinates from 0 to 1 or from -1 to 1 look like such a face.
 LEAST_SIDE = 2.5
 FARTHEST = 1e9  # pixels of a coordinate; what lies farther is no pixel, and its square overflows
+SIZES = 4096  # of pictures, the last ones, that are kept, as the faces of one mostly follow each other
 UNKNOWN_SIZE = (1 << 40, 1 << 40)  # of a picture that is not there: nothing lies off it
 LEAST_PICTURE = 16  # px of the smaller side from which a face so small is not the whole picture
 
@@ -111,7 +112,7 @@ def outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Inspector:
-    """Refuses bad samples of a scheme. The sizes of pictures are kept, as one may show several faces."""
+    """Refuses bad samples of a scheme. The sizes of some pictures are kept, as one may show several faces."""
 
     scheme: LandmarkScheme
     origin: float = 0  # what the format calls the centre of the first pixel
@@ -132,6 +133,8 @@ class Inspector:
             )
         check_finite(sample.points, where)
         if sample.image not in self._sizes:
+            if len(self._sizes) >= SIZES:
+                self._sizes.clear()
             self._sizes[sample.image] = self._size(sample)
         size, known = self._sizes[sample.image], without_placeholders(sample, self.origin)
         check_points(known.points, size, where)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from semalign.cores import usable_cores
+from semalign.cores import results_of, usable_cores
 from semalign.data.archives import is_file, open_file, stat_of
 
 Stamp = tuple[
@@ -35,7 +35,7 @@ def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
     """A digest of each file's bytes, by its path; what cannot be read has the error's number in its place."""
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return dict(zip(wanted, pool.map(_digest, wanted), strict=True))
+        return dict(zip(wanted, results_of(pool, _digest, wanted), strict=True))
 
 
 def _stamp(path: Path) -> Stamp:

@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]
 UNKNOWN, ABSENT, HIDDEN, VISIBLE = -1, 0, 1, 2  # what an annotation says of a point; from 0 on these are COCO's numbers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Sample:
     """One annotated face."""
 

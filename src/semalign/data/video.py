@@ -122,12 +122,17 @@ def picture_size(sample: Sample) -> tuple[int, int]:
     return image_size(sample.image) if sample.frame is None else open_video(sample.image).size
 
 
-def by_video(samples: Sequence[Sample]) -> list[list[int]]:
+def by_video(samples: Sequence[Sample]) -> Iterator[list[int]]:
     """The samples' rows in groups: those of one video together, every image on its own, in order of appearance."""
-    groups: dict[object, list[int]] = {}
+    videos: dict[Path, list[int]] = {}
     for row, sample in enumerate(samples):
-        groups.setdefault(row if sample.frame is None else sample.image, []).append(row)
-    return list(groups.values())
+        if sample.frame is not None:
+            videos.setdefault(sample.image, []).append(row)
+    for row, sample in enumerate(samples):
+        if sample.frame is None:
+            yield [row]
+        elif videos[sample.image][0] == row:
+            yield videos[sample.image]
 
 
 def read_pictures(

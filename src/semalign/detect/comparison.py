@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from semalign.cores import usable_cores
+from semalign.cores import results_of, usable_cores
 from semalign.data.check import Problem
 from semalign.data.samples import Dataset, Sample
 from semalign.data.video import read_pictures
@@ -78,7 +78,7 @@ def compare_with_found(dataset: Dataset, progress: Callable[[int, int], None] | 
     seen: dict[int, Sightings] = {}
     done = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for found in pool.map(lambda rows: _found(samples, rows), groups.values()):
+        for found in results_of(pool, lambda rows: _found(samples, rows), groups.values()):
             seen |= found
             done += len(found)
             if progress is not None:

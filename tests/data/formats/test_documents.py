@@ -99,6 +99,26 @@ def test_coco_as_others_write_it(tmp_path: Path) -> None:
     assert open_dataset(root / "annotations/person_keypoints_train2017.json").samples[0].split == "train"
 
 
+def test_coco_numbers_of_any_kind(tmp_path: Path) -> None:
+    root = pictures(tmp_path, "a.png")
+    path = root / "x.json"
+    whole = [20, 30.0, 2, 40, 30, 2, 30, 40, 2, 25, 50, 2, 35, 50, 2]
+    path.write_text(json.dumps(coco(keypoints=whole)))
+    np.testing.assert_array_equal(open_dataset(path).points()[0], np.reshape(whole, (5, 3))[:, :2])
+    for bad, said in (("20", "valid number"), (True, "valid number"), (10**400, ""), ([20], "valid number")):
+        path.write_text(json.dumps(coco(keypoints=[bad, *whole[1:]])))
+        with pytest.raises(SemalignError, match=rf"annotation 1 \(from 0\): .*{said}"):
+            open_dataset(path)
+    value = coco()
+    value["categories"][0]["keypoints"] = [1, 2, 3, 4, 5]
+    path.write_text(json.dumps(value))
+    with pytest.raises(SemalignError, match=r"category 0 .from 0.: keypoints.0: .*valid string"):
+        open_dataset(path)
+    path.write_text(json.dumps(coco(keypoints=[])))
+    with pytest.raises(SemalignError, match="holds no annotated face"):
+        open_dataset(path)
+
+
 def test_kinds_are_chosen_by_the_scheme(tmp_path: Path) -> None:
     root = pictures(tmp_path, "a.png")
     value = coco()

@@ -8,8 +8,11 @@ visible point. `track_id` is the track. Annotations without keypoints, and crowd
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +30,24 @@ from semalign.data.samples import HIDDEN, VISIBLE, Dataset
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
+PACKED = ()  # key of packed keypoints in an annotation, which no document has
 OWN_BOX = 0.01  # px by which a box may differ from the points' own and says no more than they
+
+
+@dataclass(frozen=True, slots=True)
+class Spots:
+    """Where the points of a face stand: number of the annotation, and of the point in it."""
+
+    annotation: int
+    count: int
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return self.count
+
+    def __getitem__(self, point: int) -> tuple[int, int]:
+        """Of one point."""
+        return self.annotation, range(self.count)[point]
 
 
 class _Whole(Part):
@@ -82,7 +102,7 @@ class Coco(DocumentFormat):
 
     def parse(self, data: bytes, path: Path) -> Parsed:
         """The annotations that have keypoints."""
-        whole = part(_Whole, read_json_document(data, path), str(path))
+        whole = part(_Whole, read_json_document(data, path, _packed), str(path))
         images = {}
         for index, value in enumerate(whole.images):
             image = part(_Image, value, f"{path}: image {index} (from 0)")
@@ -97,14 +117,17 @@ class Coco(DocumentFormat):
         for index, value in enumerate(whole.annotations):
             where = f"{path}: annotation {index} (from 0)"
             try:
+                numbers = value.pop(PACKED, None) if isinstance(value, dict) else None
                 annotation = part(_Annotation, value, where)
-                if not annotation.keypoints:
+                whole.annotations[index] = None  # it is not needed any more
+                numbers = annotation.keypoints if numbers is None else numbers
+                if not numbers:
                     passed["without keypoints"] += 1
                 elif annotation.iscrowd:
                     passed["of crowds"] += 1
                 else:
                     found = categories.get(annotation.category_id)
-                    faces.append(_face(annotation, index, images, found.name if found else "", where))
+                    faces.append(_face(annotation, numbers, index, images, found.name if found else "", where))
             except SemalignError as error:
                 faces.append(Bad(where, error))
         notes = tuple(f"{count} annotations {why} are passed over." for why, count in passed.items())
@@ -176,11 +199,28 @@ def skeleton(scheme: LandmarkScheme) -> list[list[int]]:
     ]
 
 
+def _packed(value: dict[str, Any]) -> dict[str, Any]:
+    """An object of the document: of an annotation all numbers of keypoints become an array, a quarter of the memory."""
+    numbers = value.get("keypoints") if "image_id" in value else None
+    if isinstance(numbers, list) and numbers and {int, float}.issuperset(map(type, numbers)):
+        with suppress(OverflowError):  # a number that no float64 holds
+            value[PACKED] = array("d", numbers)
+            del value["keypoints"]
+    return value
+
+
 def _landmarks(category: _Category) -> tuple[str, ...] | None:
     return tuple(category.keypoints) if category.keypoints else None
 
 
-def _face(annotation: _Annotation, index: int, images: dict[int | str, _Image], kind: str, where: str) -> Face:
+def _face(
+    annotation: _Annotation,
+    numbers: Sequence[float],
+    index: int,
+    images: dict[int | str, _Image],
+    kind: str,
+    where: str,
+) -> Face:
     """The face of an annotation.
 
     Raises:
@@ -189,7 +229,6 @@ def _face(annotation: _Annotation, index: int, images: dict[int | str, _Image], 
     image = images.get(annotation.image_id)
     if image is None:
         raise SemalignError(f"{where}: is of image {annotation.image_id!r}, which is not listed; correct or remove it.")
-    numbers = annotation.keypoints or []
     if len(numbers) % 3:
         raise SemalignError(f"{where}: has {len(numbers)} numbers for keypoints, which no triples make; correct it.")
     triples = np.array(numbers, dtype=np.float64).reshape(-1, 3)
@@ -206,7 +245,7 @@ def _face(annotation: _Annotation, index: int, images: dict[int | str, _Image], 
         size=None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1]),
         track="" if annotation.track_id is None else str(annotation.track_id),
         kind=kind,
-        spots=tuple((index, point) for point in range(len(points))),
+        spots=Spots(index, len(points)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,14 +27,16 @@ class Part(BaseModel):
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 
-def read_json_document(data: bytes, path: Path) -> Any:
-    """The value of a document.
+def read_json_document(
+    data: bytes, path: Path, packed: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> Any:
+    """The value of a document; each object in it is `packed` as soon as it is read, so that long lists take less memory.
 
     Raises:
         SemalignError: it is no JSON; NaN and infinity are none.
     """
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse, object_hook=packed)
     except RecursionError:
         raise SemalignError(f"{path}: is nested too deeply; replace the file.") from None
     except ValueError as error:

@@ -132,10 +132,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]] | Note]:
         if kind is not None:
             yield Note(results_note(name, kind))
             continue
-        folders = [entry for entry in entries if is_folder(entry)]
-        yield folder, [entry.name for entry in entries if entry not in folders]
+        folders = {entry.name: entry for entry in entries if is_folder(entry)}
+        yield folder, [entry.name for entry in entries if entry.name not in folders]
         inner: list[Path] = []
-        for entry in folders:
+        for entry in folders.values():
             real = os.path.realpath(entry.path)
             if real in seen:
                 yield Note(
