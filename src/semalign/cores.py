@@ -10,7 +10,8 @@ from itertools import islice
 from typing import TypeVar
 
 AHEAD = 256  # pieces of work that wait for threads or to be taken
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}  # of OpenMP, in any library and in GNU's
 
 

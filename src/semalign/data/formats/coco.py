@@ -199,7 +199,7 @@ def skeleton(scheme: LandmarkScheme) -> list[list[int]]:
     ]
 
 
-def _packed(value: dict[str, Any]) -> dict[str, Any]:
+def _packed(value: dict[Any, Any]) -> dict[Any, Any]:
     """An object of the document: of an annotation all numbers of keypoints become an array, a quarter of the memory."""
     numbers = value.get("keypoints") if "image_id" in value else None
     if isinstance(numbers, list) and numbers and {int, float}.issuperset(map(type, numbers)):

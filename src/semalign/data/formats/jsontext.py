@@ -28,7 +28,7 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 def read_json_document(
-    data: bytes, path: Path, packed: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    data: bytes, path: Path, packed: Callable[[dict[Any, Any]], dict[Any, Any]] | None = None
 ) -> Any:
     """The value of a document; each object in it is `packed` as soon as it is read, so that long lists take less memory.
 
