@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import semalign
 from semalign.extras import PARTS
@@ -59,7 +61,18 @@ def test_everything_imported_is_declared() -> None:
         *CORE,
         *(
             canonicalize_name(r.name)
-            for name in ("train", "tensorboard", "pandas", "mat", "fast", "serve", "heic", "fiftyone", "supervision")
+            for name in (
+                "train",
+                "tensorboard",
+                "pandas",
+                "mat",
+                "fast",
+                "serve",
+                "heic",
+                "remote",
+                "fiftyone",
+                "supervision",
+            )
             for r in EXTRAS[name]
         ),
     }
@@ -137,7 +150,9 @@ case "$*" in
   "-m venv --clear .venv")
     echo venv >> calls
     rm -rf .venv && mkdir -p .venv/bin
-    printf '#!/bin/sh\\necho "$*" >> calls\\ntest ! -e fail\\n' > .venv/bin/python
+    printf '#!/bin/sh\\ntest "$1" != -c || {{ test -e locked; exit; }}\\n' > .venv/bin/python
+    printf 'echo "$*" >> calls\\ntest ! -e fail || exit 1\\n' >> .venv/bin/python
+    printf 'case "$*" in *--require-hashes*) ! cat refusal >&2 2>/dev/null ;; esac\\n' >> .venv/bin/python
     chmod +x .venv/bin/python ;;
 esac
 """
@@ -150,6 +165,7 @@ class Checkout:
         self.folder = folder
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(REPOSITORY / name, folder)
+        shutil.copytree(REPOSITORY / "requirements", folder / "requirements")
 
     def interpreter(self, name: str, answer: str, version: str) -> None:
         path = self.folder / name
@@ -157,7 +173,8 @@ class Checkout:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        ours = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON", "JOBS", "ARGS")  # of an outer make
+        # Of an outer make.
+        ours = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON", "JOBS", "ARGS", "LOCKED")
         plain = {key: value for key, value in os.environ.items() if key not in ours}
         return subprocess.run(
             ["make", *arguments], cwd=self.folder, env=plain, capture_output=True, text=True, check=False
@@ -180,6 +197,12 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 INSTALL = "-m pip install --disable-pip-version-check --constraint constraints.txt --editable .[dev]"
 INSTALL_DOCS = INSTALL.replace("[dev]", "[docs]")
+BY_HASH = "-m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement"
+LOCKED = [
+    f"{BY_HASH} requirements/dev.txt",
+    f"{BY_HASH} requirements/torch-cpu.txt --quiet",
+    INSTALL.replace("--editable", "--no-build-isolation --editable"),
+]
 
 
 def test_make_sets_up_once_and_again_when_the_pins_change(checkout: Checkout) -> None:
@@ -192,6 +215,137 @@ def test_make_sets_up_once_and_again_when_the_pins_change(checkout: Checkout) ->
     os.utime(checkout.folder / "constraints.txt", (2**31, 2**31))
     checkout.make("demo", "PYTHON=./good")
     assert checkout.calls() == [INSTALL, demo]
+
+
+def test_make_installs_by_hashes_where_the_lock_knows_the_wheels(checkout: Checkout) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    (checkout.folder / "locked").touch()
+    assert checkout.make("setup", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == ["venv", *LOCKED]
+    os.utime(checkout.folder / "requirements/dev.txt", (2**31, 2**31))
+    assert checkout.make("setup", "PYTHON=./good", "LOCKED=no").returncode == 0
+    assert checkout.calls() == [INSTALL]
+    os.utime(checkout.folder / "requirements/dev.txt", (1, 1))
+    assert checkout.make("docs", "PYTHON=./good").returncode == 0
+    assert checkout.calls() == [INSTALL_DOCS, "-m mkdocs build --strict"], "what is built on is not of the lock"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "locked", "calls", "sentence"),
+    [
+        ("No matching distribution found", "auto", ["venv", LOCKED[0], INSTALL], "installed by version alone"),
+        ("No matching distribution found", "yes", ["venv", LOCKED[0]], "No matching distribution found"),
+        ("THESE PACKAGES DO NOT MATCH THE HASHES", "auto", ["venv", LOCKED[0]], "is not the one of the lock"),
+    ],
+)
+def test_a_lock_that_does_not_hold_is_a_sentence(
+    checkout: Checkout, refusal: str, locked: str, calls: list[str], sentence: str
+) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    (checkout.folder / "locked").touch()
+    (checkout.folder / "refusal").write_text(refusal, encoding="utf-8")
+    done = checkout.make("setup", "PYTHON=./good", f"LOCKED={locked}")
+    assert (done.returncode == 0) is (INSTALL in calls)
+    assert checkout.calls() == calls
+    assert sentence in done.stdout + done.stderr
+
+
+def test_a_build_of_pytorch_that_the_lock_does_not_know_is_installed_by_version(checkout: Checkout) -> None:
+    checkout.interpreter("good", "good", "3.12.1")
+    (checkout.folder / "locked").touch()
+    assert checkout.make("setup", "PYTHON=./good").returncode == 0
+    python = checkout.folder / ".venv/bin/python"
+    python.write_text(python.read_text(encoding="utf-8").replace("*--require-hashes*", "*torch*"), encoding="utf-8")
+    (checkout.folder / "refusal").touch()
+    checkout.calls()
+    os.utime(checkout.folder / "requirements/dev.txt", (2**31, 2**31))
+    done = checkout.make("setup", "PYTHON=./good")
+    assert done.returncode == 0 and "another build of PyTorch" in done.stdout
+    assert checkout.calls() == LOCKED
+
+
+def locked() -> dict[str, tuple[str, int]]:
+    """Version, and number of hashes, of each package of the lock."""
+    found = {}
+    for path in sorted((REPOSITORY / "requirements").glob("*.txt")):
+        text = path.read_text(encoding="utf-8")
+        assert "://" not in text
+        for block in re.split(r"\n(?=\S)", text.rstrip()):
+            if not block.startswith("#"):
+                match = re.fullmatch(r"([\w.-]+)==([\w.]+)((?: \\\n {4}--hash=sha256:[0-9a-f]{64})+)", block)
+                assert match is not None, block
+                assert match[1] not in found
+                found[match[1]] = match[2], match[3].count("sha256")
+    return found
+
+
+def test_the_lock_is_of_the_pins() -> None:
+    pinned, found = pins(), locked()
+    assert {name: version for name, (version, _) in found.items()} == {name: pinned[name] for name in found}
+    ours = {str(canonicalize_name(r.name)) for name in ("train", "dev", "docs") for r in EXTRAS[name]} - {"semalign"}
+    assert ours | set(map(str, CORE)) <= set(found)
+    assert found["numpy"][1] >= 2, "a wheel for each Python"
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_accepted() -> None:
+    lines = (REPOSITORY / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = {name: Version(number) for name, number in (line.split("==") for line in lines if line[0] != "#")}
+    ours = [r for name in ("train", "serve", "mat", "fast", "pandas") for r in EXTRAS[name]]
+    accepted = {
+        str(canonicalize_name(one.name)): min(Version(s.version) for s in one.specifier if s.operator == ">=")
+        for one in [*CORE.values(), *ours]
+    }
+    assert tested.keys() == accepted.keys()
+    for name, lowest in accepted.items():  # whose first release may have further digits
+        assert tested[name].release[: len(lowest.release)] == lowest.release, name
+
+
+def test_the_bill_of_materials_names_what_is_installed(tmp_path: Path) -> None:
+    out = tmp_path / "bill.json"
+    command = [sys.executable, "tools/sbom.py", "--extras", "train", "--out", str(out)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
+    names = [one["name"] for one in content["components"]]
+    assert {*map(str, CORE), *(str(canonicalize_name(r.name)) for r in EXTRAS["train"])} <= set(names)
+    references = {content["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in content["components"])}
+    assert len(references) == 1 + len(names)
+    assert {one["ref"] for one in content["dependencies"]} == references
+    assert {ref for one in content["dependencies"] for ref in one["dependsOn"]} <= references
+    numpy = next(one for one in content["components"] if one["name"] == "numpy")
+    assert numpy["purl"].startswith("pkg:pypi/numpy@") and numpy["licenses"]
+    again = tmp_path / "again.json"
+    subprocess.run([*command[:-1], str(again)], cwd=REPOSITORY, check=True, capture_output=True)
+    assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([{"introduced": "0"}], 1),
+        ([{"introduced": "0"}, {"fixed": "0.0.1"}], 0),
+        ([{"introduced": "0"}, {"last_affected": "999999"}], 1),
+        ([{"introduced": "999999"}], 0),
+    ],
+)
+def test_advisories_of_a_folder_are_findings(tmp_path: Path, events: list[dict[str, str]], status: int) -> None:
+    ranges = [{"type": "ECOSYSTEM", "events": events}]
+    package = {"package": {"name": "NumPy", "ecosystem": "PyPI"}, "ranges": ranges}
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/a.json").write_text(json.dumps({"id": "PYSEC-0", "affected": [package]}), encoding="utf-8")
+    done = audit_dependencies("--advisories", str(tmp_path))
+    assert done.returncode == status and ("PYSEC-0" in done.stdout) == bool(status)
+
+
+def test_without_advisories_one_sentence_says_so() -> None:
+    done = audit_dependencies("--offline")
+    assert done.returncode == 0 and re.fullmatch(r"No advisories can be read .*\n", done.stdout)
+
+
+def audit_dependencies(*words: str) -> subprocess.CompletedProcess[str]:
+    plain = {key: value for key, value in os.environ.items() if key != "ADVISORIES"}
+    command = [sys.executable, "tools/audit_dependencies.py", *words]
+    return subprocess.run(command, cwd=REPOSITORY, env=plain, capture_output=True, text=True, check=False)
 
 
 def test_make_docs_adds_what_builds_pages_once_and_other_commands_do_without(checkout: Checkout) -> None:
@@ -256,8 +410,14 @@ def test_help_names_every_command(checkout: Checkout) -> None:
         "test",
         "faults",
         "fuzz",
+        "load",
         "lint",
         "docs",
         "bench",
+        "oldest",
+        "newest",
+        "lock",
+        "sbom",
+        "audit-dependencies",
         "clean",
     ]

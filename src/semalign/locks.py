@@ -375,17 +375,19 @@ def _who(note: dict[str, Any]) -> str:
     )
 
 
+def several_processes() -> bool:
+    """Whether this is one of several processes that work together, as `torchrun` starts them."""
+    return _number(_SIZES, 1) > 1
+
+
 def _other_rank() -> bool:
-    """Whether this is another than the first of several processes that train together."""
+    """Whether this is another than the first of several processes that work together."""
+    return several_processes() and _number(_RANKS, 0) > 0
 
-    def first(names: tuple[str, ...], otherwise: int) -> int:
-        for name in names:
-            value = os.environ.get(name, "")
-            if value.isdecimal():
-                return int(value)
-        return otherwise
 
-    return first(_SIZES, 1) > 1 and first(_RANKS, 0) > 0
+def _number(names: tuple[str, ...], otherwise: int) -> int:
+    """What the first of some variables of the environment says that has a number."""
+    return next((int(value) for name in names if (value := os.environ.get(name, "")).isdecimal()), otherwise)
 
 
 def _inside(folder: Path) -> Path:

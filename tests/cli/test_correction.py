@@ -65,6 +65,22 @@ def test_errors_are_measured_on_unseen_faces(made: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", out.name]
 
 
+def test_errors_may_be_those_of_another_model_of_the_recipe(made: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "new", SynthesisSettings(count=6, test_count=3, seed=2, face=FaceSettings(size=96)))
+    other = Model(build_hourglass(NETWORK, 68, 1), load_scheme("ibug68"), CropSettings(), 2.0, {"terms": "none"})
+    save_model(tmp_path / "other.safetensors", other)
+    words = ("--data", made / "faces", "--passes", "2", "--epochs", "1", "--seed", "5", "--unseen", tmp_path / "new")
+    scales = []
+    for name, more in (("own", ()), ("other", ("--unseen-by", tmp_path / "other.safetensors"))):
+        out = tmp_path / f"{name}.correction.safetensors"
+        result = commands.invoke("correction", made / "m.safetensors", *words, *more, "--out", out)
+        assert result.exit_code == 0, result.output
+        told = load_correction(out)
+        assert told.errors is not None and told.base == {"terms": "none"}
+        scales.append(told.errors.found.covariance)
+    assert not np.allclose(*scales)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -72,6 +88,7 @@ def test_errors_are_measured_on_unseen_faces(made: Path, tmp_path: Path) -> None
             ("{made}/m.safetensors", "--data", "{made}/faces", "--overwrite", "--unseen", "x", "--crossfit", "y"),
             "one of",
         ),
+        (("{made}/m.safetensors", "--data", "{made}/faces", "--overwrite", "--unseen-by", "x"), "give these, too"),
         (("{made}/m.safetensors", "--data", "{made}/faces"), "--overwrite"),
         (("default", "--data", "{made}/faces"), "say with --out where its correction is to be written"),
         (("{made}/none.safetensors", "--data", "{made}/faces"), "there is no such model file"),

@@ -11,6 +11,7 @@ from semalign.core.heatmaps import (
     chi_square_loss,
     decode_heatmaps,
     foreground_weights,
+    highest,
     peak_spread,
     render_gaussians,
     weighted_mse,
@@ -80,6 +81,16 @@ def test_decoding_is_batched() -> None:
     present = points.isfinite().all(dim=-1)
     assert int(present.sum()) >= 10
     torch.testing.assert_close(together.points[present], points[present], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_the_first_of_the_highest_pixels_counts_however_maps_lie_in_memory(memory: torch.memory_format) -> None:
+    maps = torch.randint(-1, 3, (6, 5, 9, 7), generator=torch.Generator().manual_seed(0)).float()
+    maps[0, 0], maps[1, 1, 3, 2] = 0.0, torch.nan
+    at, values = maps.flatten(2).nan_to_num(torch.inf).argmax(-1), maps.flatten(2).amax(-1)
+    first, found = highest(maps.contiguous(memory_format=memory))[::-1]
+    assert torch.equal(found.nan_to_num(-1), values.nan_to_num(-1))
+    assert torch.equal(first, torch.stack([at % 7, at // 7], -1))
 
 
 def test_noise_is_averaged() -> None:

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -516,10 +518,25 @@ def sets() -> list[Parser]:
         "digits": b"version: 1\nn_points: " + b"9" * 200_000 + b"\n{\n1 1\n}",
         "numbers": many % (3, b"1e308 1e308\n-1e308 -1e308\n1e-320 5\n"),
     }
+    tars = {
+        "size": _tar_head(b"a.png", b"%011o\0" % (8**11 - 1)),
+        "below 0": _tar_head(b"a.png", b"\xff" * 12) * 3,
+        "huge": _tar_head(b"a.png", b"\x80" + b"\x7f" * 11) * 3,
+        "long names": _tar_head(b"a.png", b"%011o\0" % 0, b"L") * 3000,
+        "extended": _tar_head(b"a.png", b"%011o\0" % (8**11 - 1), b"x") * 3,
+        "out": _tar_head(b"../../a.png", b"%011o\0" % 0) + bytes(1024),
+        "link": _tar_head(b"a.png", b"%011o\0" % 0, b"2") + bytes(1024),
+        "many": _tar_head(b"a.png", b"%011o\0" % 0) * 20_000 + bytes(1024),
+        "compressed": b"\x1f\x8b" + bytes(600),
+    }
     return [
         Parser(
             "pts", make_plain, partial(read_set, "", of["Plain"]), pictures,
             fixed=partial(_of, "a.pts", lambda: pts),
+        ),
+        Parser(
+            "tar", make_tar, partial(read_set, "a.tar", of["Tar"]), {".tar": by_bytes}, 0.5,
+            fixed=partial(_of, "a.tar", lambda: tars),
         ),
         Parser("300w", make_w300, partial(read_set, "", of["W300"]), {".pts": by_text}),
         Parser(
@@ -533,6 +550,23 @@ def sets() -> list[Parser]:
         ),
         Parser("cofw", make_cofw, partial(read_set, "", of["Cofw"]), {".mat": by_hdf5}, 0.3),
     ]  # fmt: skip
+
+
+def make_tar(folder: Path) -> None:
+    """An archive of what `make_plain` makes."""
+    with TemporaryDirectory() as place, tarfile.open(folder / "a.tar", "w") as tar:
+        make_plain(Path(place))
+        for path in sorted(Path(place).rglob("*")):
+            tar.add(path, path.relative_to(place).as_posix(), recursive=False)
+
+
+def _tar_head(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """A head of a tar archive with a right checksum."""
+    head = bytearray(512)
+    for at, value in ((0, name), (100, b"0000644\0"), (124, size), (148, b" " * 8), (156, kind), (257, b"ustar\00000")):
+        head[at : at + len(value)] = value
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
 
 
 def _readers() -> Sequence[Reader]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from semalign.data import open_dataset
 from semalign.data.augment import AugmentationSettings
@@ -15,7 +18,7 @@ from semalign.models.hourglass import HourglassSettings, StackedHourglass, build
 from semalign.models.mobile import MobileSettings
 from semalign.synthetic import FaceSettings, SynthesisSettings, write_dataset
 from semalign.training.settings import HeatmapSettings, TrainingSettings
-from semalign.training.task import HeatmapTask, heatmap_task
+from semalign.training.task import HeatmapTask, Task, heatmap_task
 from semalign.training.trainer import Trainer, make_accelerator
 
 NETWORK = HourglassSettings(input_size=64, heatmap_size=32, stacks=2, width=8, depth=2)
@@ -45,6 +48,15 @@ class Small:
 
     def labels(self) -> np.ndarray:
         return self.crops.to_crop(self.dataset.points())
+
+
+def batch_of(
+    task: Task, rows: np.ndarray, labels: np.ndarray, seed: int, share: slice | None = None
+) -> tuple[Tensor, Any]:
+    """A batch of a task, or a process's share of it, on the CPU."""
+    generator, device = torch.Generator().manual_seed(seed), torch.device("cpu")
+    read = task.read(rows, labels, generator, share or slice(0, len(rows)), device)
+    return task.batch(read, generator, device)
 
 
 def small_world(folder: Path, count: int = 10) -> Small:

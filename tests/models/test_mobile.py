@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from worlds import MOBILE, Small, small_world
+from worlds import MOBILE, Small, batch_of, small_world
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps
@@ -65,7 +65,7 @@ def test_it_learns_a_few_faces_by_heart(small):
     """By the task that trains every network: the points are found to a pixel of its heatmap, 2 of the input."""
     rows, heatmap = np.arange(4), HeatmapSettings(sigma=12.0)
     task = heatmap_task(small.crops, small.dataset.scheme, MOBILE, heatmap, STILL)
-    images, targets = task.batch(rows, small.labels(), torch.Generator(), slice(0, 4), torch.device("cpu"))
+    images, targets = batch_of(task, rows, small.labels(), seed=0)
     network = build_network(MOBILE, small.dataset.scheme.count, seed=0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     for _ in range(80):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import TRAINING
+from worlds import TRAINING, batch_of
 
 from semalign.core.affine import invert, transform_points
 from semalign.core.heatmaps import render_gaussians
@@ -151,13 +151,10 @@ def test_a_batch_tells_the_angle_of_what_is_shown_mirrored_or_not(small) -> None
     source = PictureSource(small.crops, scheme, replace(TURNS, flip=0.5), 64)
     task = RotationTask(source, upright)
     assert isinstance(task, Task) and len(task) == 10
-    rows, device = np.arange(10), torch.device("cpu")
-
-    def draw() -> torch.Generator:
-        return torch.Generator().manual_seed(4)
-
-    _, target = task.batch(rows, small.labels(), draw(), slice(3, 9), device)
-    _, points = source.draw(rows, small.labels(), draw(), slice(3, 9), device)
+    rows, share = np.arange(10), slice(3, 9)
+    _, target = batch_of(task, rows, small.labels(), 4, share)
+    drawn = torch.Generator().manual_seed(4)
+    points = source.read(rows, small.labels(), drawn, share, torch.device("cpu")).points
     expected = rotations_in(points.numpy(), upright)
     assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(torch.atan2(target[:, 1], target[:, 0]).numpy(), expected, atol=1e-6)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from worlds import TRAINING, Small
+from worlds import TRAINING, Small, batch_of
 
 from semalign.core.affine import transform_points
 from semalign.core.metrics import distances, interocular, nme
@@ -73,7 +73,7 @@ def test_a_batch_has_the_points_where_the_augmentation_puts_them(small):
     task = RegressionTask(PictureSource(small.crops, small.dataset.scheme, STILL, 64), WingSettings())
     assert isinstance(task, Task) and len(task) == 10
     rows = np.array([4, 1, 7])
-    _, points = task.batch(rows, small.labels(), torch.Generator(), slice(1, 3), torch.device("cpu"))
+    _, points = batch_of(task, rows, small.labels(), 0, slice(1, 3))
     labels = torch.from_numpy(small.labels()[rows[1:]])
     torch.testing.assert_close(points, transform_points(labels, small.crops.crop_to_input[None]).float())
 

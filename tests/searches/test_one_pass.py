@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_one_pass_finds_what_two_find(faces, components):
     assert one.moved.any() and np.isnan(one.points[::7, 1]).all()
 
 
+@pytest.mark.parametrize("precision", ["integer", "subpixel"])
+def test_heatmaps_channels_last_are_searched_alike(faces, precision):
+    crops, annotations = faces
+    search = SemanticAlignment(replace(SETTINGS, precision=precision))
+    evidence = seen(crops)[0]
+    evidence.network.register_forward_hook(lambda *given: [given[-1][-1].contiguous(memory_format=torch.channels_last)])
+    one = search(Observations(annotations, annotations), evidence)
+    alike(one, search(Observations(annotations, annotations), seen(crops)[0]))
+    assert one.moved.any()
+
+
 def test_each_search_shows_the_network_each_picture_once(faces):
     crops, annotations = faces
     observations = Observations(annotations, annotations)
@@ -131,9 +143,10 @@ def test_faces_whose_observations_move_far_are_looked_at_again(faces):
     alike(one, in_two_passes(annotations, seen(crops)[0], 0))
 
 
-def test_windows_show_what_the_heatmaps_do_and_zeros_beyond(tmp_path):
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_windows_show_what_the_heatmaps_do_and_zeros_beyond(memory):
     draws = torch.Generator().manual_seed(0)
-    maps = torch.rand((5, 2, 16, 16), generator=draws)
+    maps = torch.rand((5, 2, 16, 16), generator=draws).contiguous(memory_format=memory)
     points = torch.tensor([[[3.4, 8.6], [0.0, 15.0]]]).repeat(5, 1, 1)
     points[2, 0] = torch.nan
     windows = Windows(5, 3)

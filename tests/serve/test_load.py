@@ -221,16 +221,55 @@ def test_what_is_no_request_is_answered_with_the_same_headers(server: PageServer
     assert answer["error"].endswith(".")
 
 
-def test_too_many_connections_end_the_one_that_is_silent_for_longest(service: Service) -> None:
-    with serving(service, connections=4) as server, ExitStack() as stack:
+def test_too_many_connections_end_one_whose_client_is_slow(service: Service) -> None:
+    question = b"GET /api/model HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n"
+    with serving(service, connections=4, slow=2.0) as server, ExitStack() as stack:
+        question = question.replace(b"PORT", str(server.port).encode())
         silent = []
         for _ in range(4):
             silent.append(stack.enter_context(connect(server)))
             time.sleep(0.02)
-        assert ask(server, "GET", "/api/model")[0] == 200
-        assert ends(silent[0])
-        silent[-1].sendall(f"GET /api/model HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode())
+        with connect(server) as crowded:  # as long as nobody is slow
+            time.sleep(0.3)
+            crowded.sendall(question)
+            status, headers, answer = answer_of(crowded, "GET")
+            assert (status, headers["Retry-After"], headers["Connection"]) == (503, "2", "close")
+            assert answer["error"] == "the server is busy; try again."
+        time.sleep(2.0)
+        with connect(server) as late:
+            assert ends(silent[0])
+            late.sendall(question)
+            assert answer_of(late, "GET")[0] == 200
+        silent[-1].sendall(question)
         assert answer_of(silent[-1], "GET")[0] == 200
+
+
+def reading_nothing(server: PageServer) -> socket.socket:
+    """A client that has asked for so much that its answers fill all buffers on the way, and takes none of it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(0.2)
+    client.connect(("127.0.0.1", server.port))
+    with suppress(OSError):  # it takes no more of them, or has enough of them already
+        for _ in range(1000):
+            client.sendall(f"GET / HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode() * 50)
+    return client
+
+
+def test_clients_that_take_no_answer_are_ended(service: Service) -> None:
+    with serving(service, sending=1.0, connections=4, slow=0.1) as server, ExitStack() as stack:
+        begin = time.monotonic()
+        clients = [stack.enter_context(reading_nothing(server)) for _ in range(6)]
+        while ask(server, "GET", "/api/model")[0] == 503 and time.monotonic() - begin < SOON:
+            time.sleep(0.1)
+        assert ask(server, "GET", "/api/model")[0] == 200
+        while server._server.server_state.connections and time.monotonic() - begin < SOON:
+            time.sleep(0.05)
+        assert not server._server.server_state.connections
+        for client in clients:
+            with pytest.raises(OSError):
+                for _ in range(1000):
+                    client.sendall(b"x" * 10_000)
 
 
 def test_the_server_ends_although_clients_are_still_sending(service: Service) -> None:

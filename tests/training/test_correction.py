@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from worlds import NETWORK, Small
+from worlds import NETWORK, Small, batch_of
 
 from semalign.core.affine import transform_points
 from semalign.core.corruption import CorruptionSettings
@@ -40,7 +40,6 @@ from semalign.training.settings import TrainingSettings
 from semalign.training.task import PictureSource
 from semalign.training.trainer import Trainer, make_accelerator
 
-CPU = torch.device("cpu")
 UNTOUCHED = CorruptionSettings(group=0.0, single=0.0, height=0.0, floor=0.0)
 PLAIN = AugmentationSettings(brightness=0.0, contrast=0.0, colour=0.0, grey=0.0, blur=0.0, occlusion=0.0)
 SETTINGS = CorrectionSettings(unit=GhcuSettings(16), copies=2, held_out=0.3, gate_passes=1)
@@ -84,9 +83,7 @@ def same(first: Ghcu, second: Ghcu) -> bool:
 
 
 def test_a_batch_holds_every_copy_at_the_units_resolution(small):
-    maps, targets = task(small, replace(SETTINGS, copies=3)).batch(
-        np.array([0, 4, 7, 9]), small.labels(), torch.Generator().manual_seed(1), slice(0, 4), CPU
-    )
+    maps, targets = batch_of(task(small, replace(SETTINGS, copies=3)), np.array([0, 4, 7, 9]), small.labels(), seed=1)
     assert maps.shape == (12, 68, 16, 16) and targets.shape == (12, 68, 2)
     assert not maps.requires_grad and targets.dtype == torch.float32
     assert not torch.equal(maps[:4], maps[4:8])
@@ -100,7 +97,7 @@ def test_targets_stay_on_the_peaks_when_heatmaps_are_moved_and_mirrored(small):
     inset = (small.crops.images.shape[1] - NETWORK.input_size) / 2
     points = torch.from_numpy((labels[:1] - inset + 0.5) / 2 - 0.5).float()
     knowing = replace(task(small, settings, still), base=Knowing(points))
-    maps, targets = knowing.batch(np.array([0]), labels, torch.Generator().manual_seed(3), slice(0, 1), CPU)
+    maps, targets = batch_of(knowing, np.array([0]), labels, seed=3)
     found = decode_heatmaps(maps.contiguous(), 1.5)
     error = (to_square(found.points, 32) - targets).norm(dim=-1)[found.confidence > 0.85]
     assert len(error) > 200 and float(error.max()) < 0.3 / 32
@@ -117,7 +114,7 @@ def test_a_processs_share_is_its_part_of_the_batch(small):
     rows, labels = np.array([0, 4, 7, 9]), small.labels()
 
     def share(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return hard.batch(rows, labels, torch.Generator().manual_seed(1), slice(start, stop), CPU)
+        return batch_of(hard, rows, labels, 1, slice(start, stop))
 
     whole, first, second = share(0, 4), share(0, 2), share(2, 4)
     for index in (0, 1):
@@ -234,8 +231,8 @@ def test_calibration_opens_the_gate_for_a_blind_network_and_closes_it_for_one_th
 class Rendered(CorrectionTask):
     """Sees clean Gaussians at the labels, as a perfect network would show them."""
 
-    def seen(self, rows, labels, generator, share, device):
-        _, points = super().seen(rows, labels, generator, share, device)
+    def seen(self, read, generator, device):
+        _, points = super().seen(read, generator, device)
         return render_gaussians(points.float(), NETWORK.heatmap_size, 1.5), points
 
 
@@ -249,7 +246,7 @@ def test_a_unit_learns_from_corrupted_heatmaps_where_the_points_are(small, tmp_p
     trainer.fit(labels)
     assert trainer.records[-1]["loss"] < 0.7 * trainer.records[0]["loss"]
     trainer.network.eval()
-    maps, targets = learning.batch(np.arange(10), labels, torch.Generator().manual_seed(77), slice(0, 10), CPU)
+    maps, targets = batch_of(learning, np.arange(10), labels, seed=77)
     error = (trainer.network(maps).detach() - targets).norm(dim=-1).mean()
     constant = (targets.mean(dim=0) - targets).norm(dim=-1).mean()
     assert float(error) < 0.8 * float(constant)

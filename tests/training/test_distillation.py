@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from worlds import NETWORK, Small
+from worlds import NETWORK, Small, batch_of
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, render_gaussians
 from semalign.models.hourglass import StackedHourglass
 from semalign.training.distillation import DistillationTask
+from semalign.training.task import Task
 from semalign.training.trainer import Trainer, make_accelerator
 
 ROWS = np.arange(4)
-CPU = torch.device("cpu")
 
 
-def draw(task: object, labels: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
-    return task.batch(ROWS, labels, torch.Generator().manual_seed(seed), slice(0, 4), CPU)  # type: ignore[attr-defined]
+def draw(task: Task, labels: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
+    return batch_of(task, ROWS, labels, seed)
 
 
 @torch.inference_mode()
@@ -98,7 +98,7 @@ def test_a_larger_teacher_sees_larger_pictures_and_points_at_the_same_places(sma
 
 def test_a_student_comes_to_see_what_its_teacher_sees(small, tmp_path):
     teacher, student = loud(small, 5), small.network(7)
-    images = small.task().batch(ROWS, small.labels(), torch.Generator().manual_seed(9), slice(0, 4), CPU)[0]
+    images = draw(small.task(), small.labels(), seed=9)[0]
     wanted = heatmaps(teacher, images)
     before = float((heatmaps(student, images) - wanted).square().mean())
     training = small.trainer(tmp_path / "unused", epochs=12, learning_rate=3e-3).training

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from worlds import HEATMAP, NETWORK, Small, small_world
+from worlds import HEATMAP, NETWORK, Small, batch_of, small_world
 
 from semalign.training.distillation import DistillationTask
 from semalign.training.task import HeatmapTask
 
 ROWS = np.arange(4)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def batch(task: HeatmapTask | DistillationTask, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-    return task.batch(ROWS, labels, torch.Generator().manual_seed(5), slice(0, 4), CPU)
+    return batch_of(task, ROWS, labels, seed=5)
 
 
 def holed(small: Small) -> np.ndarray:

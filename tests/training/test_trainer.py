@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,14 +62,14 @@ def test_a_killed_process_continues_to_the_same_bits(small, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*arguments, str(tmp_path / "whole")], check=True, env=environment)
     process = subprocess.Popen([*arguments, str(tmp_path / "cut"), "slowly"], env=environment)
-    checkpoint = tmp_path / "cut" / CHECKPOINT
+    log = tmp_path / "cut" / LOG  # written after the checkpoint
     deadline = time.monotonic() + 120
-    while not checkpoint.is_file() and time.monotonic() < deadline:
+    while not log.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert len((tmp_path / "cut" / LOG).read_text().splitlines()) < TRAINING.epochs
+    assert len(log.read_text().splitlines()) < TRAINING.epochs
     subprocess.run([*arguments, str(tmp_path / "cut")], check=True, env=environment)
     whole, cut = (torch.load(tmp_path / name / "average.pt") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -214,3 +215,32 @@ def test_a_weight_that_is_no_number_is_never_kept(small, tmp_path):
     ):
         trainer.train_epoch(small.labels())
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SemalignError])
+def test_a_training_that_is_stopped_leaves_no_thread_behind(small, tmp_path, error):
+    def stop(done: int, note: str) -> None:
+        raise error
+
+    trainer = small.trainer(tmp_path)
+    trainer.advance = stop
+    with pytest.raises(error):
+        trainer.train_epoch(small.labels())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_pictures_that_cannot_be_read_end_the_training_with_their_sentence(small, tmp_path, monkeypatch):
+    read, calls = type(small.task()).read, iter(range(100))
+
+    def once(*given: object) -> object:
+        if next(calls) == 2:
+            raise SemalignError("the crops are damaged")
+        return read(*given)
+
+    monkeypatch.setattr(type(small.task()), "read", once)
+    trainer, steps = small.trainer(tmp_path), []
+    trainer.advance = lambda done, note: steps.append(done)
+    with pytest.raises(SemalignError, match="the crops are damaged"):
+        trainer.train_epoch(small.labels())
+    assert len(steps) == 2

@@ -23,7 +23,16 @@ import numpy as np
 
 from semalign import __version__
 from semalign.auditing.accepting import WAYS, Changes, changes, write_changes
-from semalign.auditing.judging import ASKED, Judging, Source, audit_source, audit_there, refuse_other, source_of
+from semalign.auditing.judging import (
+    ASKED,
+    Judging,
+    Source,
+    audit_part,
+    audit_source,
+    audit_there,
+    refuse_other,
+    source_of,
+)
 from semalign.auditing.result import ABOUT, LISTED, Audit, read_audit
 from semalign.data.converting import rewritable, rewrite_dataset
 from semalign.data.opening import own_scheme
@@ -40,7 +49,8 @@ from semalign.files import (
     write_json,
     write_text,
 )
-from semalign.locks import one_writer
+from semalign.locks import among_others, one_writer
+from semalign.parts import Share
 from semalign.schemes import SCHEME_FILE, LandmarkScheme, scheme_toml
 
 if TYPE_CHECKING:
@@ -146,6 +156,36 @@ def clean(
         with nullcontext() if progress is None else progress.stage("writing the labels", 1):
             moved, labels, notes = _write(source, out, moved, head, known.document, own_scheme(place))
     return Cleaned(out, labels, folder, moved, (*dataset.notes, *notes), tuple(left_out.items()), head)
+
+
+def clean_part(
+    path: str | Path,
+    out: str | Path | None,
+    share: Share,
+    *,
+    judging: Judging,
+    scheme: LandmarkScheme | None = None,
+    images: str | Path | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """The share of one process in the audit that `clean` makes, see `semalign.auditing.judging.audit_part`.
+
+    The other arguments are those of `clean`, and must be the same for all; `clean` puts the shares together.
+
+    Returns:
+        How many parts are still missing, of all shares.
+
+    Raises:
+        SemalignError: as `clean` and `audit_part`.
+    """
+    source = Source(Path(path), scheme, None if images is None else Path(images))
+    _, place = rewritable(source.path, scheme, images=images)
+    dataset = source.open()
+    out = Path(f"{dataset.name}-clean") if out is None else Path(out)
+    _refuse_inside(out, source.path, place)
+    with among_others(out):
+        _claim(out, source, overwrite=False)
+        return audit_part(source, dataset, out / AUDIT, judging, share, progress)
 
 
 def export_reviewed(folder: str | Path) -> Cleaned:
@@ -257,6 +297,20 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
     Raises:
         SemalignError: the folder holds something else, or is finished and not to be replaced.
     """
+    _claim(out, source, overwrite)
+    try:
+        yield
+    finally:
+        if (out / DONE).is_file() or {entry.name for entry in out.iterdir()} <= {STARTED, LOCK}:
+            (out / STARTED).unlink()
+
+
+def _claim(out: Path, source: Source, overwrite: bool) -> None:
+    """Mark a folder as an unfinished one of this data set.
+
+    Raises:
+        SemalignError: as `_claimed`.
+    """
     done, started = _said(out / DONE), _said(out / STARTED)
     path = shown(os.path.abspath(source.path))
     if done is None and started is None:
@@ -271,11 +325,6 @@ def _claimed(out: Path, source: Source, overwrite: bool) -> Iterator[None]:
             f"{out}: holds a cleaned data set already; give overwrite=True to replace it, or another out=FOLDER."
         )
     write_json(out / STARTED, {"made_by": CLEANED, "data": {"absolute": path}})
-    try:
-        yield
-    finally:
-        if (out / DONE).is_file() or {entry.name for entry in out.iterdir()} <= {STARTED, LOCK}:
-            (out / STARTED).unlink()
 
 
 def _write(

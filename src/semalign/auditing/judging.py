@@ -6,6 +6,7 @@ What trains and judges is imported when it is needed, so that a page on an audit
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from semalign.auditing.looks import Looks
 from semalign.auditing.result import ABOUT, FACES, LABELS, POINTS, Audit, read_audit, write_audit
 from semalign.data.cache import say_of_old_crops
 from semalign.data.opening import open_dataset
@@ -21,8 +23,9 @@ from semalign.errors import SemalignError
 from semalign.extras import needs_training
 from semalign.files import refuse_occupied, write_json
 from semalign.inference.onnx import OnnxBackend
-from semalign.locks import writes_into
+from semalign.locks import among_others, writes_into
 from semalign.models import pretrained
+from semalign.parts import Share
 from semalign.progress import Progress, SilentProgress
 from semalign.schemes import LandmarkScheme
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 NETWORKS = "crossfit"  # in the audit's folder: networks that were trained for it
 BEGUN = "begun.json"  # says whose the folder is while an audit is written
 CROPS = "crops"  # what older versions kept there
+LOOKS = "parts"  # in the audit's folder: what several processes saw
 MODEL = "default"  # that judges where none is named
 SOURCE, ASKED = "source", "asked"  # keys of `Audit.about`: what was judged, and by whom
 
@@ -68,6 +72,11 @@ class Judging:
             raise SemalignError(f"{' and '.join(others)} would be ignored beside {judges}; leave out one or the other.")
         if model is not None:
             raise SemalignError("model would be ignored without quick; give both or neither.")
+
+    @property
+    def looks_only(self) -> bool:
+        """Whether the networks that judge are there, so that nothing is trained."""
+        return self.quick or self.crossfit is not None
 
     def asked(self) -> dict[str, Any]:
         """What of it counts, for `Audit.about`."""
@@ -144,7 +153,8 @@ def audit_source(
         progress: told what goes on.
 
     Raises:
-        SemalignError: `out` holds something else, or an audit that is not to be replaced; or as `semalign.auditing.make.audit`.
+        SemalignError: `out` holds something else, an audit that is not to be replaced, or shares of other work; or as
+            `semalign.auditing.make.audit`.
     """
     from semalign.auditing.make import audit as make
     from semalign.auditing.make import refuse_few
@@ -162,12 +172,62 @@ def audit_source(
             refuse_few(dataset)
         with needs_training("an audit by networks that are trained for it (without --quick)"):
             builder = _trained(judging, dataset, networks, progress)
-    made = make(dataset, builder, duplicates=judging.duplicates, progress=progress)
+    looks = None
+    if (out / LOOKS).is_dir():
+        looks = Looks(out / LOOKS, dataset, builder, _weights(judging))
+    made = make(dataset, builder, duplicates=judging.duplicates, looks=looks, progress=progress)
     made = replace(made, about=made.about | {SOURCE: source.about(), ASKED: judging.asked()})
     write_json(out / BEGUN, {"made_by": "semalign audit"})
     write_audit(made, out)
     (out / BEGUN).unlink(missing_ok=True)
+    shutil.rmtree(out / LOOKS, ignore_errors=True)
     return made
+
+
+def audit_part(
+    source: Source, dataset: Dataset, out: Path, judging: Judging, share: Share, progress: Progress | None = None
+) -> int:
+    """The share of one process in an audit that several do at the same time or one after the other, on one file system.
+
+    It looks at its faces and leaves what was seen in `out`; `audit_source`, once all are done, judges by it, and does what is
+    missing. The other arguments are those of `audit_source`, and must be the same for all.
+
+    Returns:
+        How many parts are still missing, of all shares.
+
+    Raises:
+        SemalignError: networks would have to be trained first; or as `audit_source`.
+    """
+    from semalign.auditing.make import refuse_few
+
+    if not judging.looks_only:
+        raise SemalignError(
+            "shares are of looking at the faces, not of training networks for it; give quick=True, or train them with "
+            "'semalign crossfit' and give its folder with crossfit=FOLDER."
+        )
+    with among_others(out):
+        if (out / ABOUT).is_file():
+            raise SemalignError(
+                f"{out}: holds an audit already; choose another folder for a shared one with out=FOLDER."
+            )
+        if not _begun(out):
+            refuse_occupied(out, "audit")
+        refuse_few(dataset)
+        if judging.quick:
+            builder = _quick(judging.model)
+        else:
+            with needs_training("an audit by networks of a cross-fitting"):
+                builder = _trained(judging, dataset, out / NETWORKS, progress)
+        looks = Looks(out / LOOKS, dataset, builder, _weights(judging))
+        looks.work(share, progress or SilentProgress())
+        return len(looks.parts.missing())
+
+
+def _weights(judging: Judging) -> list[bytes]:
+    """The files of the networks that judge."""
+    if judging.quick:
+        return [pretrained.resolve(judging.model).read_bytes()]
+    return [path.read_bytes() for path in sorted((judging.crossfit or Path()).rglob("model.safetensors"))]
 
 
 def _quick(model: str) -> EvidenceBuilder:
@@ -206,7 +266,15 @@ def _begun(folder: Path) -> bool:
         names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     except OSError:
         return False
-    return bool(names & {BEGUN, CROPS, NETWORKS}) and names <= {BEGUN, CROPS, NETWORKS, LABELS, FACES, POINTS}
+    return bool(names & {BEGUN, CROPS, NETWORKS, LOOKS}) and names <= {
+        BEGUN,
+        CROPS,
+        NETWORKS,
+        LOOKS,
+        LABELS,
+        FACES,
+        POINTS,
+    }
 
 
 def audit_there(folder: Path, dataset: Dataset) -> Audit | None:

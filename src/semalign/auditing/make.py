@@ -17,6 +17,7 @@ from semalign import __version__
 from semalign.auditing.groups import shifted_groups
 from semalign.auditing.judge import Figures, Judge, Seen
 from semalign.auditing.kinds import NUMBERS, WHOLE
+from semalign.auditing.looks import LOOKING, Looks
 from semalign.auditing.probability import probabilities
 from semalign.auditing.result import Audit
 from semalign.auditing.shapes import Shapes, fit_shapes
@@ -51,7 +52,12 @@ MOST_FOUND = 8  # faces of a picture that are looked at
 
 
 def audit(
-    dataset: Dataset, builder: EvidenceBuilder, *, duplicates: bool = True, progress: Progress | None = None
+    dataset: Dataset,
+    builder: EvidenceBuilder,
+    *,
+    duplicates: bool = True,
+    looks: Looks | None = None,
+    progress: Progress | None = None,
 ) -> Audit:
     """How probably each annotation is wrong, in which way, and where it should be.
 
@@ -60,6 +66,7 @@ def audit(
             in `Audit.about`.
         builder: gives what witnesses say who have not seen the annotations.
         duplicates: also find copies of photographs and compare their annotations; reads every picture once more.
+        looks: at these faces, that several processes share; what is missing of them is done now.
         progress: told what goes on.
 
     Raises:
@@ -67,11 +74,15 @@ def audit(
     """
     refuse_few(dataset)
     progress = progress or SilentProgress()
-    if isinstance(builder, Looking):
+    witnesses = None
+    if looks is not None:
+        dataset, witnesses = looks.together(progress)
+        refuse_few(dataset)
+    elif isinstance(builder, Looking):
         with progress.stage("reading the pictures", len(dataset)) as advance:
             dataset = builder.readable(dataset, counted(advance))
         refuse_few(dataset)
-    return Auditor(dataset, builder, progress).audit(duplicates)
+    return Auditor(dataset, builder, progress, witnesses).audit(duplicates)
 
 
 def refuse_few(dataset: Dataset) -> None:
@@ -93,17 +104,24 @@ class Auditor:
         dataset: the faces.
         builder: of evidence.
         progress: told what goes on.
+        witnesses: what they say of all faces, where that is known.
     """
 
-    def __init__(self, dataset: Dataset, builder: EvidenceBuilder, progress: Progress) -> None:
+    def __init__(
+        self, dataset: Dataset, builder: EvidenceBuilder, progress: Progress, witnesses: Witnesses | None = None
+    ) -> None:
         self.dataset, self.builder, self.progress = dataset, builder, progress
         self.scheme, self.observed = dataset.scheme, dataset.points()
         self.widths = np.array([float(picture_size(sample)[0]) for sample in dataset.samples])
         self.hidden = np.array(
             [np.zeros(self.scheme.count, bool) if s.visible is None else ~s.visible for s in dataset.samples]
         )
+<<<<<<< HEAD
         self.witnesses = self._looked(dataset.samples, "looking at the faces")
         self.learned = np.arange(len(dataset))[drawn(len(dataset), MOST_FACES)]
+=======
+        self.witnesses = self._looked(dataset.samples, LOOKING) if witnesses is None else witnesses
+>>>>>>> main
         self.systematic: tuple[LinearAdaptation, ...] = tuple(
             systematic(member.points[self.learned], self.observed[self.learned]) for member in self.witnesses.members
         )

@@ -5,7 +5,7 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,15 @@ from jaxtyping import Float, Int
 from semalign.core.adaptation import LinearAdaptation, choose_components, fit_linear_adaptation
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.inference.landmarks import Landmarks
+from semalign.schemes import LandmarkScheme
 from semalign.searches import Evidence
 from semalign.searches.adapted import CANDIDATES
 from semalign.searches.evidence import Heatmaps
 
 ASTRAY = 3.0  # times the usual difference from which a face teaches nothing of what is systematic
 LEAST_CONFIDENCE = 0.02
+ONCE = ("sigma", "heatmap_size", "correlation")  # what is the same for all faces
+TOLD = ("points", "confidence", "spread")  # of landmarks, what is heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,36 @@ def heard(evidence: Evidence) -> Witnesses:
         evidence.heatmap_size,
         evidence.correlation,
     )
+
+
+def packed(seen: Witnesses) -> dict[str, np.ndarray]:
+    """Witnesses as arrays, of which `unpacked` makes them again."""
+    arrays = {"reference_pixels": seen.reference_pixels, "members": np.array(len(seen.members))}
+    arrays |= {name: np.array(getattr(seen, name)) for name in ONCE}
+    for kind, found in zip(_names(len(seen.members)), (seen.predictions, *seen.members), strict=True):
+        told = {name: getattr(found, name) for name in TOLD}
+        arrays |= {f"{kind}_{name}": value for name, value in told.items() if value is not None}
+    return arrays
+
+
+def unpacked(parts: Sequence[Mapping[str, np.ndarray]], scheme: LandmarkScheme) -> Witnesses:
+    """The witnesses of all faces of some parts, in their order."""
+    first = parts[0]
+
+    def landmarks(kind: str) -> Landmarks:
+        names = [name for name in TOLD if f"{kind}_{name}" in first]
+        told = {name: np.concatenate([part[f"{kind}_{name}"] for part in parts]) for name in names}
+        return Landmarks(scheme=scheme, **told)
+
+    predictions, *members = (landmarks(kind) for kind in _names(int(first["members"])))
+    pixels = np.concatenate([part["reference_pixels"] for part in parts])
+    low, high = first["correlation"].tolist()
+    sigma, size = float(first["sigma"]), int(first["heatmap_size"])
+    return Witnesses(predictions, tuple(members), pixels, sigma, size, (low, high))
+
+
+def _names(members: int) -> list[str]:
+    return ["predictions", *(f"member{index}" for index in range(members))]
 
 
 def systematic(member: Float[np.ndarray, "b n 2"], annotated: Float[np.ndarray, "b n 2"]) -> LinearAdaptation:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from semalign.cli import judging
-from semalign.cli.options import JsonFile, Overwrite, option
+from semalign.cli.options import JsonFile, Overwrite, Shard, option
 from semalign.cli.output import claim_file, say
+from semalign.cli.sharing import goes_on, progress_of, share_of
 
 
 def audit(
@@ -34,21 +35,24 @@ def audit(
         option("--fail-above", "N", "Exit with status 1 if there are more findings than this, for checks by machines."),
     ] = None,
     no_duplicates: judging.NoDuplicates = False,
+    shard: Shard = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Find wrong annotations: how probably, of what kind, and where the points should be.
 
     Each annotation is judged by networks that have not seen it: K are trained on parts of the faces, or, with --quick, a
     shipped model judges them all. DIR then holds the audit: labels/0001.parquet has the proposals, faces.parquet and
-    points.parquet how probably each face and each point is wrong.
+    points.parquet how probably each face and each point is wrong. With --shard a share of the faces is looked at, and the same
+    command without it judges.
 
     Examples:
         semalign audit ~/faces --quick
         semalign audit ~/faces --quick --csv findings.csv --fail-above 10
         semalign audit ~/faces --out faces-audit
+        semalign audit ~/faces --quick --out faces-audit --shard 1/4
     """
     from semalign.auditing import listing
-    from semalign.auditing.judging import audit_source
+    from semalign.auditing.judging import audit_part, audit_source
     from semalign.cli import tables
     from semalign.cli.output import write_or_print_json
     from semalign.cli.progress import RichProgress
@@ -60,6 +64,11 @@ def audit(
     source = judging.source(path, scheme, images)
     dataset = source.open()
     out = Path(f"{dataset.name}-audit") if out is None else out
+    share = share_of(shard)
+    if share is not None and (shard is not None or judges.looks_only):
+        missing = audit_part(source, dataset, out, judges, share, progress_of(share, shard))
+        if not goes_on(shard, share, missing):
+            return
     with one_writer(out):
         result = audit_source(source, dataset, out, judges, overwrite=overwrite, progress=RichProgress())
         judging.prepare(out)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from semalign.cli import judging
-from semalign.cli.options import AsJson, flag, one_line, option
+from semalign.cli.options import AsJson, Shard, flag, one_line, option
 from semalign.cli.output import print_json, say
+from semalign.cli.sharing import goes_on, progress_of, share_of
 
 if TYPE_CHECKING:
     from semalign.auditing import Cleaned
@@ -44,6 +45,7 @@ def clean(
     scheme: judging.Scheme = None,
     images: judging.Images = None,
     no_duplicates: judging.NoDuplicates = False,
+    shard: Shard = None,
     overwrite: Annotated[
         bool, flag("--overwrite", "Replace what DIR holds of this data set; people's decisions on its audit stay.")
     ] = False,
@@ -53,6 +55,7 @@ def clean(
 
     DIR holds audit/ (see `semalign audit`), labels/ in the format of PATH, changes.csv, a row for each point that moved, and
     provenance.json. Nothing but coordinates that moved is written otherwise than it was. Broken off, the same command goes on.
+    With --shard a share of the faces is looked at, and the same command without it does the rest.
 
     Examples:
         semalign clean ~/faces --quick
@@ -60,16 +63,28 @@ def clean(
         semalign clean ~/faces --audit faces-audit --accept reviewed --out faces-reviewed
     """
     from semalign.auditing.cleaning import clean as make
+    from semalign.auditing.cleaning import clean_part
     from semalign.cli.progress import RichProgress
+    from semalign.errors import SemalignError
     from semalign.locks import one_writer
 
     source = judging.source(path, scheme, images)
+    judges = judging.judging(quick, model, crossfit, recipe, folds, no_duplicates)
+    share = share_of(shard)
+    if share is not None and (shard is not None or judges.looks_only):
+        if audit is not None or overwrite:
+            raise SemalignError("several processes share a new audit; leave --audit and --overwrite out.")
+        missing = clean_part(
+            path, out, share, judging=judges, scheme=source.scheme, images=images, progress=progress_of(share, shard)
+        )
+        if not goes_on(shard, share, missing):
+            return
     made = make(
         path,
         out,
         accept=accept,
         least=least,
-        judging=judging.judging(quick, model, crossfit, recipe, folds, no_duplicates),
+        judging=judges,
         audit=audit,
         scheme=source.scheme,
         images=images,

@@ -26,7 +26,16 @@ def correction(
         option(
             "--unseen",
             "PATH",
-            "Annotated faces that MODEL was not trained on; FILE then also says how large errors are.",
+            "Annotated faces that MODEL (or that of --unseen-by) was not trained on; FILE then also says how large errors are.",
+        ),
+    ] = None,
+    unseen_by: Annotated[
+        str | None,
+        option(
+            "--unseen-by",
+            "MODEL",
+            "The model that was not trained on these faces: one of MODEL's recipe.",
+            default="MODEL itself",
         ),
     ] = None,
     crossfit: Annotated[
@@ -66,6 +75,7 @@ def correction(
         hiding=HiddenFacesSettings(passes=passes),
         fitting=ShapeCorrectionSettings(epochs=epochs),
         unseen=unseen,
+        unseen_by=unseen_by,
         crossfit=crossfit,
         keep_going=keep_going,
         progress=RichProgress(),

@@ -38,6 +38,7 @@ def predict(
     device: options.Device = None,
     precision: options.Precision = "auto",
     workers: options.Workers = None,
+    shard: options.Shard = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -48,7 +49,7 @@ def predict(
     confidence for each landmark and, with the shipped default, a probability that it is visible. A camera runs until Ctrl-C.
 
     Results are on disk (landmarks.jsonl) as soon as a picture is done. However it was stopped, the same command with
-    --resume continues.
+    --resume continues. With --shard a share of the pictures is looked at, and the same command without it makes the results.
 
     The exit status is 1 if some input had no face or could not be read to its end.
 
@@ -57,26 +58,38 @@ def predict(
         semalign predict holiday/ clip.mp4 --out found --format csv --format overlay
         semalign predict 'faces/*.png' --boxes boxes.csv --format pts
         semalign predict ~/archive --out found --format parquet --resume
+        semalign predict ~/archive --out found --shard 1/4
+        semalign predict 'shards/*.tar' --out found --format parquet
         semalign predict @list.txt --out - > found.jsonl
         semalign predict camera --limit 500
     """
+    from semalign.cli.predict_shares import SharedPrediction
     from semalign.cli.predicting import FacesWanted, Work, detector_of, mirror_note, open_results
-    from semalign.cli.progress import RichProgress, is_silent
+    from semalign.cli.progress import RichProgress
     from semalign.cores import usable_cores
     from semalign.detect.names import Names
+    from semalign.detect.shares import is_shared
     from semalign.detect.sources import find_sources
-    from semalign.detect.writers import JSON, check_formats, claim
+    from semalign.detect.writers import check_formats, claim
     from semalign.errors import SemalignError
+    from semalign.locks import several_processes
+    from semalign.parts import parse_share
 
     formats = formats or ["json", "overlay"]
     check_formats(formats)
     folder = None if str(out) == "-" else out
     if folder is None and (resume or overwrite):
         raise SemalignError("--out - prints the results; leave --resume and --overwrite out.")
+    share = None if shard is None else parse_share(shard)
+    together = folder is not None and (share is not None or is_shared(folder) or several_processes())
+    if (together and overwrite) or (share is not None and folder is None):
+        raise SemalignError(
+            "several processes that share pictures need a new folder; leave --overwrite and --out - out."
+        )
     if folder is not None and not dry_run:
-        claim(folder, resume, overwrite)
+        claim(folder, resume and not together, overwrite, together)
     problems: list[str] = []
-    if dry_run or not resume:
+    if dry_run or together or not resume:
         names = Names()
         sources = find_sources(inputs, folder, names, problems=problems)
         if not sources:
@@ -87,6 +100,16 @@ def predict(
     wanted = FacesWanted(finder, min_face, 1 if largest else max_faces, score_threshold)
     detector, given, about = detector_of(model, device, wanted, boxes, box_format, tta, precision, correct)
     notes = mirror_note(detector.scheme, tta)
+    if folder is not None and together:
+        shared = SharedPrediction(folder, formats, (sources, names), detector, given, about, workers or usable_cores())
+        if share is not None:
+            shared.work(share, RichProgress())
+            return
+        made = shared.together(RichProgress())
+        if made is not None:
+            work, more = made
+            _say_what_was_done(work, problems + more, notes, 0, folder)
+        return
     results = open_results(folder, formats, detector.scheme, about, resume, overwrite)
     with results:
         if resume:
@@ -95,11 +118,21 @@ def predict(
             results.names = names
         work = Work(detector, results, given, RichProgress(), limit, not no_smoothing, workers or usable_cores())
         problems += work.look_at(sources)
-    if not work.read and not (resume and results.done):
+    _say_what_was_done(work, problems, notes, len(results.done), folder)
+
+
+def _say_what_was_done(
+    work: Work, problems: list[str], notes: list[str], done_before: int, folder: Path | None
+) -> None:
+    """The last lines; ends with status 1 where there were problems."""
+    from semalign.cli.progress import is_silent
+    from semalign.detect.writers import JSON
+
+    if not work.read and not done_before:
         raise _nothing_read(problems)
     for sentence in [*([] if is_silent() else [*notes, *work.notes]), *problems]:
         complain(sentence, typer.colors.YELLOW)
-    said = _closing(work, len(results.done))
+    said = _closing(work, done_before)
     say(said if folder is None else f"{said}: {shown(folder / JSON)}", err=folder is None)
     if problems:
         raise typer.Exit(1)

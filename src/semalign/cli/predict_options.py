@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from semalign.cli.options import Shard as Shard
 from semalign.cli.options import argument, flag, option
 
 Inputs = Annotated[
     list[str],
     argument(
         "INPUT...",
-        "Images, videos, folders, patterns such as 'faces/*.jpg', lists of them (@list.txt, a name a line; - is "
-        "standard input), or camera, camera:1 …",
+        "Images, videos, folders, patterns such as 'faces/*.jpg', tar archives of images, addresses such as "
+        "s3://bucket/faces, lists of them (@list.txt, a name a line; - is standard input), or camera, camera:1 …",
     ),
 ]
 Out = Annotated[

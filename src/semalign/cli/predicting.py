@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from semalign.cli.progress import RichProgress
 from semalign.detect import Detector, DetectorSettings, Source, folders
 from semalign.detect.boxes import BoxFile, BoxFormat
 from semalign.detect.finders import open_finder
-from semalign.detect.folders import NOT_FOUND, Results
+from semalign.detect.folders import NOT_FOUND, Outcome, Results
 from semalign.detect.printing import PrintedResults
 from semalign.detect.writers import Finding, ResultFolder
 from semalign.errors import SemalignError
@@ -123,11 +123,16 @@ class Work:
         return problems
 
     def _pictures(self, sources: list[Source]) -> list[str]:
-        problems: list[str] = []
         if not sources:
-            return problems
-        with self.progress.stage("pictures", len(sources)) as advance:
-            for outcome in folders.detect_pictures(self.detector, sources, self.results, self.boxes, self.workers):
+            return []
+        outcomes = folders.detect_pictures(self.detector, sources, self.results, self.boxes, self.workers)
+        return self.count(outcomes, len(sources), "pictures")
+
+    def count(self, outcomes: Iterable[Outcome], pictures: int, title: str) -> list[str]:
+        """What became of pictures, as `look_at`."""
+        problems: list[str] = []
+        with self.progress.stage(title, pictures) as advance:
+            for outcome in outcomes:
                 if outcome.problem:
                     (self.notes if outcome.harmless else problems).append(outcome.problem)
                 if outcome.faces is not None:

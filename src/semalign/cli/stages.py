@@ -29,9 +29,10 @@ from semalign.cli.options import (
     overrides,
 )
 from semalign.cli.output import say
+from semalign.cli.sharing import say_of_shard
 
 if TYPE_CHECKING:
-    from semalign.pipeline import Recipe, Share
+    from semalign.pipeline import Recipe
 
 Split = Literal["test", "train", "all"]
 
@@ -188,7 +189,7 @@ def search(
         missing = pipeline.search_part(
             model, data, out, share, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
         )
-        _say_of_shard(share, missing)
+        say_of_shard(share, missing)
         return
     version = pipeline.search(
         model, data, out, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
@@ -308,7 +309,7 @@ def evaluate(
         missing = pipeline.evaluate_part(
             model, data, parts, share, keep_going=keep_going, split=split, against=against, progress=RichProgress()
         )
-        _say_of_shard(share, missing)
+        say_of_shard(share, missing)
         return
     if _is_first():
         claim_file(json_file, overwrite)
@@ -353,11 +354,6 @@ def _is_first() -> bool:
     from semalign.training.trainer import make_accelerator
 
     return make_accelerator().is_main_process
-
-
-def _say_of_shard(share: Share, missing: int) -> None:
-    rest = f"{missing} parts of other shards are missing" if missing else "all shards are done"
-    say(f"shard {share} is done; {rest}. The same command without --shard puts them together.")
 
 
 def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:

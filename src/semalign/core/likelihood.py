@@ -115,6 +115,24 @@ def _bands(reach: int, radius: int, sigma: float, dtype: torch.dtype, device: to
     return band[0], band[1]
 
 
+def windows_in(
+    heatmaps: Float[Tensor, "b n h w"], centres: Int[Tensor, "b n 2"], reach: int
+) -> Float[Tensor, "b n k k"]:
+    """As `windows_around`, of heatmaps that need not be contiguous: networks draw them channels last, and a copy of all costs
+    more than the windows.
+    """
+    h, w = heatmaps.shape[-2:]
+    if heatmaps.is_contiguous():
+        windows = windows_around(heatmaps.flatten(0, 1), centres.flatten(0, 1), reach)
+        return windows.view(*heatmaps.shape[:2], *windows.shape[1:])
+    steps = torch.arange(-reach, reach + 1, device=heatmaps.device)
+    x, y = (centres[..., None] + steps).unbind(2)  # (b, n, k)
+    inside = ((y >= 0) & (y < h))[..., :, None] & ((x >= 0) & (x < w))[..., None, :]
+    index = y.clamp(0, h - 1)[..., :, None] * w + x.clamp(0, w - 1)[..., None, :]
+    windows = heatmaps.flatten(2).gather(2, index.flatten(2)).view(index.shape)
+    return windows.masked_fill_(~inside, 0)
+
+
 def windows_around(maps: Float[Tensor, "m h w"], centres: Int[Tensor, "m 2"], reach: int) -> Float[Tensor, "m k k"]:
     """The (2·reach + 1)² pixels around each centre (x, y), zeros beyond the border, as a new tensor."""
     m, h, w = maps.shape

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from semalign.core.affine import compose, transform_points
-from semalign.core.warp import warp
+from semalign.core.warp import sent, warp
 
 WAVES = 3  # of a bend
 WAVE_NUMBER = 0.7  # standard deviation of a wave's cycles an input side, along x and along y
@@ -135,7 +135,7 @@ def moved_pictures(
     pictures: Float[Tensor, "b c hs ws"], augmentation: Augmentation, size: int
 ) -> Float[Tensor, "b c {size} {size}"]:
     """The geometry alone: pictures (or heatmaps) of the crop frames in a size×size input."""
-    to_input = augmentation.crop_to_input.to(pictures.device)
+    to_input = augmentation.crop_to_input
     if not augmentation.bend.shape[1]:
         return warp(pictures, to_input, size)
     steps = torch.arange(size, dtype=torch.float32, device=pictures.device)
@@ -168,22 +168,27 @@ def apply_augmentation(
     """The network's input: crops in [0, 1] warped and changed; values stay in [0, 1]."""
     device = crops.device
     images = moved_pictures(crops, augmentation, input_size)
-    images = _blur(images, augmentation.blur.to(device))
+    images = _blur(images, augmentation.blur)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    gain, offset = augmentation.gain.to(device)[:, :, None, None], augmentation.offset.to(device)[:, None, None, None]
-    images = (images - mean) * gain + mean + offset
+    light = (augmentation.gain, augmentation.offset, augmentation.grey)
+    gain, offset, grey, occluder, colour = (
+        sent(value, device) for value in (*light, augmentation.occluder, augmentation.occluder_colour)
+    )
+    images = (images - mean) * gain[:, :, None, None] + mean + offset[:, None, None, None]
     luma = images.mean(dim=1, keepdim=True)
-    images = torch.where(augmentation.grey.to(device)[:, None, None, None], luma, images)
-    return _occlude(images, augmentation.occluder.to(device), augmentation.occluder_colour.to(device)).clamp_(0.0, 1.0)
+    images = torch.where(grey[:, None, None, None], luma, images)
+    return _occlude(images, occluder, colour).clamp_(0.0, 1.0)
 
 
 def _blur(images: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
+    """Those of the pictures whose σ, on the CPU, is above 0; which they are is known without waiting for a device."""
     chosen = (sigma > 0).nonzero().flatten()
     if not len(chosen):
         return images
     radius = 4
-    steps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-(steps**2) / (2 * sigma[chosen, None] ** 2))
+    steps = torch.arange(-radius, radius + 1, dtype=images.dtype)
+    kernel = sent(torch.exp(-(steps**2) / (2 * sigma[chosen, None] ** 2)), images.device)
+    chosen = sent(chosen, images.device)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
     part = images[chosen].reshape(1, -1, *images.shape[2:])
     groups = part.shape[1]

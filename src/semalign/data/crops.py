@@ -36,6 +36,7 @@ from semalign.data.identity import Stamp, digests_of, settled, stamps_of
 from semalign.data.samples import Sample
 from semalign.data.video import by_video, read_pictures
 from semalign.errors import SemalignError
+from semalign.files import forget
 
 CUT = 1  # to be raised with whatever changes a crop's bytes
 ATTEMPTS = 3  # at cutting pictures that change meanwhile
@@ -83,12 +84,20 @@ class CropCache:
         inset = (self.images.shape[1] - self.input_size) / 2
         return torch.tensor([[1.0, 0.0, -inset], [0.0, 1.0, -inset]], dtype=torch.float64)
 
-    def batch(self, rows: np.ndarray) -> Tensor:
-        """(k, 3, s, s) float32 crops in [0, 1] of the given rows, channels last in memory, as PyTorch's tensor."""
+    def pixels(self, rows: np.ndarray, device: Any = None) -> Tensor:
+        """(k, s, s, 3) uint8 crops of the given rows as PyTorch's tensor in memory, from where they go to the device at once.
+
+        Of a file that is mapped no more is kept in memory than that.
+        """
         import torch
 
         pixels = torch.from_numpy(self.images[rows])
-        return pixels.permute(0, 3, 1, 2).float().div_(255.0)
+        forget(self.images)
+        return pixels.pin_memory() if device is not None and device.type == "cuda" else pixels
+
+    def batch(self, rows: np.ndarray, device: Any = None) -> Tensor:
+        """(k, 3, s, s) float32 crops of the given rows on the device, default the CPU, as `as_pictures`."""
+        return as_pictures(self.pixels(rows, device), device)
 
     def take(self, rows: np.ndarray) -> CropCache:
         """The crops of some rows, in their order, as copies."""
@@ -98,6 +107,15 @@ class CropCache:
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Points (b, n, 2) of the image frames in the crop frames, float64."""
         return points @ self.image_to_crop[:, :, :2].transpose(0, 2, 1) + self.image_to_crop[:, None, :, 2]
+
+
+def as_pictures(pixels: Tensor, device: Any = None) -> Tensor:
+    """Crops (k, s, s, 3) uint8 as (k, 3, s, s) float32 in [0, 1] on the device (default: where they are), channels last.
+
+    They travel as bytes and become floats there; to a GPU from pinned memory, without being waited for.
+    """
+    moved = pixels if device is None else pixels.to(device, non_blocking=device.type == "cuda")
+    return moved.permute(0, 3, 1, 2).float().div_(255.0)
 
 
 def face_boxes(samples: Sequence[Sample]) -> np.ndarray:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import JpegImagePlugin
 
+from semalign.data.archives import open_file
+
 MISSING = 1 / 16  # of the height that may be missing at the end
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _END = b"\xff\xd9"  # of a JPEG
@@ -31,7 +33,7 @@ def lacks_its_end(path: str | Path) -> bool:
     Bytes that follow a picture's end do no harm and are no reason. Nothing is decoded.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return _lacks_its_end(file)
     except OSError:
         return False

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from semalign.data.archives import read_bytes
 from semalign.data.labels import LabelVersion
 from semalign.data.pts import write_pts
 from semalign.data.results import DONE, STARTED
@@ -139,7 +140,7 @@ def _claim(out: Path, description: dict[str, Any], overwrite: bool) -> bool:
 
 def _copy(source: Path, destination: Path) -> None:
     try:
-        data = source.read_bytes()
+        data = read_bytes(source)
     except OSError as error:
         raise SemalignError(f"{source}: cannot be read ({error.strerror}); restore it and export again.") from error
     write_bytes(destination, data)

@@ -10,12 +10,12 @@ Shape legend: n landmarks.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from semalign.data.archives import is_file
 from semalign.data.samples import Sample
 from semalign.data.suspicions import absences, suspicions
 from semalign.data.video import picture_size
@@ -146,7 +146,7 @@ class Inspector:
 
     def _size(self, sample: Sample) -> tuple[int, int]:
         """The picture's size; without the picture, if that may be, the size that its document says, or none."""
-        if self.pictures or os.path.isfile(sample.image):
+        if self.pictures or is_file(sample.image):
             return picture_size(sample)
         return sample.size or UNKNOWN_SIZE
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from semalign.cores import results_of, usable_cores
+from semalign.data.archives import is_file, open_file, stat_of
 
 Stamp = tuple[
     int, int, int, int
@@ -40,16 +40,15 @@ def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
 
 def _stamp(path: Path) -> Stamp:
     try:
-        stat = path.stat()
+        return stat_of(path)
     except OSError:
         return NONE
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            if not os.path.isfile(path):  # reading a pipe would wait for whoever writes
+        with open_file(path) as file:
+            if not is_file(path):  # reading a pipe would wait for whoever writes
                 return "no file"
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:

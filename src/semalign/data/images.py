@@ -5,6 +5,7 @@ Nothing here depends on or changes what Pillow is set to for the whole program.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import re
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from semalign.data.archives import open_file
 from semalign.data.endings import completed
 from semalign.data.pixels import to_rgb8
 from semalign.errors import SemalignError
@@ -111,14 +113,19 @@ def open_picture(image: Source | Picture) -> Picture:
     return Picture(pixels, 1, (pixels.shape[1], pixels.shape[0]))
 
 
-def read_picture(path: str | Path, reduce: int = 1) -> Picture:
+def read_picture(path: str | Path, reduce: int = 1, file: io.BufferedIOBase | None = None) -> Picture:
     """A picture from a file, turned as its EXIF orientation says; as `read_image`, with its scale and notes.
+
+    Args:
+        path: the file, or what is called so in messages.
+        reduce: as `read_image`.
+        file: what is read instead.
 
     Raises:
         SemalignError: as `read_image`.
     """
     notes: list[str] = []
-    with _opened(path, notes) as image:
+    with _opened(path, notes, file) as image:
         width, height = image.size
         scale = 1
         if isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -222,23 +229,25 @@ def _too_large(path: str | Path, pixels: int, kind: str = "a picture of this kin
 
 
 @contextmanager
-def _opened(path: str | Path, notes: list[str] | None) -> Iterator[Image.Image]:
+def _opened(path: str | Path, notes: list[str] | None, file: io.BufferedIOBase | None = None) -> Iterator[Image.Image]:
     """The opened image; whatever goes wrong inside the block becomes one sentence about the file.
 
     With `notes` the image is loaded later, and a JPEG or PNG that lacks its last bytes is completed and noted.
     """
-    refuse_address(path)
+    if file is None:
+        refuse_address(path)
     try:
-        with open(path, "rb") as file:
+        with open_file(path) if file is None else file as file:
             whole, lacks = (file, "") if notes is None else completed(file, MOST_PIXELS)
             if lacks and notes is not None:
                 notes.append(f"{path}: is truncated and was read without {lacks}; copy it again if that matters.")
+            empty = not whole.read(1)
+            whole.seek(0)
             with _identified(whole, path) as image:
                 yield image
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SemalignError(f"{path}: there is no such image; check the path.") from None
     except UnidentifiedImageError:
-        empty = Path(path).stat().st_size == 0
         what = "is empty" if empty else "is no image that can be read"
         raise SemalignError(f"{path}: {what}; copy it again or remove the sample.") from None
     except (IsADirectoryError, PermissionError) as error:

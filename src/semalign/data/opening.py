@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semalign.data import formats
+from semalign.data.archives import is_folder
 from semalign.data.faults import Inspector
 from semalign.data.formats.base import Bad, Entry, Note, Reader
 from semalign.data.formats.common import subfolders
@@ -273,7 +274,7 @@ class _Reading:
         sample = entry.read()
         folder = sample.image.parent
         if self.inspector.pictures and folder not in self._present:
-            if not os.path.isdir(folder):
+            if not is_folder(folder):
                 self.missing[folder] += 1
                 return
             self._present.add(folder)

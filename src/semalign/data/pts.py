@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semalign.data.archives import read_bytes
 from semalign.data.faults import check_finite
 from semalign.errors import SemalignError
 from semalign.files import write_text
@@ -22,7 +23,7 @@ def read_pts(path: str | Path) -> np.ndarray:
             its header says, or a coordinate that is no finite number (a point of two NaN is absent).
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise SemalignError(f"{path}: there is no such file; check the path.") from None
     except UnicodeDecodeError:

@@ -12,6 +12,8 @@ from semalign.files import read_json
 DONE, STARTED = "provenance.json", "provenance.started.json"
 CLEANED = "semalign clean"  # what the former of them says of a cleaned data set
 PREDICTIONS = ("landmarks.json", "landmarks.jsonl", "landmarks.parquet")
+BEGUN = "parts/begun.json"  # where several processes have begun to share out a work, and which one
+PREDICTING = "semalign predict"  # what the latter says of a prediction
 HEAD = 65536  # bytes at each end of a file in which it says whose it is
 RUN = ("origin.json", "summary.json", "crops")  # one of them is beside the recipe.toml of a run or a training
 DEPTH = 3  # folders above the one that is given in which predictions are looked for
@@ -28,6 +30,8 @@ MADE_BY = {
 def kind_of_results(folder: Path) -> str | None:
     """The key of `MADE_BY` of a folder that Semalign has written; None for any other, also for one that cannot be read."""
     if any(_says(folder / name, b"semalign") for name in PREDICTIONS):
+        return "predictions"
+    if _says(folder / BEGUN, f'"{PREDICTING}"'.encode()):
         return "predictions"
     if os.path.isfile(folder / "recipe.toml") and any(os.path.exists(folder / name) for name in RUN):
         return "run"

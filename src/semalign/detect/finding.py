@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Protocol, runtime_checkable
@@ -35,6 +35,17 @@ class Finding:
         """What says which picture it is, as JSON values."""
         place: dict[str, Any] = {"image": self.name, "width": self.size[0], "height": self.size[1]}
         return place if self.frame is None else {**place, "frame": self.frame, "seconds": round(self.seconds or 0.0, 4)}
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """Takes what was found in pictures; `prepare` may be called for several pictures at a time, `record` in their order."""
+
+    def prepare(self, finding: Finding, picture: UInt8[np.ndarray, "h w 3"]) -> dict[str, Any]:
+        """Write the files of a picture's own, and return its line."""
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Keep a picture's line."""
 
 
 @runtime_checkable

@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from semalign.data.images import Picture, open_picture
+from semalign.data.images import Picture
 from semalign.detect.boxes import BoxFile
 from semalign.detect.detector import Detector
 from semalign.detect.printing import PrintedResults
 from semalign.detect.result import Face
 from semalign.detect.sources import Source
-from semalign.detect.writers import Finding, ResultFolder
+from semalign.detect.writers import Finding, Recording, ResultFolder
 from semalign.errors import SemalignError
 from semalign.files import shown
 from semalign.inference.processes import compute_alone, threads_put_back
@@ -51,7 +51,7 @@ class Outcome:
 def detect_pictures(
     detector: Detector,
     sources: Sequence[Source],
-    results: Results,
+    results: Recording,
     boxes: BoxFile | None = None,
     workers: int = 1,
 ) -> Iterator[Outcome]:
@@ -93,7 +93,7 @@ def detect_pictures(
                 deque(_recorded(future.result(), results), maxlen=0)
 
 
-def _recorded(done: list[tuple[dict[str, Any] | None, Outcome]], results: Results) -> Iterator[Outcome]:
+def _recorded(done: list[tuple[dict[str, Any] | None, Outcome]], results: Recording) -> Iterator[Outcome]:
     for entry, _ in done:
         if entry is not None:
             results.record(entry)
@@ -102,16 +102,15 @@ def _recorded(done: list[tuple[dict[str, Any] | None, Outcome]], results: Result
 
 
 def _work(
-    detector: Detector, group: Sequence[Source], results: Results, boxes: BoxFile | None
+    detector: Detector, group: Sequence[Source], results: Recording, boxes: BoxFile | None
 ) -> list[tuple[dict[str, Any] | None, Outcome]]:
     """The lines and outcomes of some pictures, whose own files are then written."""
     done: list[tuple[dict[str, Any] | None, Outcome]] = []
     ready: list[tuple[Source, Picture, np.ndarray | None]] = []
     for source in group:
         try:
-            assert source.path is not None
             given = None if boxes is None else boxes.of(source.name).get(0)
-            picture = open_picture(source.path)
+            picture = source.open()
             ready.append((source, picture, None if given is None else _touching(source, picture, given)))
         except (SemalignError, MemoryError) as error:
             done.append((None, Outcome(source, None, _sentence(source, error))))
@@ -122,7 +121,7 @@ def _work(
 
 
 def _found(
-    detector: Detector, ready: list[tuple[Source, Picture, np.ndarray | None]], results: Results
+    detector: Detector, ready: list[tuple[Source, Picture, np.ndarray | None]], results: Recording
 ) -> list[tuple[dict[str, Any] | None, Outcome]]:
     pictures, given = [picture for _, picture, _ in ready], [boxes for _, _, boxes in ready]
     try:
@@ -135,7 +134,7 @@ def _found(
 
 
 def _written(
-    source: Source, picture: Picture, faces: Sequence[Face], results: Results
+    source: Source, picture: Picture, faces: Sequence[Face], results: Recording
 ) -> tuple[dict[str, Any] | None, Outcome]:
     try:
         entry = results.prepare(Finding(source.name, source.stem, picture.size, faces), picture.pixels)

@@ -17,7 +17,9 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from semalign.data.images import ENDINGS, refuse_address
+from semalign.data.archives import ENDING, archive_of, is_archive, is_file, members
+from semalign.data.images import ENDINGS, Picture, read_picture, refuse_address
+from semalign.data.remote import Stored, find, is_address
 from semalign.data.results import kind_of_results
 from semalign.data.video import MOST_LOST, open_video
 from semalign.detect.names import Names, plain_stem
@@ -30,7 +32,7 @@ VIDEOS = frozenset(
     [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"]
 )
 _CAMERA = re.compile(r"camera(?::(\d+))?")
-_Found = tuple[Path | None, PurePosixPath, Literal["image", "video", "camera"]]
+_Found = tuple[Path | Stored | None, PurePosixPath, Literal["image", "video", "camera"]]
 USUAL_RATE = 25.0  # frames a second where a file does not say
 
 
@@ -43,6 +45,7 @@ class Source:
         path: the file; None for a camera.
         stem: where results go, relative to their folder and without an ending; no two sources share one.
         camera: the camera's number.
+        stored: where a picture is that is not on this machine; its path is None.
     """
 
     kind: Literal["image", "video", "camera"]
@@ -50,6 +53,18 @@ class Source:
     path: Path | None
     stem: PurePosixPath
     camera: int = 0
+    stored: Stored | None = None
+
+    def open(self) -> Picture:
+        """The picture.
+
+        Raises:
+            SemalignError: it cannot be read.
+        """
+        if self.stored is not None:
+            return read_picture(self.name, file=self.stored.open())
+        assert self.path is not None
+        return read_picture(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +100,8 @@ def find_sources(
 ) -> list[Source]:
     """The sources that files, folders, patterns such as `faces/*.jpg`, lists such as `@list.txt` and `camera:1` stand for.
 
+    Of a tar archive (`faces.tar`) all pictures are taken; addresses such as `s3://bucket/faces` are read by fsspec.
+
     Folders are searched with all folders below them, in order of names; of them and of patterns only files with the ending
     of an image or a video are taken, none that lies in the folder of the `results`, and none that lies with earlier results
     of Semalign (`semalign.data.results`), but for copies of data sets with found labels. A list names one of these in each
@@ -113,15 +130,27 @@ def find_sources(
             problems.append(str(error))
             continue
         for path, stem, kind in found:
-            name = text if path is None else shown(path)
-            key = name if path is None else os.path.abspath(path)
-            if key in taken or (path is not None and os.path.abspath(name) in done):
+            stored = path if isinstance(path, Stored) else None
+            file = None if isinstance(path, Stored) else path
+            name = shown(stored.name) if stored is not None else text if file is None else shown(file)
+            key = name if file is None else os.path.abspath(file)
+            if key in taken or (path is not None and done_key(name) in done):
                 continue
             taken.add(key)
             number = int((_CAMERA.fullmatch(text) or ("", 0))[1] or 0) if path is None else 0
-            place = names.take(stem, "" if path is None else shown(path.suffix), kind != "image")
-            sources.append(Source(kind, name, path, place, number))
+            ending = "" if path is None else PurePosixPath(name).suffix
+            sources.append(Source(kind, name, file, names.take(stem, ending, kind != "image"), number, stored))
     return sources
+
+
+def done_key(name: str, base: str | None = None) -> str:
+    """By what a picture or video of earlier results is known again: its absolute path, or its address.
+
+    Args:
+        name: as it stands in the results.
+        base: folder from which a relative one counts; default the working folder.
+    """
+    return name if is_address(name) else os.path.normpath(os.path.join(base or os.getcwd(), name))
 
 
 def _spelled_out(inputs: Sequence[str]) -> Iterator[str]:
@@ -163,6 +192,8 @@ def _files(text: str, results: Path | None, problems: list[str] | None) -> list[
     try:
         if _CAMERA.fullmatch(text) and not path.exists():
             return [(None, PurePosixPath(text.partition(":")[0] + (text.partition(":")[2] or "0")), "camera")]
+        if is_address(text):
+            return [(stored, plain_stem(stem), "image") for stored, stem in find(text)]
         if path.is_dir():
             below = list(_below(path, None if results is None else results.resolve(), problems))
             if not below:
@@ -170,12 +201,21 @@ def _files(text: str, results: Path | None, problems: list[str] | None) -> list[
             return [(item, plain_stem(os.path.relpath(item, path)), _kind(item)) for item in below]
         if not path.exists() and glob.has_magic(text):
             matching = sorted(Path(item) for item in glob.glob(text, recursive=True))
-            chosen = [item for item in matching if _wanted(item) and not _inside(item, results)]
+            wanted = [
+                item for item in matching if _wanted(item) or (text.lower().endswith(ENDING) and is_archive(item))
+            ]
+            chosen = [item for item in wanted if not _inside(item, results)]
             chosen = list(_without_results(chosen, text))
             if not chosen:
                 raise SemalignError(f"{text}: no image and no video matches this pattern; check it.")
-            return [(item, plain_stem(item.name), _kind(item)) for item in chosen]
+            archives = [item for item in chosen if is_archive(item)]
+            plain = [(item, plain_stem(item.name), _kind(item)) for item in chosen if item not in archives]
+            return plain + [found for archive in archives for found in _members(archive)]
         refuse_address(text)
+        if is_archive(path):
+            return _members(path)
+        if is_file(path) and (archive := archive_of(path)) is not None:
+            return [(path, _stem_in(archive, path.relative_to(archive).as_posix()), "image")]
         if not path.exists():
             raise SemalignError(f"{path}: there is no such file or folder; check the path.")
     except OSError as error:
@@ -185,6 +225,18 @@ def _files(text: str, results: Path | None, problems: list[str] | None) -> list[
     if _inside(path, results):
         raise SemalignError(f"{path}: lies in the folder that results are written to; choose another one with --out.")
     return [(path, plain_stem(path.name), "video" if _is_stream(path) else _kind(path))]
+
+
+def _members(archive: Path) -> list[_Found]:
+    """The pictures in an archive."""
+    inside = [name for name in members(archive) if PurePosixPath(name).suffix.lower() in IMAGES]
+    if not inside:
+        raise SemalignError(f"{archive}: holds no image; check it.")
+    return [(archive / name, _stem_in(archive, name), "image") for name in inside]
+
+
+def _stem_in(archive: Path, name: str) -> PurePosixPath:
+    return plain_stem(f"{archive.name[: -len(ENDING)]}/{name}")
 
 
 def _below(root: Path, results: Path | None, problems: list[str] | None) -> Iterator[Path]:

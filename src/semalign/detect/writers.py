@@ -15,19 +15,35 @@ from typing import Any
 
 import numpy as np
 
+from semalign.data.pts import write_pts
+from semalign.data.results import BEGUN
 from semalign.detect.assembly import COCO, CSV, JSON, PARQUET, TABLES, write_tables
-from semalign.detect.finding import Finding, Writer
+from semalign.detect.finding import Finding, Recording, Writer
 from semalign.detect.journal import JSONL, Journal, is_complete, read_head, read_lines, restore
 from semalign.detect.names import Names
 from semalign.detect.overlays import Overlays
+from semalign.detect.sources import done_key
 from semalign.errors import SemalignError
 from semalign.files import inside, refuse_occupied, remove_leftovers, shown, write_error
 from semalign.locks import one_writer, refuse_held
 from semalign.schemes import LandmarkScheme
 from semalign.shapes import UInt8
 
+MORE = "more"  # key of a line from another process: all digits of the points of all faces but the first
 FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "pts", "overlay")
-__all__ = ["COCO", "CSV", "FORMATS", "JSON", "JSONL", "PARQUET", "Finding", "PtsWriter", "ResultFolder", "Writer"]
+__all__ = [
+    "COCO",
+    "CSV",
+    "FORMATS",
+    "JSON",
+    "JSONL",
+    "PARQUET",
+    "Finding",
+    "PtsWriter",
+    "Recording",
+    "ResultFolder",
+    "Writer",
+]
 
 
 class ResultFolder:
@@ -40,6 +56,8 @@ class ResultFolder:
         about: JSON values that tell where the results come from.
         resume: continue the results in the folder, with the same `formats` and `about`; begin them if there are none.
         overwrite: replace the results in the folder.
+        shared: make the results of what several processes have found (`semalign.detect.shares`); begun anew where that was
+            broken off.
 
     Attributes:
         overlays: where the rate of the next overlay video is set; None without overlays.
@@ -59,6 +77,7 @@ class ResultFolder:
         about: Mapping[str, Any] | None = None,
         resume: bool = False,
         overwrite: bool = False,
+        shared: bool = False,
     ) -> None:
         self.folder, self.scheme = Path(folder), scheme
         check_formats(formats)
@@ -68,15 +87,15 @@ class ResultFolder:
         self.names, self.done = Names(), frozenset[str]()
         with ExitStack() as held:
             held.enter_context(one_writer(self.folder))
-            self._begin(head, resume, overwrite)
+            self._begin(head, resume and not shared, overwrite and not shared, shared)
             self._held = held.pop_all()
         self.overlays = Overlays(self.folder) if "overlay" in formats else None
         self._writers: list[Writer] = [PtsWriter(self.folder)] if "pts" in formats else []
         if self.overlays is not None:
             self._writers.append(self.overlays)
 
-    def _begin(self, head: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
-        claim(self.folder, resume, overwrite)
+    def _begin(self, head: Mapping[str, Any], resume: bool, overwrite: bool, shared: bool) -> None:
+        claim(self.folder, resume, overwrite, shared)
         if overwrite and not resume:
             self._clear()
         goes_on = resume and self._can_go_on(head)
@@ -107,7 +126,7 @@ class ResultFolder:
         for line in read_lines(self._record):
             entry = line.values
             video = "frame" in entry
-            done.add(os.path.normpath(os.path.join(base, entry["image"])))
+            done.add(done_key(entry["image"], base))
             stem = PurePosixPath(entry.get("stem", ""))
             self.names.keep(stem, video)
             for face in [] if video else entry["faces"]:
@@ -158,6 +177,23 @@ class ResultFolder:
         """Write a picture's line: from now on it is done."""
         self._empty = False
         self._journal.append(entry)
+
+    def adopt(self, entry: dict[str, Any]) -> None:
+        """Record the line of a picture that another process has looked at, and write what that has left to do.
+
+        Args:
+            entry: its first face's files are there; `MORE` has the points of the others.
+
+        Raises:
+            SemalignError: a file cannot be written.
+        """
+        stem, more = PurePosixPath(entry["stem"]), entry.pop(MORE, ())
+        for number, face in enumerate(entry["faces"][1:], 2):
+            own = self.names.another(stem, number)
+            face["stem"] = str(own)
+            if "pts" in self.formats:
+                write_pts(self.folder / own.with_name(f"{own.name}.pts"), np.array(more[number - 2]))
+        self.record(entry)
 
     def end_video(self, name: str) -> None:
         """Say that all frames of a video were added."""
@@ -223,18 +259,27 @@ def check_formats(formats: Sequence[str]) -> None:
         raise SemalignError(f"the format {unknown[0]!r} is unknown; choose from {', '.join(FORMATS)}.")
 
 
-def claim(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
+def claim(folder: Path, resume: bool = False, overwrite: bool = False, shared: bool = False) -> None:
     """Refuse a folder in which no results can be begun, or continued or replaced where that is asked for.
 
     Raises:
         SemalignError: somebody else writes into it, it holds something else, or results without leave to change them.
     """
     refuse_held(folder)
+    if (folder / BEGUN).is_file():
+        if shared and not overwrite:
+            return
+        raise SemalignError(
+            f"{folder}: holds what several processes have found (--shard); the same command without --shard puts it "
+            "together. Delete the folder to begin anew, or choose another one with --out."
+        )
     if not (folder / JSON).is_file() and not (folder / JSONL).is_file():
         try:
             refuse_occupied(folder, f"{JSON} of earlier results")
         except SemalignError as error:
             raise SemalignError(f"{str(error).removesuffix('.')} with --out.") from error
+    elif shared:
+        raise SemalignError(f"{folder}: holds results already; choose another folder for shared work with --out.")
     elif not resume and not overwrite:
         unfinished = (folder / JSONL).is_file() and not is_complete(folder / JSONL)
         what, use = ("unfinished results", "continue them") if unfinished else ("results", "add what is missing")

@@ -6,16 +6,17 @@ Shape legend: b images, n landmarks, h w heatmap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from semalign.ahead import made_ahead
 from semalign.core.affine import compose, invert, rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, peak_spread
-from semalign.data.crops import CropCache
-from semalign.files import forget
+from semalign.data.crops import CropCache, as_pictures
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.tta import mean_heatmaps
 from semalign.models.network import HeadedNetwork, HeatmapNetwork
@@ -35,17 +36,16 @@ def heatmaps_of(
     """Rows of the crops and their heatmaps (last stack, float32, on the network's device), batch by batch.
 
     With `tta` above 1 the mean over so many versions of a crop (`semalign.inference.tta`); mirrored ones need the scheme's flip
-    index. `rows` are those that are wanted, default all. Of the crops' file no more is kept in memory than a batch.
+    index. `rows` are those that are wanted, default all. Batches are read ahead and become float on the device.
     """
     network.eval()
     device = network.device
     wanted = np.arange(len(crops)) if rows is None else rows
-    for start in range(0, len(wanted), batch_size):
-        batch = wanted[start : start + batch_size]
+    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    for batch, pixels in zip(batches, made_ahead(partial(crops.pixels, device=device), batches), strict=True):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            pictures = crops.batch(batch).to(device)
+            pictures = as_pictures(pixels, device)
             heatmaps = mean_heatmaps(network, pictures, crops.crop_to_input, tta, flip_index)
-        forget(crops.images)
         yield batch, heatmaps
 
 

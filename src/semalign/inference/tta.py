@@ -92,7 +92,7 @@ def mean_heatmaps(
         heatmaps = _back(heatmaps, transform, size)
         total = heatmaps if total is None else total.add_(heatmaps)
     assert total is not None
-    return total.div_(tta)
+    return total if tta == 1 else total.div_(tta)
 
 
 def _transformed(
@@ -105,7 +105,7 @@ def _transformed(
         images = crops[:, :, inset : inset + size, inset : inset + size]
         images = images.flip(-1) if transform.mirrored else images
     else:
-        matrix = compose(transform.matrix(size)[None], crop_to_input[None]).to(crops.device)
+        matrix = compose(transform.matrix(size)[None], crop_to_input[None])
         images = warp(crops, matrix.expand(len(crops), 2, 3), size)
     return images.contiguous(memory_format=torch.channels_last)
 
@@ -115,5 +115,5 @@ def _back(heatmaps: Float[Tensor, "b n h h"], transform: Transform, size: int) -
     if transform.keeps_pixels:
         return heatmaps.flip(-1) if transform.mirrored else heatmaps
     scale = rescaling(size, heatmaps.shape[-1])
-    back = compose(scale, compose(invert(transform.matrix(size)[None]), invert(scale))).to(heatmaps.device)
+    back = compose(scale, compose(invert(transform.matrix(size)[None]), invert(scale)))
     return warp(heatmaps, back.expand(len(heatmaps), 2, 3), heatmaps.shape[-1])

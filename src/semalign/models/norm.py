@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -70,10 +70,21 @@ def folded(network: Network) -> Network:
     Args:
         network: in evaluation mode; its convolutions stand right before their normalisation in an `nn.Sequential`.
     """
-    copy = deepcopy(network)
-    for layers in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
-        for (place, layer), (after, norm) in pairwise(list(layers.named_children())):
+    instead: dict[int, Any] = {}  # of what is not copied, because something else takes its place
+    for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for layer, norm in pairwise(layers):
             if isinstance(layer, nn.Conv2d) and isinstance(norm, BatchNorm):
-                setattr(layers, place, fuse_conv_bn_eval(layer, norm))
-                setattr(layers, after, nn.Identity())
-    return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                instead |= {id(layer): _fused(layer, norm), id(norm): nn.Identity().train(norm.training)}
+    return deepcopy(network, instead).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _fused(layer: nn.Conv2d, norm: BatchNorm) -> nn.Conv2d:
+    """A convolution with the normalisation after it, in evaluation mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    weight, bias = fuse_conv_bn_weights(
+        layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    made = nn.Conv2d(*shape, layer.groups, True, layer.padding_mode, device="meta")  # type: ignore[arg-type]
+    made.weight, made.bias = weight, bias
+    return made.train(layer.training)

@@ -17,7 +17,7 @@ from semalign.schemes.scheme import refuse_unknown
 if TYPE_CHECKING:
     from semalign.models.checkpoint import Model
 
-NAMES = {"default": "300w-detector", "fast": "300w-fast"}  # what these stand for; a file of such a name comes first
+NAMES = {"default": "300w-cascade", "fast": "300w-fast", "free": "by-mesh"}  # what these stand for; a file of such a name comes first
 DEFAULT = NAMES["default"]
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads

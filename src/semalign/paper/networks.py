@@ -21,7 +21,7 @@ Settings = TypeVar("Settings")
 
 def plain_inputs(crops: CropCache, rows: np.ndarray, device: torch.device) -> Float[Tensor, "b 3 s s"]:
     """The un-augmented input squares of some crops, in [0, 1], channels last in memory."""
-    pictures = warp(crops.batch(rows).to(device), crops.crop_to_input[None], crops.input_size)
+    pictures = warp(crops.batch(rows, device), crops.crop_to_input[None], crops.input_size)
     return pictures.contiguous(memory_format=torch.channels_last)
 
 

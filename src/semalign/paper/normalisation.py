@@ -30,7 +30,7 @@ from semalign.paper.rotation import RotationNetwork, RotationSettings, build_rot
 from semalign.paper.shape_model import ShapeModel
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import PictureSource
+from semalign.training.task import PictureSource, Read
 from semalign.training.trainer import train_on
 
 AUGMENTATION = AugmentationSettings(rotation=35.0)  # the turns to be learnt
@@ -81,11 +81,17 @@ class RotationTask:
         """Number of faces."""
         return len(self.source.crops)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """As `Task.read`."""
+        return self.source.read(rows, labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 2"]]:
         """Pictures and (cos, sin) of their faces' angles."""
-        images, points = self.source.draw(rows, labels, generator, share, device)
+        images, points = self.source.pictures(read, device), read.points
         angles = torch.from_numpy(rotations_in(points.numpy(), self.upright))
         return images, torch.stack([angles.cos(), angles.sin()], dim=1).float().to(device)
 

@@ -25,7 +25,7 @@ from semalign.paper.networks import outputs_of
 from semalign.paper.regressor import Regressor, RegressorSettings, build_regressor
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import PictureSource
+from semalign.training.task import PictureSource, Read
 from semalign.training.trainer import train_on
 
 
@@ -52,11 +52,17 @@ class RegressionTask:
         """Number of faces."""
         return len(self.source.crops)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """As `Task.read`."""
+        return self.source.read(rows, labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b n 2"]]:
         """Pictures and their points in the input frame."""
-        images, points = self.source.draw(rows, labels, generator, share, device)
+        images, points = self.source.pictures(read, device), read.points
         return images, points.float().to(device)
 
     def loss(self, outputs: Float[Tensor, "b n 2"], targets: Float[Tensor, "b n 2"]) -> Float[Tensor, ""]:

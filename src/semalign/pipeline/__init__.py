@@ -1,9 +1,9 @@
 """Recipes and runs: all stages in order."""
 
+from semalign.parts import Share, parse_share
 from semalign.pipeline.commands import align, search, search_part, train
 from semalign.pipeline.cross_fitting import crossfit
 from semalign.pipeline.evaluate import evaluate_model, evaluate_part
-from semalign.pipeline.parts import Share, parse_share
 from semalign.pipeline.recipe import Recipe, dump_recipe, load_recipe, recipe_text, shipped_recipes
 from semalign.pipeline.run import run
 from semalign.progress import Progress, SilentProgress

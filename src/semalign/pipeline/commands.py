@@ -12,11 +12,11 @@ from semalign.inference.torch_backend import quick_precision
 from semalign.locks import writes_into
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model, refuse_other_scheme
+from semalign.parts import Share
 from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
-from semalign.pipeline.parts import Share
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.run import alternate
 from semalign.pipeline.searching import Search

@@ -64,6 +64,7 @@ def make_correction(
     hiding: HiddenFacesSettings | None = None,
     fitting: ShapeCorrectionSettings | None = None,
     unseen: Path | None = None,
+    unseen_by: str | Path | None = None,
     crossfit: Path | None = None,
     keep_going: bool = False,
     progress: Progress | None = None,
@@ -78,14 +79,17 @@ def make_correction(
         hiding: how faces are hidden.
         fitting: how the correction is fitted.
         unseen: annotated faces that the model was not trained on: by these the correction also says how large errors are.
+        unseen_by: the model that has not seen them, one of the model's recipe, as long trained: by default the model itself.
         crossfit: for the same, networks of the model's kind, each trained without a part of `data` (`semalign crossfit`).
         keep_going: leave out faces that cannot be read.
         progress: is told what is done.
 
     Raises:
         SemalignError: no such model, an exported one, data of another scheme, or too few faces whose landmarks are all there;
-            no finished cross-fitting of these faces; both `unseen` and `crossfit`.
+            no finished cross-fitting of these faces; both `unseen` and `crossfit`; `unseen_by` alone, or of other landmarks.
     """
+    if unseen_by is not None and unseen is None:
+        raise SemalignError("--unseen-by: says which model has not seen the faces of --unseen; give these, too.")
     if unseen is not None and crossfit is not None:
         raise SemalignError(
             "--unseen and --crossfit: errors are measured on the one or by the other; give one of them."
@@ -93,6 +97,7 @@ def make_correction(
     progress = progress or SilentProgress()
     hiding, fitting = hiding or HiddenFacesSettings(), fitting or ShapeCorrectionSettings()
     loaded = pretrained.load(model)
+    stranger = loaded if unseen_by is None else pretrained.load(unseen_by, loaded.scheme)
     dataset = open_dataset(data, loaded.scheme, keep_going=keep_going)
     train = dataset.select("train")
     train = train.select(exclude=set(leaky_training_ids(dataset, strict=not keep_going)) & set(train.ids()))
@@ -124,7 +129,7 @@ def make_correction(
         made = fit_shape_correction(labels, seen, loaded.scheme, fitting, seed, loaded.about, about, advance, weights)
     groups: Iterator[Group] | None = None
     if unseen is not None:
-        groups = iter([(loaded, open_dataset(unseen, loaded.scheme, keep_going=keep_going))])
+        groups = iter([(stranger, open_dataset(unseen, loaded.scheme, keep_going=keep_going))])
     elif crossfit is not None:
         groups = left_out(crossfit, faces.dataset)
     if groups is not None:

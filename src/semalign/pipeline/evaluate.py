@@ -18,10 +18,11 @@ from semalign.inference import Landmarker
 from semalign.inference.landmarker import open_model
 from semalign.models import pretrained
 from semalign.models.checkpoint import Model
+from semalign.parts import Arrays, Parts, Share
 from semalign.pipeline.fitting import normaliser_note
 from semalign.pipeline.job import shown
-from semalign.pipeline.parts import Arrays, Parts, Share, commit_together, folder_for_parts, own_share
 from semalign.pipeline.prepare import cache_crops
+from semalign.pipeline.processes import commit_together, folder_for_parts, own_share
 from semalign.pipeline.summary import hardware, versions
 from semalign.progress import Progress
 from semalign.training.trainer import make_accelerator

@@ -1,6 +1,6 @@
 """One label search over all training faces with the network fixed: by one process, or shared out between several.
 
-What takes the time is looking: network, face mesh, a network beside. So that is shared out (`semalign.pipeline.parts`), and the
+What takes the time is looking: network, face mesh, a network beside. So that is shared out (`semalign.parts`), and the
 first process searches in what the others saw.
 
 Shape legend: b faces, n landmarks, k side of a window.
@@ -21,9 +21,10 @@ from semalign.core.translation import LEAST_FACES, Translation
 from semalign.inference.landmarks import Landmarks
 from semalign.inference.meshes import mesh_batches, mesh_landmarks
 from semalign.models.network import HeatmapNetwork
+from semalign.parts import Arrays, Parts, Share
 from semalign.pipeline.evidence import network_evidence
 from semalign.pipeline.job import Job
-from semalign.pipeline.parts import Arrays, Parts, Share, commit_together, own_share, said_by_the_first
+from semalign.pipeline.processes import commit_together, own_share, said_by_the_first
 from semalign.searches import FoundLabels, NetworkEvidence, Observations, make_search
 from semalign.searches.semantic_alignment import SemanticAlignment
 from semalign.searches.windows import View, Windows

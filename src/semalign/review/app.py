@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from importlib import resources
 from typing import Any, Final
@@ -16,12 +17,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from semalign.auditing import Decision
+from semalign.cores import usable_cores
 from semalign.files import parse_json
 from semalign.review.desk import PAGE, Desk
 from semalign.review.pictures import Cutting
 from semalign.review.queues import read_filter
 from semalign.web.answers import HANDLERS, RefusedError
 from semalign.web.limits import ConnectionLimits
+from semalign.web.turns import Turns
 
 MOST: Final = 2**20  # bytes of what a page sends
 OWN: Final = "x-semalign"  # a header that no form of another site can send
@@ -47,6 +50,8 @@ class Answers:
 
     def __init__(self, desk: Desk, limits: ConnectionLimits) -> None:
         self._desk, self._limits = desk, limits
+        # Pictures have threads of their own, so that no decision waits for them.
+        self._turns = Turns(max(2, usable_cores()), limits.connections, limits.sending)
         folder = resources.files("semalign.review").joinpath("page")
         self._files = {name: folder.joinpath(name).read_bytes() for name in FILES}
 
@@ -70,6 +75,10 @@ class Answers:
         app = Starlette(routes=routes, exception_handlers=HANDLERS)
         app.router.redirect_slashes = False
         return app
+
+    def close(self) -> None:
+        """Begin to cut no picture any more."""
+        self._turns.close()
 
     async def page(self, request: Request) -> Response:
         """A file of the page's own."""
@@ -159,7 +168,7 @@ class Answers:
         row = request.path_params["face"]
         if row >= len(self._desk.index):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no face {row}.")
-        cutting = await run_in_threadpool(cut, row)
+        cutting = await self._turns.run(request, partial(cut, row))
         width, height = cutting.size
         place = [cutting.x, cutting.y, cutting.scale, width, height]
         return Response(cutting.data, media_type=cutting.media, headers={"X-Place": json.dumps(place)})

@@ -39,9 +39,8 @@ class ReviewServer(LocalServer):
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
         names = [host] if self.token is None else [host, socket.gethostname()]
         port = int(listening.getsockname()[1])
-        super().__init__(
-            Access(Answers(desk, limits).app(), self.token, port), common_headers(), listening, names, limits
-        )
+        self._answers = Answers(desk, limits)
+        super().__init__(Access(self._answers.app(), self.token, port), common_headers(), listening, names, limits)
         if self.token is not None:
             place = f"http://{socket.gethostname()}:{port}/" if host in ANYWHERE else self.url
             self.url = f"{place}?token={self.token}"
@@ -49,4 +48,5 @@ class ReviewServer(LocalServer):
     def close(self) -> None:
         """Give the port back; `serve_forever` has done so when it returns."""
         super().close()
+        self._answers.close()
         self._opened.close()

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.core.affine import invert, transform_points
-from semalign.core.search import SearchSettings, scaled_radius, search_labels
+from semalign.core.likelihood import windows_in
+from semalign.core.search import SearchSettings, nearest_pixels, scaled_radius, search_labels
 from semalign.core.sizes import REFERENCE
 from semalign.searches.adapted import Components, offsets
 from semalign.searches.evidence import Evidence
@@ -94,11 +95,15 @@ class SemanticAlignment:
     def _searched(self, view: View, o: Float[np.ndarray, "b n 2"], evidence: Evidence) -> tuple[np.ndarray, ...]:
         """Rows, labels in the image frames, what they cost, the heatmaps' values there, and which labels moved."""
         scale = (REFERENCE / evidence.heatmap_size) ** 2
-        own = _in_heatmaps(o, view) - view.corners
-        found = search_labels(view.maps, own, evidence.sigma, self.settings, evidence.heatmap_size)
-        points = transform_points((found.points + view.corners).double().cpu(), view.to_image).numpy()
+        maps, corners = view.maps, view.corners
+        own = _in_heatmaps(o, view) - corners
+        if not maps.is_contiguous():  # as networks draw them; a copy of all would cost more than the search
+            reach, centres = self._reach(evidence.heatmap_size), nearest_pixels(own)
+            maps, own, corners = windows_in(maps, centres, reach), own - (centres - reach), corners + centres - reach
+        found = search_labels(maps, own, evidence.sigma, self.settings, evidence.heatmap_size)
+        points = transform_points((found.points + corners).double().cpu(), view.to_image).numpy()
         costs = (found.prior.cpu().numpy() * scale, found.chi_square.cpu().numpy() * scale)
-        return view.rows, points, *costs, value_at(view.maps, found.points), found.moved.cpu().numpy()
+        return view.rows, points, *costs, value_at(maps, found.points), found.moved.cpu().numpy()
 
 
 def _whole(evidence: Evidence, advance: Callable[[int], None] | None, rows: np.ndarray | None = None) -> Iterator[View]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from semalign.core.likelihood import windows_around
+from semalign.core.likelihood import windows_in
 from semalign.core.search import nearest_pixels
 from semalign.errors import SemalignError
 from semalign.files import forget
@@ -66,9 +66,7 @@ class Windows:
     ) -> None:
         """Keep what these faces' heatmaps show around points of the heatmaps' frames; otherwise as `put`."""
         centres = nearest_pixels(points)
-        windows = windows_around(heatmaps.flatten(0, 1), centres.flatten(0, 1), self.radius)
-        maps = windows.view(*heatmaps.shape[:2], *windows.shape[1:])
-        self.put(View(rows, maps, centres - self.radius, to_image))
+        self.put(View(rows, windows_in(heatmaps, centres, self.radius), centres - self.radius, to_image))
 
     def put(self, view: View) -> None:
         """Keep windows of some more faces; each face comes once.

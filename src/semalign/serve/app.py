@@ -14,8 +14,9 @@ from starlette.routing import Route
 
 from semalign.serve.limits import Limits
 from semalign.serve.service import Service
-from semalign.serve.uploads import Turns, Uploads
+from semalign.serve.uploads import Uploads
 from semalign.web.answers import HANDLERS, RefusedError
+from semalign.web.turns import Turns
 
 
 class Answers:
@@ -29,7 +30,7 @@ class Answers:
 
     def __init__(self, service: Service, page: bytes, limits: Limits) -> None:
         self._service, self._page, self._limits = service, page, limits
-        self._uploads, self._turns = Uploads(limits), Turns(limits)
+        self._uploads, self._turns = Uploads(limits), Turns(limits.at_a_time, limits.queue, limits.waiting)
 
     def app(self) -> Starlette:
         """The ASGI application."""

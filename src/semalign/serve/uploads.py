@@ -1,24 +1,20 @@
-"""Uploaded pictures: read first, within limits of size and time, and only then given a turn to be worked on."""
+"""Uploaded pictures: read whole before they are worked on, within limits of size, time and memory."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
-from typing import TypeVar
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from semalign.serve.limits import Limits
-from semalign.web.answers import RefusedError
+from semalign.web.answers import RefusedError, busy
 
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
-
-Result = TypeVar("Result")
 
 
 class Uploads:
@@ -37,13 +33,15 @@ class Uploads:
             ClientDisconnect: the client went away.
         """
         self._check(request.headers)
-        body = bytearray()
+        body, upload = bytearray(), b""
         try:
             if not await self._in_time(request, body):
-                raise _busy()
-            yield bytes(body)
+                raise busy()
+            upload = bytes(body)
+            body.clear()  # so that it is there once
+            yield upload
         finally:
-            self._held -= len(body)
+            self._held -= len(body) + len(upload)
 
     async def _in_time(self, request: Request, body: bytearray) -> bool:
         try:
@@ -87,48 +85,3 @@ class Uploads:
         return RefusedError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the picture has more than {megabytes} MB; make it smaller."
         )
-
-
-class Turns:
-    """At most `at_a_time` pictures are worked on, each in a thread, while at most `queue` wait, first come first served."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits, self._inside = limits, 0
-        self._free = asyncio.Semaphore(limits.at_a_time)
-        self._threads = ThreadPoolExecutor(limits.at_a_time, thread_name_prefix="semalign-serve")
-
-    async def run(self, request: Request, work: Callable[[], Result]) -> Result:
-        """What the work returns; it is not begun when the client has gone meanwhile.
-
-        Raises:
-            RefusedError: the queue is full, or the turn did not come in time (503).
-            ClientDisconnect: the client went away.
-        """
-        if self._inside >= self._limits.at_a_time + self._limits.queue:
-            raise _busy()
-        self._inside += 1
-        try:
-            await self._take()
-            try:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-            finally:
-                self._free.release()
-        finally:
-            self._inside -= 1
-
-    def close(self) -> None:
-        """Begin nothing any more; what is being worked on ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _take(self) -> None:
-        try:
-            async with asyncio.timeout(self._limits.waiting):
-                await self._free.acquire()
-        except TimeoutError:
-            raise _busy() from None
-
-
-def _busy() -> RefusedError:
-    return RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy; try again.")

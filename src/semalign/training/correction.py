@@ -52,7 +52,7 @@ from semalign.models.ghcu import (
 )
 from semalign.models.network import HeatmapNetwork
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import PictureSource
+from semalign.training.task import PictureSource, Read
 from semalign.training.trainer import make_accelerator, train_on
 
 MODEL = "model.safetensors"
@@ -123,11 +123,18 @@ class CorrectionTask:
         """Number of faces."""
         return len(self.faces)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """As `Task.read`; `rows` are places in `faces`."""
+        return self.source.read(self.faces[rows], labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Float[Tensor, "kb n h h"], Float[Tensor, "kb n 2"]]:
         """All copies of the batch's heatmaps, one copy after the other, and their points in the normalised square."""
-        heatmaps, points = self.seen(rows, labels, generator, share, device)
+        heatmaps, points = self.seen(read, generator, device)
+        share = read.share
         size = self.settings.unit.fitted(heatmaps.shape[-1]).input_size
         points = transform_points(points, rescaling(heatmaps.shape[-1], size))
         heatmaps = reduce_heatmaps(heatmaps, size)
@@ -135,24 +142,23 @@ class CorrectionTask:
         for index in range(self.settings.copies):
             moved, moved_points = heatmaps, points
             if index:
-                moved, moved_points = self._move(heatmaps, points, len(rows), generator, share)
-            drawn = draw_corruption(self.settings.corruption, len(rows), heatmaps.shape[1], size, generator)
+                moved, moved_points = self._move(heatmaps, points, read.faces, generator, share)
+            drawn = draw_corruption(self.settings.corruption, read.faces, heatmaps.shape[1], size, generator)
             maps.append(apply_corruption(moved, drawn.rows(share.start, share.stop)))
             targets.append(to_square(moved_points, size).float())
         return torch.cat(maps).contiguous(memory_format=torch.channels_last), torch.cat(targets).to(device)
 
     def seen(
-        self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Float[Tensor, "b n h h"], Float[Tensor, "b n 2"]]:
         """What the network makes of harder pictures, and the labels in its heatmaps' frame (float64, on the CPU)."""
-        images, points = self.source.draw(self.faces[rows], labels, generator, share, device)
-        size = self.source.input_size
-        sides = draw_resolutions(self.settings, len(rows), size, generator)[share]
+        images, size = self.source.pictures(read, device), self.source.input_size
+        sides = draw_resolutions(self.settings, read.faces, size, generator)[read.share]
         images = lower_resolution(images, sides).contiguous(memory_format=torch.channels_last)
         # Not inference mode: what it makes cannot be an input of layers that learn.
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             heatmaps = self.base(images)[-1].float().contiguous()
-        return heatmaps, transform_points(points, rescaling(size, heatmaps.shape[-1]))
+        return heatmaps, transform_points(read.points, rescaling(size, heatmaps.shape[-1]))
 
     def _move(
         self,
@@ -388,7 +394,8 @@ def calibrate(
             draw = int(np.random.default_rng([seed, index, start]).integers(2**62))
             rows = np.arange(start, min(start + batch_size, len(task)))
             generator = torch.Generator().manual_seed(draw)
-            heatmaps, target = task.seen(rows, labels, generator, slice(0, len(rows)), device)
+            read = task.read(rows, labels, generator, slice(0, len(rows)), device)
+            heatmaps, target = task.seen(read, generator, device)
             decoded = decode_heatmaps(heatmaps, sigma)
             unit = from_square(network(heatmaps), heatmaps.shape[-1])
             seen.append((decoded.points, unit, measures(*decoded, unit), target.to(unit)))

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semalign.models.network import HeatmapNetwork
-from semalign.training.task import HeatmapTask
+from semalign.training.task import HeatmapTask, Read
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,17 @@ class DistillationTask:
         """Number of faces."""
         return len(self.task)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """The task's."""
+        return self.task.read(rows, labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Float[Tensor, "b n h h"]]:
         """Pictures and their targets; the pictures are those that the task alone would draw."""
-        images, targets = self.task.batch(rows, labels, generator, share, device)
+        images, targets = self.task.batch(read, generator, device)
         teacher = self.teachers[int(torch.randint(len(self.teachers), (), generator=generator))].to(device).eval()
         mirrored = bool(torch.rand((), generator=generator) < 0.5) and bool(self.task.source.scheme.pairs)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):

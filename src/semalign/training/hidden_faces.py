@@ -21,7 +21,7 @@ from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import decode_heatmaps, peak_spread
 from semalign.core.kernel_adaptation import fit_kernel_adaptation
 from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
-from semalign.data.crops import CropCache
+from semalign.data.crops import CropCache, as_pictures
 from semalign.files import atomic_path
 from semalign.inference.tta import mean_heatmaps
 from semalign.models.checkpoint import Model
@@ -119,8 +119,8 @@ class _Looker:
         pictures, hidden = _hidden(self.crops, self.labels, rows, index, self.settings, self.seed)
         generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, index, start]).integers(2**62)))
         drawn = draw_augmentation(self.settings.augmentation, len(rows), pictures.shape[1], size, generator)
-        tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255).to(device)
-        inputs, plain = apply_augmentation(tensor, drawn, size), torch.eye(2, 3, dtype=torch.float64)
+        tensor, plain = as_pictures(torch.from_numpy(pictures), device), torch.eye(2, 3, dtype=torch.float64)
+        inputs = apply_augmentation(tensor, drawn, size)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             heatmaps = mean_heatmaps(self.network, inputs, plain, min(model.tta, 2), model.scheme.flip_index)
         decoded = decode_heatmaps(heatmaps, model.sigma)

@@ -14,13 +14,20 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from semalign.core.affine import rescaling, transform_points
 from semalign.core.heatmaps import chi_square_loss, foreground_weights, render_gaussians, weighted_mse
-from semalign.data.augment import AugmentationSettings, apply_augmentation, augmented_points, draw_augmentation
-from semalign.data.crops import CropCache
+from semalign.core.warp import sent
+from semalign.data.augment import (
+    Augmentation,
+    AugmentationSettings,
+    apply_augmentation,
+    augmented_points,
+    draw_augmentation,
+)
+from semalign.data.crops import CropCache, as_pictures
 from semalign.models.network import HeatmapNetwork, Located, PointNetwork, Sizes
 from semalign.schemes import LandmarkScheme
 from semalign.training.settings import HeatmapSettings
@@ -35,16 +42,25 @@ class Task(Protocol):
     def __len__(self) -> int:
         """How many faces an epoch has."""
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
-    ) -> tuple[Tensor, Any]:
-        """The network's input and the loss's target for the faces `rows[share]`.
+    ) -> Read:
+        """What of a batch is made on the CPU, by a thread and ahead of the batch's turn: by no network and on no device.
 
         Args:
             rows: the faces of the whole batch.
             labels: (all faces, n, 2) float64 in the crop frames, NaN where absent.
-            generator: for everything random, on the CPU; to be drawn for all of `rows`.
+            generator: of this batch, on the CPU; to be drawn from for all of `rows`.
             share: this process's part of the batch.
+            device: where it will go.
+        """
+
+    def batch(self, read: Read, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Any]:
+        """The network's input and the loss's target for the faces that were read.
+
+        Args:
+            read: of this task.
+            generator: the same, for what is still to be drawn; for all of the batch's faces.
             device: where to put them.
         """
 
@@ -52,32 +68,47 @@ class Task(Protocol):
         """A float32 scalar."""
 
 
-class Pictures(NamedTuple):
-    """Augmented pictures and their points."""
+class Read(NamedTuple):
+    """Pictures as bytes, what is to be done to them, and where their points will then be; all on the CPU.
 
-    images: Float[Tensor, "b 3 s s"]  # in [0, 1], channels last in memory
-    points: Float[Tensor, "b n 2"]  # input frame, float64, on the CPU
+    Attributes:
+        pixels: the crops of this process's faces, pinned if they go to a GPU.
+        augmentation: of these.
+        points: of these, input frame, float64.
+        faces: how many the whole batch has.
+        share: which of them are this process's.
+    """
+
+    pixels: UInt8[Tensor, "b c c 3"]
+    augmentation: Augmentation
+    points: Float[Tensor, "b n 2"]
+    faces: int
+    share: slice
 
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Draws augmented pictures from a crop cache, with the labels carried along."""
+    """Augmented pictures from a crop cache, with the labels carried along."""
 
     crops: CropCache
     scheme: LandmarkScheme
     augmentation: AugmentationSettings
     input_size: int
 
-    def draw(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
-    ) -> Pictures:
-        """As `Task.batch`; mirrored pictures have left and right exchanged."""
-        crop_size = self.crops.images.shape[1]
-        drawn = draw_augmentation(self.augmentation, len(rows), crop_size, self.input_size, generator)
+    ) -> Read:
+        """As `Task.read`; mirrored pictures have left and right exchanged."""
+        crop_size, faces = self.crops.images.shape[1], len(rows)
+        drawn = draw_augmentation(self.augmentation, faces, crop_size, self.input_size, generator)
         drawn, rows = drawn.rows(share.start, share.stop), rows[share]
-        images = apply_augmentation(self.crops.batch(rows).to(device), drawn, self.input_size)
         points = augmented_points(torch.from_numpy(labels[rows]), drawn, torch.tensor(self.scheme.flip_index))
-        return Pictures(images.to(memory_format=torch.channels_last), points)
+        return Read(self.crops.pixels(rows, device), drawn, points, faces, share)
+
+    def pictures(self, read: Read, device: torch.device) -> Float[Tensor, "b 3 s s"]:
+        """The augmented pictures on the device, in [0, 1], channels last in memory."""
+        images = apply_augmentation(as_pictures(read.pixels, device), read.augmentation, self.input_size)
+        return images.to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -92,16 +123,25 @@ class HeatmapTask:
         """Number of faces."""
         return len(self.source.crops)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """As `Task.read`."""
+        return self.source.read(rows, labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Float[Tensor, "b n h h"]]:
-        """Pictures and their Gaussians; NaN in the whole map of a point that is absent."""
-        images, points = self.source.draw(rows, labels, generator, share, device)
+        """Pictures and their Gaussians, both drawn on the device; NaN in the whole map of a point that is absent."""
+        images = self.source.pictures(read, device)
+        return images, self.targets(read.points, device)
+
+    def targets(self, points: Float[Tensor, "b n 2"], device: torch.device) -> Float[Tensor, "b n h h"]:
+        """The Gaussians of points of the input frame; NaN in the whole map of one that is absent."""
         size = self.network.heatmap_size
-        points = transform_points(points, rescaling(self.network.input_size, size)).float().to(device)
+        points = sent(transform_points(points, rescaling(self.network.input_size, size)).float(), device)
         targets = render_gaussians(points, size, self.heatmap.pixels(size))
-        targets[points.isnan().any(-1)] = torch.nan
-        return images, targets
+        return targets.masked_fill_(points.isnan().any(-1)[..., None, None], torch.nan)
 
     def loss(self, outputs: Sequence[Float[Tensor, "b n h h"]], targets: Float[Tensor, "b n h h"]) -> Tensor:
         """The sum over the sets of heatmaps of heatmap MSE or Eq. 9, see docs/method.md; absent points do not count."""
@@ -133,12 +173,17 @@ class PointTask:
         """Number of faces."""
         return len(self.source.crops)
 
-    def batch(
+    def read(
         self, rows: np.ndarray, labels: np.ndarray, generator: torch.Generator, share: slice, device: torch.device
+    ) -> Read:
+        """As `Task.read`."""
+        return self.source.read(rows, labels, generator, share, device)
+
+    def batch(
+        self, read: Read, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Float[Tensor, "b n 2"]]:
         """Pictures and the labels in them (input frame), NaN where absent."""
-        images, points = self.source.draw(rows, labels, generator, share, device)
-        return images, points.float().to(device)
+        return self.source.pictures(read, device), sent(read.points.float(), device)
 
     def loss(self, outputs: Located, targets: Float[Tensor, "b n 2"]) -> Tensor:
         """The sum over the stages of the mean distance, and `DOUBT` of the doubt's; absent points do not count."""

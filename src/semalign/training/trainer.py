@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from semalign.ahead import made_ahead
 from semalign.errors import SemalignError
 from semalign.files import write_text
 from semalign.models.checkpoint import load_tensors, save_tensors
@@ -31,7 +32,7 @@ from semalign.models.network import HeatmapNetwork
 from semalign.training.memory import keep_large_blocks
 from semalign.training.schedule import learning_rate
 from semalign.training.settings import TrainingSettings
-from semalign.training.task import Task
+from semalign.training.task import Read, Task
 from semalign.training.tensorboard import EventLog
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -149,9 +150,13 @@ class Trainer(Generic[Network]):
         order = np.resize(order, self.steps_per_epoch * size)
         total = torch.zeros((), device=self.accelerator.device)
         rate = 0.0
-        for step in range(self.steps_per_epoch):
+
+        def read(step: int) -> tuple[Read, torch.Generator]:
+            return self._read(order[step * size : (step + 1) * size], labels, epoch, step)
+
+        for step, (batch, generator) in enumerate(made_ahead(read, range(self.steps_per_epoch))):
             rate = learning_rate(self.training, epoch * self.steps_per_epoch + step, self.steps_per_epoch)
-            total += self._step(order[step * size : (step + 1) * size], labels, rate, epoch, step)
+            total += self._step(batch, generator, rate, epoch, step)
             if self.advance is not None:
                 self.advance(1, f"loss {total.item() / (step + 1):.4f}" if step % 10 == 9 else "")
         if not all(bool(torch.isfinite(value).all()) for value in self.network.parameters()):
@@ -159,12 +164,17 @@ class Trainer(Generic[Network]):
         mean = self.accelerator.reduce(total / self.steps_per_epoch, reduction="mean")
         return {"epoch": epoch + 1, "loss": float(mean), "learning_rate": rate}
 
-    def _step(self, rows: np.ndarray, labels: np.ndarray, rate: float, epoch: int, step: int) -> Tensor:
-        device = self.accelerator.device
+    def _read(self, rows: np.ndarray, labels: np.ndarray, epoch: int, step: int) -> tuple[Read, torch.Generator]:
+        """What a step needs from the CPU, and the generator of all that is random in it; a thread makes it ahead."""
         generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, epoch, step]).integers(2**62)))
         share = len(rows) // self.accelerator.num_processes
         start = self.accelerator.process_index * share
-        inputs, targets = self.task.batch(rows, labels, generator, slice(start, start + share), device)
+        own = slice(start, start + share)
+        return self.task.read(rows, labels, generator, own, self.accelerator.device), generator
+
+    def _step(self, batch: Read, generator: torch.Generator, rate: float, epoch: int, step: int) -> Tensor:
+        device = self.accelerator.device
+        inputs, targets = self.task.batch(batch, generator, device)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
@@ -190,7 +200,7 @@ class Trainer(Generic[Network]):
 
     def _mix(self, average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
         """The averaged weights (of one type) after a step; the average is short at the beginning, whatever its decay."""
-        step = int(count) - 1
+        step = int(self._average.n_averaged) - 1  # it lies on the CPU; `count`, on the device, would be waited for
         decay = min(self.training.ema, (1 + step) / (10 + step)) if self.training.ema else 0.0
         if average[0].is_floating_point():
             torch._foreach_lerp_(list(average), list(now), 1 - decay)

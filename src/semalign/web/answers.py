@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from semalign.errors import SemalignError
 
+BUSY = "the server is busy; try again."
 RETRY_AFTER = 2  # seconds after which a client that met a busy server may ask again
 
 
@@ -24,6 +25,11 @@ class RefusedError(Exception):
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+def busy() -> RefusedError:
+    """The refusal of what is too much at the moment."""
+    return RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
 
 def error_answer(status: HTTPStatus, sentence: str) -> JSONResponse:

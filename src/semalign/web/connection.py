@@ -1,4 +1,4 @@
-"""One connection: uvicorn's, with a limit of time for heads, a limit of how many are open, and errors as JSON."""
+"""One connection: uvicorn's, with limits of time for heads and answers, a limit of how many are open, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ _PROTOCOL_ERRORS = {
 }
 
 
+CROWDED = "crowded"  # in a request's state: it came on a connection for which there is no room
+
+
 class Connection(H11Protocol):
-    """Limits what uvicorn leaves open: how long a client may take to send a request's head, and how many may try."""
+    """Limits what uvicorn leaves open: how long a client may take to send a head or to take an answer, and how many may try."""
 
     limits: ClassVar[ConnectionLimits]
     answer_headers: ClassVar[Mapping[str, str]]
-    _clock: asyncio.TimerHandle | None = None
+    _clock: asyncio.TimerHandle | None = None  # of a head
+    _taking: asyncio.TimerHandle | None = None  # of an answer
+    _look: asyncio.TimerHandle | None = None
     _since: float = 0.0
+    _closing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came."""
         super().connection_made(transport)
         self._start_clock()
+        self._look_later()
         if len(self.connections) > self.limits.connections:
-            self._make_room()
+            self.loop.call_soon(self.loop.call_soon, self._make_room)  # once that is read which has come meanwhile
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came: a whole head stops the clock, and from there the body's own limit holds."""
@@ -48,7 +55,26 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went."""
         self._stop_clock()
+        self._stop_taking()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """An answer was given: from now on the client is silent."""
+        self._since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not take an answer as fast as it is given: it has as long for it as for a request."""
+        super().pause_writing()
+        self._since = self.loop.time()
+        self._taking = self.loop.call_later(self.limits.sending, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client took it."""
+        self._stop_taking()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, with the same headers as all answers, and close."""
@@ -69,9 +95,9 @@ class Connection(H11Protocol):
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _sending(self) -> bool:
-        """Whether it is the client's turn."""
-        return not self._answering() or self.cycle.more_body
+    def _their_turn(self) -> bool:
+        """Whether it is the client that is waited for."""
+        return not self._answering() or self.cycle.more_body or self.flow.write_paused
 
     def _start_clock(self) -> None:
         self._since = self.loop.time()
@@ -82,11 +108,35 @@ class Connection(H11Protocol):
             self._clock.cancel()
             self._clock = None
 
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+    def _look_later(self) -> None:
+        self._look = self.loop.call_later(self.limits.sending, self._end_if_stuck)
+
+    def _end_if_stuck(self) -> None:
+        """A connection that is closed goes on until its last bytes are taken, which a client may never do."""
+        if self._closing:
+            self.transport.abort()
+        else:
+            self._closing = self.transport.is_closing()
+            self._look_later()
+
     def _make_room(self) -> None:
-        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        waiting = [other for other in others if other._sending() and not other.transport.is_closing()]
-        if waiting:
-            min(waiting, key=lambda other: other._since).transport.abort()
+        """End the connection whose client has been slow for longest; if nobody is slow, this one is told to come again."""
+        most, now = self.limits.connections, self.loop.time()
+        every = [one for one in self.connections if isinstance(one, Connection) and not one.transport.is_closing()]
+        if self.transport.is_closing() or len(every) <= most:
+            return
+        slow = [one for one in every if one is not self and one._their_turn() and now - one._since >= self.limits.slow]
+        if slow:
+            min(slow, key=lambda one: one._since).transport.abort()
+        elif len(every) > 2 * most or len(self.connections) > 4 * most:
+            self.transport.abort()
+        else:
+            self.app_state = {**self.app_state, CROWDED: True}
 
 
 def connection_class(limits: ConnectionLimits, headers: Mapping[str, str]) -> type[Connection]:

@@ -18,7 +18,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from semalign.web.answers import error_answer
+from semalign.web.answers import BUSY, error_answer
+from semalign.web.connection import CROWDED
 
 LINGER = 1.0  # seconds in which the rest of a refused body is read and dropped, so that the client sees the answer
 
@@ -53,6 +54,8 @@ class Guard:
                 raise
 
     def _refusal(self, scope: Scope) -> Response | None:
+        if scope.get("state", {}).get(CROWDED):
+            return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
         if scope["method"] not in ("GET", "POST"):
             return error_answer(HTTPStatus.NOT_IMPLEMENTED, "only GET and POST are answered here.")
         headers = Headers(scope=scope)

@@ -16,6 +16,7 @@ MODULES = (
     "wflw",
     "cofw",
     "plain",
+    "tar",
     "coco",
     "cvat",
     "label_studio",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from semalign.data import archives
 from semalign.data.formats.base import Bad
 from semalign.data.samples import Box, Sample, Split
 from semalign.errors import SemalignError
@@ -100,7 +101,7 @@ def read_bytes(path: Path) -> bytes:
         SemalignError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return archives.read_bytes(path)
     except OSError as error:
         raise SemalignError(
             f"{path}: cannot be read ({error.strerror}); check the file and its permissions."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from semalign.data.archives import is_file
 from semalign.data.formats.pictures import check_name, clean_name, split_of
 from semalign.data.images import image_size
 from semalign.data.samples import ABSENT, HIDDEN, UNKNOWN, Dataset, Sample
@@ -110,7 +110,7 @@ def size_of(picture: PictureFaces, title: str) -> tuple[int, int]:
     """
     if picture.samples[0].size is not None:
         return picture.samples[0].size
-    if not os.path.isfile(picture.image):
+    if not is_file(picture.image):
         raise SemalignError(
             f"{picture.image}: there is no such picture, and {title} needs its size; give the pictures with --images."
         )

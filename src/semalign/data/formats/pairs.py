@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from semalign.data.archives import is_file
 from semalign.data.faults import placeholders
 from semalign.data.formats.base import Entry, Format, Written
 from semalign.data.formats.common import list_folder
@@ -120,7 +121,7 @@ def _placeholders(points: np.ndarray) -> np.ndarray:
 def _check_picture(sample: Sample) -> None:
     if sample.frame is not None:
         raise SemalignError(f"{sample.id}: is a frame of a video; write the frames as pictures first.")
-    if not os.path.isfile(sample.image):
+    if not is_file(sample.image):
         raise SemalignError(
             f"{sample.image}: there is no such picture, and .pts files lie beside theirs; give the pictures with --images."
         )
@@ -137,8 +138,17 @@ def list_pairs(root: Path, inside: str, split: Split, subset: str, group: str = 
         SemalignError: the folder cannot be read.
     """
     folder = PurePosixPath(inside)
+    yield from pairs_of(
+        [root / folder / entry.name for entry in list_folder(root / folder)], folder, split, subset, group
+    )
+
+
+def pairs_of(
+    paths: Iterable[Path], folder: PurePosixPath, split: Split, subset: str, group: str = ""
+) -> Iterator[Entry]:
+    """As `list_pairs`, of the files of a folder that is called so."""
     stems: dict[str, list[Path]] = {}
-    for path in (root / folder / entry.name for entry in list_folder(root / folder)):
+    for path in paths:
         if path.suffix.lower() in (*IMAGE_ENDINGS, ".pts"):
             stems.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
     for paths in stems.values():

@@ -6,7 +6,7 @@ Faces in a folder called test, testset, val or validation (at any depth) are for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -42,23 +42,7 @@ class Plain(Pairs):
         Raises:
             SemalignError: there is no such scheme.
         """
-        if given is not None:
-            return given
-        schemes = [load_scheme(name) for name in shipped_schemes()]
-        for path in _annotations(place):
-            try:
-                count = len(read_pts(path))
-            except SemalignError:  # it will be a bad sample
-                continue
-            for scheme in schemes:
-                if scheme.count == count:
-                    return scheme
-            known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in schemes)
-            raise SemalignError(
-                f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own with "
-                f"'semalign scheme new {path} --out own.toml' and name it (--scheme, in recipes data.scheme)."
-            )
-        return load_scheme(self.scheme)
+        return suiting_scheme(_annotations(place), self.scheme) if given is None else given
 
     def entries(self, place: Path) -> Iterator[Entry | Note]:
         """A face for each image; a note for each folder that is passed over: unreadable, or results of Semalign's own."""
@@ -70,6 +54,29 @@ class Plain(Pairs):
             testing = any(part.lower() in TEST_FOLDERS for part in inside.parts)
             subset = place.resolve().name if inside == Path() else inside.as_posix()
             yield from list_pairs(place, inside.as_posix(), "test" if testing else "train", subset)
+
+
+def suiting_scheme(annotations: Iterable[Path], otherwise: str) -> LandmarkScheme:
+    """The shipped scheme with as many points as the first `.pts` file that is sound; `otherwise` where there is none.
+
+    Raises:
+        SemalignError: there is no such scheme.
+    """
+    schemes = [load_scheme(name) for name in shipped_schemes()]
+    for path in annotations:
+        try:
+            count = len(read_pts(path))
+        except SemalignError:  # it will be a bad sample
+            continue
+        for scheme in schemes:
+            if scheme.count == count:
+                return scheme
+        known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in schemes)
+        raise SemalignError(
+            f"{path}: holds {count} points, which no shipped scheme has ({known}); write a scheme of your own with "
+            f"'semalign scheme new {path} --out own.toml' and name it (--scheme, in recipes data.scheme)."
+        )
+    return load_scheme(otherwise)
 
 
 def sample_points(sample: Path) -> tuple[Path, np.ndarray]:

@@ -44,9 +44,9 @@ class _Rows:
     where: str
     facts: dict[str, Any]
     labels: list[Any] = field(default_factory=list)
-    values: array[float] = field(default_factory=lambda: array("d"))
-    said: array[int] = field(default_factory=lambda: array("b"))
-    spots: array[int] = field(default_factory=lambda: array("q"))
+    values: array = field(default_factory=lambda: array("d"))
+    said: array = field(default_factory=lambda: array("b"))
+    spots: array = field(default_factory=lambda: array("q"))
 
 
 class Csv(DocumentFormat):

@@ -12,20 +12,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from semalign.errors import SemalignError
 from semalign.files import read_json, write_bytes, write_json
-from semalign.training.trainer import make_accelerator
 
 SIZE = 32  # faces in a part
 MANIFEST = "manifest.json"
@@ -66,19 +61,20 @@ class Parts:
         folder: in which they get one of their own.
         depends: what the results depend on: arrays, tensors, texts, numbers, and mappings and sequences of these.
         count: of the faces.
+        size: faces in a part.
     """
 
-    def __init__(self, folder: Path, depends: Any, count: int) -> None:
-        self.count, self.key = count, digest([depends, count, SIZE])
+    def __init__(self, folder: Path, depends: Any, count: int, size: int = SIZE) -> None:
+        self.count, self.size, self.key = count, size, digest([depends, count, size])
         self.folder = Path(folder) / self.key[:16]
 
     def __len__(self) -> int:
         """How many there are."""
-        return -(-self.count // SIZE)
+        return -(-self.count // self.size)
 
     def rows(self, part: int) -> np.ndarray:
         """The faces of a part."""
-        return np.arange(part * SIZE, min((part + 1) * SIZE, self.count))
+        return np.arange(part * self.size, min((part + 1) * self.size, self.count))
 
     @property
     def begun(self) -> bool:
@@ -89,6 +85,19 @@ class Parts:
     def committed(self) -> bool:
         """Whether all of it is there."""
         return (self.folder / MANIFEST).is_file()
+
+    def refuse_others(self) -> None:
+        """Refuse a folder in which others have begun other work, which would be for nothing.
+
+        Raises:
+            SemalignError: it is one, and nothing of this work is there.
+        """
+        place = self.folder.parent
+        if not self.begun and place.is_dir() and any(path.is_dir() for path in place.iterdir()):
+            raise SemalignError(
+                f"{place}: holds shares of other data or with other options; give the same to every process, "
+                "or delete that folder."
+            )
 
     def missing(self) -> list[int]:
         """The parts that are not done, or whose files are damaged."""
@@ -167,55 +176,6 @@ class Parts:
         return there if noted == there else None
 
 
-def own_share() -> Share:
-    """Of this process among those of a run under `torchrun` or `accelerate launch`; all of it where there are none."""
-    accelerator = make_accelerator()
-    return Share(accelerator.process_index + 1, accelerator.num_processes)
-
-
-def commit_together(works: Sequence[Parts]) -> None:
-    """When all processes of a run have done their shares, the first one commits them; then all go on.
-
-    Raises:
-        SemalignError: parts are missing.
-    """
-    accelerator = make_accelerator()
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        for parts in works:
-            parts.commit()
-    accelerator.wait_for_everyone()
-
-
-def said_by_the_first(values: list[Any]) -> list[Any]:
-    """What the first process of a run has in the place of these."""
-    if make_accelerator().num_processes == 1:
-        return values
-    from accelerate.utils import broadcast_object_list
-
-    broadcast_object_list(values)
-    return values
-
-
-@contextmanager
-def folder_for_parts(given: Path | None) -> Iterator[Path | None]:
-    """The folder in which processes leave their parts: the one that is given, or one for the time being.
-
-    A single process to which none is given needs none: None.
-    """
-    accelerator = make_accelerator()
-    if given is not None or accelerator.num_processes == 1:
-        yield given
-        return
-    name = tempfile.mkdtemp(prefix="semalign-") if accelerator.is_main_process else ""
-    try:
-        yield Path(said_by_the_first([name])[0])
-        accelerator.wait_for_everyone()
-    finally:
-        if name:
-            shutil.rmtree(name, ignore_errors=True)
-
-
 def digest(value: Any) -> str:
     """A text that changes with arrays, tensors, numbers and texts, and with how mappings and sequences hold them."""
     hashed = hashlib.sha256()
@@ -224,7 +184,7 @@ def digest(value: Any) -> str:
 
 
 def _feed(hashed: Any, value: Any) -> None:
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "detach"):  # a tensor of PyTorch, which is not imported here
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         hashed.update(f"{value.dtype}{value.shape}".encode())
