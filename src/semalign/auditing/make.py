@@ -116,12 +116,8 @@ class Auditor:
         self.hidden = np.array(
             [np.zeros(self.scheme.count, bool) if s.visible is None else ~s.visible for s in dataset.samples]
         )
-<<<<<<< HEAD
-        self.witnesses = self._looked(dataset.samples, "looking at the faces")
-        self.learned = np.arange(len(dataset))[drawn(len(dataset), MOST_FACES)]
-=======
         self.witnesses = self._looked(dataset.samples, LOOKING) if witnesses is None else witnesses
->>>>>>> main
+        self.learned = np.arange(len(dataset))[drawn(len(dataset), MOST_FACES)]
         self.systematic: tuple[LinearAdaptation, ...] = tuple(
             systematic(member.points[self.learned], self.observed[self.learned]) for member in self.witnesses.members
         )
