@@ -31,6 +31,7 @@ import torch
 import typer
 from harness import FOLDER, Row, faces_of, finish, in_turn, predicted, run, track
 from peer_models import MEGA, Framing, Look, Peer, Shape, peers_in, refuse_no_folder
+from shipped_onnx import QUANTISED
 
 from semalign.core.metrics import landmark_boxes, nme_interocular
 from semalign.core.translation import Translation, fit_translation
@@ -72,6 +73,14 @@ SHOWN = (
 )
 DRAWN, TIME = "lfpw/testset", "processor ms"
 OURS, THEIRS, INK = "#1f6fb4", "#8a8a8a", "#444444"
+TITLES = {name: short for short, name in pretrained.NAMES.items()}
+PLACES = {  # of the titles that would lie on others; points to the right and up
+    "300w-cascade": (4, -11),
+    "300w-detector": (6, 6),
+    "300w-fast": (4, -11),
+    "3DDFA V2, translated": (-7, 3),
+    "dlib": (-8, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -334,7 +343,7 @@ def _figures(errors: dict[str, np.ndarray]) -> Row:
 
 
 def draw(path: Path) -> None:
-    """Error on lfpw/testset against time, of the newest measurement; a model's two forms are joined by a line."""
+    """Error on lfpw/testset against time, of the newest measurement; our models in the form in which they ship."""
     from matplotlib.figure import Figure
 
     newest = max(FOLDER.glob("peers_*.csv"), default=None)
@@ -342,31 +351,33 @@ def draw(path: Path) -> None:
         raise SemalignError(f"{FOLDER}: holds no measurement yet; give --data and --peers first.")
     with newest.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    drawn: dict[str, list[Row]] = {}
-    for row in rows:
-        if row[DRAWN]:
-            drawn.setdefault(row["model"].removesuffix(" int8").removesuffix(" float32"), []).append(row)
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name, forms in drawn.items():
-        forms.sort(key=lambda form: float(form[TIME]))
-        own, told = forms[0]["kind"] == "semalign", "has seen" in forms[0]["note"]
-        colour = OURS if own else THEIRS
-        x, y = ([float(form[column]) for form in forms] for column in (TIME, DRAWN))
-        axes.plot(x, y, "o-", ms=7, lw=1.2, color=colour, mfc="white" if told else colour)
-        kinds = " / ".join(form["model"].removeprefix(name).strip() for form in forms)
-        sizes = " / ".join(f"{float(form['MB']):.{1 if float(form['MB']) < 10 else 0}f}" for form in forms)
-        title = f"{name} {kinds}".strip() + f", {sizes} MB" + (" (has seen these faces)" if told else "")
-        above = {"xytext": (-4, 7), "va": "bottom", "ha": "left"} if own else {"xytext": (8, 0), "va": "center"}
-        style = {"textcoords": "offset points", "fontsize": 8, "color": OURS if own else INK}
-        axes.annotate(title, (x[0], y[0]), **above, **style)
+    for row in rows:
+        name, _, form = row["model"].rpartition(" ")
+        own = row["kind"] == "semalign"
+        if not row[DRAWN] or (own and (form == "int8") != (name in QUANTISED)):
+            continue
+        told, colour = "has seen" in row["note"], OURS if own else THEIRS
+        x, y = float(row[TIME]), float(row[DRAWN])
+        axes.plot(x, y, "o", ms=7, color=colour, mfc="white" if told else colour)
+        size = (
+            pretrained.available()[name].with_suffix(pretrained.EXPORTED).stat().st_size / MEGA
+            if own
+            else float(row["MB"])
+        )
+        title = TITLES.get(name, name) if own else row["model"]
+        title += f", {size:.{1 if size < 10 else 0}f} MB" + (" (has seen these faces)" if told else "")
+        across, up = PLACES.get(name if own else row["model"], (8, 0))
+        style = {"textcoords": "offset points", "fontsize": 8, "color": OURS if own else INK, "va": "center"}
+        axes.annotate(title, (x, y), xytext=(across, up), ha="left" if across > 0 else "right", **style)
     for row in rows:
         if row["model"] == YARDSTICK:
             axes.axvline(float(row[TIME]), color=THEIRS, lw=0.8, ls=":", zorder=0)
             place = {"xytext": (3, 3), "textcoords": "offset points", "xycoords": ("data", "axes fraction")}
             axes.annotate("PFLD's time", (float(row[TIME]), 0), fontsize=8, color=THEIRS, **place)
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.12)
+    axes.margins(x=0.16, y=0.14)
     low, high = axes.get_xlim()
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low < tick < high]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

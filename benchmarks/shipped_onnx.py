@@ -3,7 +3,8 @@
     python benchmarks/shipped_onnx.py --data 300w
 
 `300w-detector`, which is twice as fast so, is written as int8, its ranges measured on training faces of the data; the others
-compute in float32 and keep their weights as float16. The table compares each file with the model file on the test faces, from the annotated boxes. After new weights run it again.
+compute in float32 and keep their weights as float16. The table compares each file with the model file on the test faces, from
+the annotated boxes. After new weights run it again.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from semalign.schemes.scheme import refuse_unknown
 if TYPE_CHECKING:
     from semalign.models.checkpoint import Model
 
-NAMES = {"default": "300w-cascade", "fast": "300w-fast", "free": "by-mesh"}  # what these stand for; a file of such a name comes first
+# What these stand for; a file of such a name comes first.
+NAMES = {"default": "300w-cascade", "fast": "300w-fast", "free": "by-mesh"}
 DEFAULT = NAMES["default"]
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
