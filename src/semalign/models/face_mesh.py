@@ -232,9 +232,9 @@ def face_mesh() -> FaceMesh:
     try:
         # Whoever asks first has the same draws after it as whoever asks later, and may be making a network without memory.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            network = FaceMesh()
+            network, weights = FaceMesh(), load_file(WEIGHTS)
         network.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in load_file(WEIGHTS).items()}
+            {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise SemalignError(
