@@ -371,7 +371,7 @@ def search(shards: int, out: str) -> Step:
 
 def shard(folder: Path, out: str, index: int, count: int) -> float:
     """`semalign search --shard INDEX/COUNT`; the most memory that it had."""
-    from semalign.pipeline.parts import Share
+    from semalign.parts import Share
 
     from semalign.pipeline.commands import search_part
 
