@@ -372,7 +372,6 @@ def search(shards: int, out: str) -> Step:
 def shard(folder: Path, out: str, index: int, count: int) -> float:
     """`semalign search --shard INDEX/COUNT`; the most memory that it had."""
     from semalign.parts import Share
-
     from semalign.pipeline.commands import search_part
 
     search_part(MODEL, pictures_of(folder), folder / out, Share(index, count))
