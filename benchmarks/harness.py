@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from semalign.pipeline.prepare import Faces
 
 FOLDER = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).resolve().parent / "results")
+QUANTISED = ("300w-detector",)  # shipped models whose ONNX file is int8: a wide hourglass
 VERSIONS = {"python": "python", "torch": "torch", "numpy": "numpy", "opencv": "opencv-python-headless"}  # by column
 FIGURES = (  # of an evaluation, those that are kept
     "count",

@@ -29,9 +29,8 @@ import cv2
 import numpy as np
 import torch
 import typer
-from harness import FOLDER, Row, faces_of, finish, in_turn, predicted, run, track
+from harness import FOLDER, QUANTISED, Row, faces_of, finish, in_turn, predicted, run, track
 from peer_models import MEGA, Framing, Look, Peer, Shape, peers_in, refuse_no_folder
-from shipped_onnx import QUANTISED
 
 from semalign.core.metrics import landmark_boxes, nme_interocular
 from semalign.core.translation import Translation, fit_translation

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from harness import DataFolder, Row, finish, run
+from harness import QUANTISED, DataFolder, Row, finish, run
 
 from semalign.export import export_onnx, quantize_onnx
 from semalign.export.crops import training_crops
@@ -26,7 +26,6 @@ from semalign.models import pretrained
 from semalign.pipeline import evaluate_model
 
 MOST = 9 * 2**20  # bytes of a file that ships
-QUANTISED = ("300w-detector",)  # a wide hourglass
 FIGURES = ("count", "nme_interocular", "nme_interpupil", "nme_box")
 
 
