@@ -67,6 +67,12 @@ def test_a_small_model_file_has_half_the_size_and_the_same_answers(model: Path, 
 
 
 @pytest.mark.slow
+def test_a_network_that_8_bits_break_is_not_quantised(faces: Path, tmp_path: Path) -> None:
+    result = invoke("export", "free", tmp_path / "x.onnx", "--int8", "--data", faces)
+    assert result.exit_code == 2 and "float32 alone" in result.stderr.replace("\n", " ")
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_export_in_int8_compares_its_answers_with_the_models(model: Path, faces: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from semalign.inference import OnnxBackend
