@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from semalign.data.crops import CropSettings, crop_maps, cut
 from semalign.export.graph import LandmarkGraph
-from semalign.export.onnx import export_onnx, quantize_onnx
+from semalign.export.onnx import BROKEN_BY_INT8, export_onnx, quantize_onnx
 from semalign.inference.onnx import OnnxBackend
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import PRESETS, HourglassSettings
@@ -96,7 +96,7 @@ def synthetic_crops(size: int, count: int, seed: int = 0) -> UInt8[np.ndarray, "
 def contestants(
     models: dict[str, Model], folder: Path, settings: BenchSettings, runtimes: Sequence[str] = RUNTIMES
 ) -> Iterator[Contestant]:
-    """Each model in each runtime; ONNX files are written into the folder.
+    """Each model in each runtime, but for int8 where it breaks the network; ONNX files are written into the folder.
 
     Raises:
         SemalignError: a runtime that is not installed.
@@ -108,6 +108,8 @@ def contestants(
         if set(runtimes) - {"PyTorch"}:
             export_onnx(plain, model)
         for runtime in runtimes:
+            if runtime.endswith("int8") and getattr(model.network.settings, "kind", None) in BROKEN_BY_INT8:
+                continue
             if runtime == "PyTorch":
                 run: Callable[[np.ndarray], object] = _in_pytorch(graph)
             elif runtime == "onnxruntime":
