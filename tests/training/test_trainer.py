@@ -105,6 +105,15 @@ def test_a_batch_that_processes_cannot_share_is_refused(small, tmp_path, monkeyp
         small.trainer(tmp_path)
 
 
+def test_a_log_that_was_broken_off_after_the_checkpoint_is_completed(small, tmp_path):
+    fit(small.trainer(tmp_path), small)
+    log = tmp_path / "log.jsonl"
+    whole = log.read_text()
+    log.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert small.trainer(tmp_path).resume()
+    assert log.read_text() == whole
+
+
 def test_a_checkpoint_of_another_network_is_refused(small, tmp_path):
     fit(small.trainer(tmp_path, epochs=1), small)
     other = small.trainer(tmp_path, epochs=1)

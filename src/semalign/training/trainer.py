@@ -216,8 +216,11 @@ class Trainer(Generic[Network]):
                 tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
             tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
             save_tensors(self.folder / CHECKPOINT, tensors, {"epoch": self.epoch, "records": self.records})
-            write_text(self.folder / LOG, "".join(json.dumps(record) + "\n" for record in self.records))
+            self._write_log()
         self.accelerator.wait_for_everyone()
+
+    def _write_log(self) -> None:
+        write_text(self.folder / LOG, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def resume(self) -> bool:
         """Continue from the stage's checkpoint; False if there is none."""
@@ -239,7 +242,13 @@ class Trainer(Generic[Network]):
             ) from error
         self.epoch, self.records = int(description["epoch"]), list(description["records"])
         self._average.n_averaged.fill_(1 + self.epoch * self.steps_per_epoch)
+        if self.accelerator.is_main_process and self._log_lacks_lines():
+            self._write_log()  # it was broken off after the checkpoint
         return True
+
+    def _log_lacks_lines(self) -> bool:
+        log = self.folder / LOG
+        return not log.is_file() or len(log.read_text(encoding="utf-8").splitlines()) < len(self.records)
 
     def _load_optimizer(self, flat: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
