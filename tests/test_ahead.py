@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from semalign.ahead import made_ahead
+from semalign.ahead import made_ahead, results_of
 
 
 def threads() -> int:
@@ -72,3 +74,35 @@ def test_one_that_is_left_behind_keeps_no_program_from_its_end():
     lines = "from semalign.ahead import made_ahead\nitems = made_ahead(str, range(9))\nnext(items)\nprint('end')"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "end\n" and not done.stderr
+
+
+def test_results_come_in_order_and_few_items_are_handed_out_before_they_are_taken() -> None:
+    handed = []
+
+    def items() -> Iterator[int]:
+        for item in range(40):
+            handed.append(item)
+            yield item
+
+    with ThreadPoolExecutor(3) as pool:
+        results = results_of(pool, lambda item: item * item, items(), ahead=5)
+        assert [next(results) for _ in range(10)] == [item * item for item in range(10)]
+        assert len(handed) <= 15
+        assert list(results) == [item * item for item in range(10, 40)]
+
+
+def test_an_error_ends_the_results_and_what_waits_is_not_done() -> None:
+    done, go = [], threading.Event()
+
+    def work(item: int) -> None:
+        go.wait(10)
+        if item == 0:
+            raise ValueError("first")
+        done.append(item)
+
+    with ThreadPoolExecutor(1) as pool:
+        results = results_of(pool, work, range(100), ahead=50)
+        threading.Timer(0.1, go.set).start()
+        with pytest.raises(ValueError, match="first"):
+            next(results)
+    assert len(done) < 50

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from semalign.cores import PASSIVE, results_of, usable_cores, wait_asleep
+from semalign.cores import PASSIVE, usable_cores, wait_asleep
 
 COMMAND = """
 import os, sys
@@ -62,35 +59,3 @@ def test_the_package_changes_no_environment() -> None:
 
 def test_there_is_a_core() -> None:
     assert usable_cores() >= 1
-
-
-def test_results_come_in_order_and_few_items_are_handed_out_before_they_are_taken() -> None:
-    handed = []
-
-    def items() -> Iterator[int]:
-        for item in range(40):
-            handed.append(item)
-            yield item
-
-    with ThreadPoolExecutor(3) as pool:
-        results = results_of(pool, lambda item: item * item, items(), ahead=5)
-        assert [next(results) for _ in range(10)] == [item * item for item in range(10)]
-        assert len(handed) <= 15
-        assert list(results) == [item * item for item in range(10, 40)]
-
-
-def test_an_error_ends_the_results_and_what_waits_is_not_done() -> None:
-    done, go = [], threading.Event()
-
-    def work(item: int) -> None:
-        go.wait(10)
-        if item == 0:
-            raise ValueError("first")
-        done.append(item)
-
-    with ThreadPoolExecutor(1) as pool:
-        results = results_of(pool, work, range(100), ahead=50)
-        threading.Timer(0.1, go.set).start()
-        with pytest.raises(ValueError, match="first"):
-            next(results)
-    assert len(done) < 50

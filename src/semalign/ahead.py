@@ -1,20 +1,41 @@
-"""What is wanted next is made ready by a thread, while what came before is worked on."""
+"""Work that threads get a few pieces of at a time: what is wanted next is made ready while what came before is worked on."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+AHEAD = 256  # pieces of work that wait for threads or to be taken
 DEPTH = 2  # things that lie ready, or are on their way
 
-T = TypeVar("T")
-R = TypeVar("R")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def made_ahead(make: Callable[[T], R], items: Sequence[T], depth: int = DEPTH) -> Iterator[R]:
+def results_of(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int = AHEAD
+) -> Iterator[Result]:
+    """As `pool.map`, but no more than so many items are handed out before their results are taken.
+
+    So the memory does not grow with their number, which `pool.map` takes 1.8 kB each of.
+    """
+    left, waiting = iter(items), deque[Future[Result]]()
+    try:
+        waiting.extend(pool.submit(work, item) for item in islice(left, ahead))
+        while waiting:
+            made = waiting.popleft().result()
+            waiting.extend(pool.submit(work, item) for item in islice(left, 1))
+            yield made
+            del made  # its memory is for the next
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def made_ahead(make: Callable[[Item], Result], items: Sequence[Item], depth: int = DEPTH) -> Iterator[Result]:
     """`make` of each item in their order, up to `depth` of them ahead of whoever asks; one thread makes them all.
 
     What is made must not depend on when it is made. An error comes where its item's turn is. When the iteration ends, also
@@ -29,16 +50,8 @@ def made_ahead(make: Callable[[T], R], items: Sequence[T], depth: int = DEPTH) -
     if len(items) < 2:
         yield from map(make, items)
         return
-    pool = ThreadPoolExecutor(
-        1, "ahead"
-    )  # idle between its tasks: one that is left behind keeps no program from its end
+    pool = ThreadPoolExecutor(1, "ahead")  # idle between tasks: one that is left behind keeps no program from its end
     try:
-        rest, waiting = iter(items), deque[Future[R]]()
-        waiting.extend(pool.submit(make, item) for item in islice(rest, depth))
-        while waiting:
-            made = waiting.popleft().result()
-            waiting.extend(pool.submit(make, item) for item in islice(rest, 1))
-            yield made
-            del made  # its memory is for the next
+        yield from results_of(pool, make, items, depth)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from semalign.cores import results_of
+from semalign.ahead import results_of
 from semalign.data.endings import lacks_its_end
 from semalign.data.faults import outside
 from semalign.data.opening import scan_dataset

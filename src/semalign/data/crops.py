@@ -27,9 +27,10 @@ import cv2
 import numpy as np
 from PIL import __version__ as pillow_version
 
+from semalign.ahead import results_of
 from semalign.core.affine import square_crop
 from semalign.core.arrays import Tensor
-from semalign.cores import results_of, usable_cores
+from semalign.cores import usable_cores
 from semalign.data.cache import Cache
 from semalign.data.crop_file import CropFile, StoredImages
 from semalign.data.identity import Stamp, digests_of, settled, stamps_of

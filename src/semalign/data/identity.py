@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from semalign.cores import results_of, usable_cores
+from semalign.ahead import results_of
+from semalign.cores import usable_cores
 from semalign.data.archives import is_file, open_file, stat_of
 
-Stamp = tuple[
-    int, int, int, int
-]  # size, time of the last change, time of the last change of the entry (both ns), number
+# Size, time of the last change, time of the last change of the entry (both ns), number.
+Stamp = tuple[int, int, int, int]
 NONE: Stamp = (0, 0, 0, 0)  # of a file that is not there
-SETTLED = (
-    2 * 10**9
-)  # ns: a change within so short a time after another may leave the stamp as it was (FAT counts in 2 s)
+# ns: a change within so short a time after another may leave the stamp as it was (FAT counts in 2 s).
+SETTLED = 2 * 10**9
 
 
 def stamps_of(paths: Iterable[Path]) -> dict[Path, Stamp]:

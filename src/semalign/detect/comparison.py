@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from semalign.cores import results_of, usable_cores
+from semalign.ahead import results_of
+from semalign.cores import usable_cores
 from semalign.data.check import Problem
 from semalign.data.samples import Dataset, Sample
 from semalign.data.video import read_pictures
