@@ -33,11 +33,10 @@ from planted import KINDS, Planted, copy_of, plant
 
 from semalign.auditing.kinds import NAMES
 from semalign.auditing.make import SURE, Auditor
-from semalign.auditing.witnesses import Witnesses, heard
+from semalign.auditing.witnesses import Witnesses, heard, joined
 from semalign.core.similarity import sizes_of, to_complex
 from semalign.data import Dataset, open_dataset
 from semalign.inference.landmarker import open_model
-from semalign.inference.landmarks import Landmarks
 from semalign.inference.onnx import OnnxBackend
 from semalign.pipeline.witnesses import CrossFitted, ShippedModel
 from semalign.progress import SilentProgress
@@ -116,25 +115,7 @@ class _Kept:
             for place, (key, _) in enumerate(once.values()):
                 self.known[key] = seen.take(np.array([place]))
                 del new[key]
-        return _joined([self.known[key] for key in keys])
-
-
-def _joined(parts: list[Witnesses]) -> Witnesses:
-    first = parts[0]
-
-    def of(landmarks: list[Landmarks]) -> Landmarks:
-        spreads = [one.spread for one in landmarks if one.spread is not None]
-        return Landmarks(
-            np.concatenate([one.points for one in landmarks]),
-            np.concatenate([one.confidence for one in landmarks]),
-            landmarks[0].scheme,
-            np.concatenate(spreads) if len(spreads) == len(landmarks) else None,
-        )
-
-    members = tuple(of([part.members[index] for part in parts]) for index in range(len(first.members)))
-    pixels = np.concatenate([part.reference_pixels for part in parts])
-    about = (first.sigma, first.heatmap_size, first.correlation)
-    return Witnesses(of([part.predictions for part in parts]), members, pixels, *about)
+        return joined([self.known[key] for key in keys])
 
 
 def _rows(planted: Planted, witness: _Kept, kind: str) -> Iterator[Row]:

@@ -117,5 +117,5 @@ def alike(found: Witnesses, expected: Witnesses) -> None:
     assert set(one) == set(other)
     for name, value in other.items():
         assert np.allclose(one[name], value, rtol=1e-4, atol=1e-3), name
-    alike_again = unpacked([one], found.predictions.scheme)
+    alike_again = unpacked(one, found.predictions.scheme)
     assert len(alike_again.members) == len(found.members) and alike_again.correlation == found.correlation

@@ -266,15 +266,8 @@ def _begun(folder: Path) -> bool:
         names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     except OSError:
         return False
-    return bool(names & {BEGUN, CROPS, NETWORKS, LOOKS}) and names <= {
-        BEGUN,
-        CROPS,
-        NETWORKS,
-        LOOKS,
-        LABELS,
-        FACES,
-        POINTS,
-    }
+    unfinished = {BEGUN, CROPS, NETWORKS, LOOKS}
+    return bool(names & unfinished) and names <= unfinished | {LABELS, FACES, POINTS}
 
 
 def audit_there(folder: Path, dataset: Dataset) -> Audit | None:

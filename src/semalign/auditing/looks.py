@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from semalign.auditing.witnesses import Witnesses, heard, packed, unpacked
+from semalign.auditing.witnesses import Witnesses, heard, joined, packed, unpacked
 from semalign.data.crops import face_boxes
 from semalign.data.samples import Dataset
 from semalign.data.video import by_video, read_pictures
@@ -64,7 +64,7 @@ class Looks:
             raise SemalignError(f"{self.dataset.root}: no picture can be read: {skipped[0][1]}")
         samples = tuple(self.dataset.samples[row] for row in kept)
         dataset = replace(self.dataset, samples=samples, skipped=(*self.dataset.skipped, *skipped))
-        return dataset, unpacked([part for part in parts if len(part["kept"])], self.dataset.scheme)
+        return dataset, joined([unpacked(part, self.dataset.scheme) for part in parts if len(part["kept"])])
 
     def _look(self, rows: np.ndarray) -> Arrays:
         """Which of some faces could be read, what is said of them, and why the others could not be read."""

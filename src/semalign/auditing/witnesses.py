@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from semalign.core.adaptation import LinearAdaptation, choose_components, fit_linear_adaptation
 from semalign.core.similarity import sizes_of, to_complex
+from semalign.inference import landmarks
 from semalign.inference.landmarks import Landmarks
 from semalign.schemes import LandmarkScheme
 from semalign.searches import Evidence
@@ -108,20 +109,27 @@ def packed(seen: Witnesses) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unpacked(parts: Sequence[Mapping[str, np.ndarray]], scheme: LandmarkScheme) -> Witnesses:
-    """The witnesses of all faces of some parts, in their order."""
-    first = parts[0]
+def unpacked(arrays: Mapping[str, np.ndarray], scheme: LandmarkScheme) -> Witnesses:
+    """The witnesses that `packed` has made arrays of."""
 
-    def landmarks(kind: str) -> Landmarks:
-        names = [name for name in TOLD if f"{kind}_{name}" in first]
-        told = {name: np.concatenate([part[f"{kind}_{name}"] for part in parts]) for name in names}
+    def heard_of(kind: str) -> Landmarks:
+        told = {name: arrays[f"{kind}_{name}"] for name in TOLD if f"{kind}_{name}" in arrays}
         return Landmarks(scheme=scheme, **told)
 
-    predictions, *members = (landmarks(kind) for kind in _names(int(first["members"])))
-    pixels = np.concatenate([part["reference_pixels"] for part in parts])
-    low, high = first["correlation"].tolist()
-    sigma, size = float(first["sigma"]), int(first["heatmap_size"])
-    return Witnesses(predictions, tuple(members), pixels, sigma, size, (low, high))
+    predictions, *members = (heard_of(kind) for kind in _names(int(arrays["members"])))
+    low, high = arrays["correlation"].tolist()
+    sigma, size = float(arrays["sigma"]), int(arrays["heatmap_size"])
+    return Witnesses(predictions, tuple(members), arrays["reference_pixels"], sigma, size, (low, high))
+
+
+def joined(parts: Sequence[Witnesses]) -> Witnesses:
+    """What the same witnesses say of the faces of all parts, one part after the other."""
+    return replace(
+        parts[0],
+        predictions=landmarks.joined([part.predictions for part in parts]),
+        members=tuple(map(landmarks.joined, zip(*(part.members for part in parts), strict=True))),
+        reference_pixels=np.concatenate([part.reference_pixels for part in parts]),
+    )
 
 
 def _names(members: int) -> list[str]:

@@ -5,6 +5,7 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,3 +49,11 @@ class Landmarks:
         known = {name: getattr(self, name) for name in TOLD}
         told = {name: value[rows] for name, value in known.items() if value is not None}
         return replace(self, points=self.points[rows], confidence=self.confidence[rows], **told)
+
+
+def joined(parts: Sequence[Landmarks]) -> Landmarks:
+    """Those of all parts, one after the other; of what not all of them know, nothing is known."""
+    known = {name: [getattr(part, name) for part in parts] for name in TOLD}
+    told = {name: np.concatenate(own) for name, own in known.items() if all(value is not None for value in own)}
+    points, confidence = (np.concatenate([getattr(part, name) for part in parts]) for name in ("points", "confidence"))
+    return Landmarks(points, confidence, parts[0].scheme, **told)

@@ -15,6 +15,7 @@ from semalign.data.samples import Dataset
 from semalign.detect.centerface_network import look
 from semalign.errors import SemalignError
 from semalign.inference import Landmarker, Landmarks
+from semalign.inference.landmarks import joined
 from semalign.inference.torch_backend import quick_precision
 from semalign.models.checkpoint import Model
 from semalign.models.correction import ShapeCorrection
@@ -89,7 +90,7 @@ def with_errors(
             empty += without_face(model, there, seed, advance)
     if not seen:
         raise SemalignError("no unseen face has all of its landmarks; errors cannot be measured.")
-    errors = measure_errors(correction, together(seen), _all(empty) if empty else None)
+    errors = measure_errors(correction, together(seen), joined(empty) if empty else None)
     return replace(correction, errors=errors)
 
 
@@ -111,13 +112,3 @@ def without_face(model: Model, faces: Dataset, seed: int, advance: Callable[[int
                 yield landmarker([picture], [box[None]])[0]
                 break
         advance(1)
-
-
-def _all(parts: list[Landmarks]) -> Landmarks:
-    spreads = [part.spread for part in parts if part.spread is not None]
-    return Landmarks(
-        np.concatenate([part.points for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-        parts[0].scheme,
-        np.concatenate(spreads) if spreads else None,
-    )
