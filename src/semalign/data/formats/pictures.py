@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from semalign.data.samples import Split
 from semalign.errors import SemalignError
@@ -121,6 +121,11 @@ def clean_name(name: str) -> str:
     if not is_plain(slashes):
         path = PurePosixPath(path.name if path.name != ".." else "")
     return "" if str(path) == "." else str(path)
+
+
+def split_of_folder(folder: PurePath) -> Split:
+    """Whether the faces of a folder are for testing, as its name or that of one above it tells."""
+    return "test" if any(part.lower() in TEST_FOLDERS for part in folder.parts) else "train"
 
 
 def split_of(name: str, document: Path) -> Split:

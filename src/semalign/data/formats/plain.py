@@ -15,7 +15,7 @@ import numpy as np
 from semalign.data.formats.base import Entry, Note
 from semalign.data.formats.common import is_folder
 from semalign.data.formats.pairs import Pairs, list_pairs, of_stem
-from semalign.data.formats.pictures import TEST_FOLDERS
+from semalign.data.formats.pictures import split_of_folder
 from semalign.data.pts import read_pts
 from semalign.data.results import kind_of_results, results_note
 from semalign.errors import SemalignError
@@ -51,9 +51,8 @@ class Plain(Pairs):
                 yield item
                 continue
             inside = item[0].relative_to(place)
-            testing = any(part.lower() in TEST_FOLDERS for part in inside.parts)
             subset = place.resolve().name if inside == Path() else inside.as_posix()
-            yield from list_pairs(place, inside.as_posix(), "test" if testing else "train", subset)
+            yield from list_pairs(place, inside.as_posix(), split_of_folder(inside), subset)
 
 
 def suiting_scheme(annotations: Iterable[Path], otherwise: str) -> LandmarkScheme:

@@ -9,9 +9,8 @@ from semalign.data.archives import ENDING, is_archive, members
 from semalign.data.formats.base import Bad, Entry, Reader
 from semalign.data.formats.common import list_folder
 from semalign.data.formats.pairs import pairs_of
-from semalign.data.formats.pictures import TEST_FOLDERS
+from semalign.data.formats.pictures import split_of_folder
 from semalign.data.formats.plain import suiting_scheme
-from semalign.data.samples import Split
 from semalign.errors import SemalignError
 from semalign.schemes import LandmarkScheme
 
@@ -47,9 +46,8 @@ class Tar(Reader):
             for name in names:
                 folders.setdefault(name.parent, []).append(archive / name)
             for folder, paths in folders.items():
-                testing = any(part.lower() in TEST_FOLDERS for part in folder.parts)
-                split: Split = "test" if testing else "train"
-                yield from pairs_of(paths, PurePosixPath(archive.name) / folder, split, archive.name[: -len(ENDING)])
+                inside, subset = PurePosixPath(archive.name) / folder, archive.name[: -len(ENDING)]
+                yield from pairs_of(paths, inside, split_of_folder(folder), subset)
 
 
 def _archives(place: Path) -> list[Path]:
