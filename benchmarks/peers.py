@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +39,7 @@ from semalign.data.crops import cut
 from semalign.data.duplicates import leaky_training_ids
 from semalign.errors import SemalignError
 from semalign.export import export_onnx, quantize_onnx
+from semalign.export.onnx import broken_by_int8
 from semalign.inference import OnnxBackend
 from semalign.inference.onnx import input_squares
 from semalign.models import pretrained
@@ -154,7 +154,7 @@ def ours(name: str, train: Dataset, tests: dict[str, Dataset], folder: Path) -> 
     seen = faces_of(spread, model.crop, model.input_size).crops
     squares = input_squares(seen, np.arange(len(spread)), "uint8")
     forms = {"float32": plain}
-    with suppress(SemalignError):
+    if not broken_by_int8(model.network.settings):
         quantize_onnx(int8, plain, squares)
         forms["int8"] = int8
     for form, path in forms.items():

@@ -30,7 +30,7 @@ from semalign.models.checkpoint import Model
 from semalign.models.kinds import ADAPTED
 
 HALF = "/half"  # ends the names of weights that are stored as half-precision numbers
-BROKEN_BY_INT8 = (ADAPTED, "mesh")  # kinds of networks
+BROKEN_BY_INT8 = {ADAPTED: "an adapted model", "mesh": "a model of kind 'mesh'"}  # kinds of networks
 _QUANTIZED = ("Conv", "MaxPool", "Add", "Relu", "Resize", "ConvTranspose")
 
 
@@ -124,14 +124,19 @@ def quantize_onnx(path: str | Path, source: str | Path, images: np.ndarray) -> N
     write_graph(path, graph)
 
 
-def refuse_int8(name: str | Path, network: object) -> None:
-    """Raise a SemalignError for the settings of a network that 8 bits break, or their table.
+def broken_by_int8(network: object) -> str | None:
+    """What a network is that 8 bits break, by its settings or their table; None of any other.
 
     Points of an adapted network and of the face mesh are made of others' points: by-mesh errs by 22 % in int8, and by 3.9 %.
     """
     kind = network.get("kind") if isinstance(network, dict) else getattr(network, "kind", None)
-    if kind in BROKEN_BY_INT8:
-        what = "an adapted model" if kind == ADAPTED else "a model of kind 'mesh'"
+    return BROKEN_BY_INT8.get(str(kind))
+
+
+def refuse_int8(name: str | Path, network: object) -> None:
+    """Raise a SemalignError for the settings of a network that 8 bits break, or their table."""
+    what = broken_by_int8(network)
+    if what is not None:
         raise SemalignError(f"{name}: is {what}, which is exported in float32 alone; leave --int8 out.")
 
 

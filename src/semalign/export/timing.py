@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from semalign.data.crops import CropSettings, crop_maps, cut
 from semalign.export.graph import LandmarkGraph
-from semalign.export.onnx import BROKEN_BY_INT8, export_onnx, quantize_onnx
+from semalign.export.onnx import broken_by_int8, export_onnx, quantize_onnx
 from semalign.inference.onnx import OnnxBackend
 from semalign.models.checkpoint import Model
 from semalign.models.hourglass import PRESETS, HourglassSettings
@@ -108,7 +108,7 @@ def contestants(
         if set(runtimes) - {"PyTorch"}:
             export_onnx(plain, model)
         for runtime in runtimes:
-            if runtime.endswith("int8") and getattr(model.network.settings, "kind", None) in BROKEN_BY_INT8:
+            if runtime.endswith("int8") and broken_by_int8(model.network.settings):
                 continue
             if runtime == "PyTorch":
                 run: Callable[[np.ndarray], object] = _in_pytorch(graph)
