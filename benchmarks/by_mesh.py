@@ -27,7 +27,7 @@ import numpy as np
 import typer
 from harness import Row, finish, run
 
-from semalign.core.metrics import landmark_boxes
+from semalign.core.metrics import distances, interocular, landmark_boxes, nme_interocular
 from semalign.data import Dataset, open_dataset
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.pts import write_pts
@@ -69,8 +69,10 @@ def main(
     if out is not None:
         out.mkdir(parents=True)
         labels = by_rule(meshes, mean)
-        for sample, points, apart in zip(own.samples, labels, distances(labels, own.points()), strict=True):
-            if apart.mean() <= APART:
+        for sample, points, apart in zip(
+            own.samples, labels, nme_interocular(labels, own.points(), scheme), strict=True
+        ):
+            if apart <= APART:
                 shutil.copy(sample.image, out)
                 write_pts((out / sample.image.name).with_suffix(".pts"), points)
     if against is not None:
@@ -165,17 +167,11 @@ def outlined(contour: np.ndarray, mesh: np.ndarray) -> np.ndarray:
     return found
 
 
-def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Between points and others (b, 68), % of the outer-eye distance of the others."""
-    eyes = np.linalg.norm(others[:, 36] - others[:, 45], axis=1)
-    apart: np.ndarray = 100 * np.linalg.norm(points - others, axis=-1) / eyes[:, None]
-    return apart
-
-
 def errors(points: np.ndarray, annotations: np.ndarray, drawn: int) -> list[Row]:
     """Of points against annotations, by region."""
     scheme = load_scheme("ibug68")
-    apart, share = points - annotations, distances(points, annotations)
+    apart = points - annotations
+    share = 100 * distances(points, annotations) / interocular(annotations, scheme)[:, None]
     sides = landmark_boxes(annotations)
     rows: list[Row] = []
     for name, landmarks in {"all": list(range(68)), **{k: list(v) for k, v in scheme.regions.items()}}.items():

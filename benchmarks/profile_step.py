@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ import torch
 import typer
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from harness import Row, finish, in_turn, run
+from harness import Row, Timing, finish, in_turn, run
 from torch.optim.swa_utils import AveragedModel
 
 from semalign.core.search import SearchSettings
@@ -206,10 +206,14 @@ def training(recipe: Recipe, dataset: Dataset, turns: int) -> list[Row]:
     count, work = len(crops), f"training step, {recipe.start.precision}"
     whole = timings[f"{recipe.start.precision}, channels last"]
     rows = with_sums(clocks.rows(work, count), whole.milliseconds / count, whole.processor_milliseconds / count)
-    first = timings["fp32, channels last"]
-    return rows + [
+    return rows + in_other_forms("training step", timings, timings["fp32, channels last"], count)
+
+
+def in_other_forms(work: str, timings: Mapping[str, Timing], first: Timing, count: int) -> list[Row]:
+    """A row for each form of some work, and its share of the first one's time of the processor."""
+    return [
         {
-            "work": "training step in another form",
+            "work": f"{work} in another form",
             "part": name,
             "ms": timing.milliseconds / count,
             "processor ms": timing.processor_milliseconds / count,
@@ -258,16 +262,7 @@ def search(recipe: Recipe, dataset: Dataset, turns: int) -> list[Row]:
     count, whole = len(crops), timings["fp32"]
     rows = clocks.rows("search, fp32", count)
     rows = with_sums(rows, whole.milliseconds / count, whole.processor_milliseconds / count)
-    return rows + [
-        {
-            "work": "search in another form",
-            "part": name,
-            "ms": timing.milliseconds / count,
-            "processor ms": timing.processor_milliseconds / count,
-            "share %": 100 * timing.processor_milliseconds / whole.processor_milliseconds,
-        }
-        for name, timing in timings.items()
-    ]
+    return rows + in_other_forms("search", timings, whole, count)
 
 
 if __name__ == "__main__":
