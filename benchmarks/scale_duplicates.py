@@ -149,7 +149,7 @@ def measured(step: str, count: int, folder: Path) -> Row:
         "all pairs": lambda: all_pairs(drawn.parts()),
         "all pairs crowd": lambda: all_pairs(drawn.parts()),
     }
-    work = pictures(drawn, folder) if step == "pictures" else works[step]
+    work = pictures(drawn, folder / str(count)) if step == "pictures" else works[step]
     before, clock, processor = peak(), time.perf_counter(), time.process_time()
     spent = drawn.clock, drawn.processor
     pairs = set(work())
@@ -179,9 +179,9 @@ def pictures(drawn: Drawn, folder: Path) -> Callable[[], list[tuple[int, int]]]:
 
     scheme = load_scheme("ibug68")
     points = np.random.default_rng(SEED).uniform(24, 72, (scheme.count, 2))
-    samples, place = [], folder / "pictures"
+    samples = []
     for part in drawn.parts():
-        within = place / f"{len(samples) // PART:04d}"
+        within = folder / f"{len(samples) // PART:04d}"
         within.mkdir(parents=True)
         for face in part:
             path = within / f"{len(samples):07d}.jpg"

@@ -1,4 +1,4 @@
-"""Which of many thumbnails show one photograph or moment, in nearly linear time.
+"""Which of many thumbnails show one photograph or moment, without comparing each with each.
 
 Signatures are sorted into lists, each around one face's; a face is compared with those of its own list and of the lists
 that are next. What looks alike is looked at closely (`semalign.data.likeness`). A photograph that is there often is a
