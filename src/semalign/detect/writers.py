@@ -101,8 +101,12 @@ class ResultFolder:
         goes_on = resume and self._can_go_on(head)
         self._journal = Journal(self._record, {**head, "cwd": shown(os.getcwd())}, goes_on)
         self._empty = not goes_on
-        if goes_on:
-            self._remember()
+        try:
+            if goes_on:
+                self._remember()
+        except BaseException:
+            self._journal.close()
+            raise
 
     def _can_go_on(self, head: Mapping[str, Any]) -> bool:
         """Whether there is a record to be continued; then it lies in its place, and nothing unfinished beside it."""
