@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 from fuzz_mutators import ESCAPE
 from fuzz_parsers import REFUSED, Parser, every_parser
@@ -248,21 +248,21 @@ def input_of(worker: Worker, name: str) -> tuple[str, bytes]:
     return worker.fixed[name]
 
 
-def _try_some(worker: Worker, asked: Sequence[str]) -> None:
+def _try_some(worker: Worker, asked: Sequence[str], answers: TextIO) -> None:
     dump = os.environ.get("FUZZ_DUMP")
     name = worker.parser.name
     for (number, file, data), problem in worker.try_some([(number, *input_of(worker, number)) for number in asked]):
         if problem is None:
             if dump:
                 Path(dump).write_bytes(data)
-            print(json.dumps({"input": number, "parser": name}), flush=True)
+            print(json.dumps({"input": number, "parser": name}), file=answers, flush=True)
         else:
             if kept := os.environ.get("FUZZ_KEEP"):
                 path = Path(kept, name, number, file)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
             said = {"parser": name, "input": number, "file": file, "bytes": len(data), "problem": problem}
-            print(json.dumps(said), flush=True)
+            print(json.dumps(said), file=answers, flush=True)
 
 
 def main(words: list[str]) -> None:
@@ -271,6 +271,8 @@ def main(words: list[str]) -> None:
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     logging.disable(logging.CRITICAL)
+    answers = os.fdopen(os.dup(1), "w")  # what libraries print is no answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     limited, least = False, 0
     memory = Path("/dev/shm")  # where there is one, nothing waits for a disk
     place = (
@@ -287,11 +289,13 @@ def main(words: list[str]) -> None:
                 limit()
                 limited, least = True, _resident(reset=True)
             for start in range(0, len(asked), TOGETHER):
-                _try_some(worker, asked[start : start + TOGETHER])
+                _try_some(worker, asked[start : start + TOGETHER], answers)
                 if limited and _resident(reset=True) > least + GROWN:
-                    print(json.dumps({"grown": True}), flush=True)
+                    print(json.dumps({"grown": True}), file=answers, flush=True)
+                    answers.close()
                     return
-    print(json.dumps({"done": True}), flush=True)
+    print(json.dumps({"done": True}), file=answers, flush=True)
+    answers.close()
 
 
 if __name__ == "__main__":

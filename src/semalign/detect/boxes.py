@@ -127,8 +127,9 @@ def _checked(path: Path, place: str, numbers: Any, kind: BoxFormat) -> Float[np.
     width, height = box[0, 2:]
     if kind != "xyxy":
         half = np.array([width, height]) / 2
-        centre = box[0, :2] + (0 if kind == "cxcywh" else half)
-        box = np.concatenate([centre - half, centre + half])[None]
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            centre = box[0, :2] + (0 if kind == "cxcywh" else half)
+            box = np.concatenate([centre - half, centre + half])[None]
     try:
         box = as_boxes(box)
     except SemalignError as error:

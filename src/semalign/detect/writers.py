@@ -6,6 +6,7 @@ folder can be continued from there. The tables are made of the record when the w
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -309,4 +310,8 @@ def _remove_files(folder: Path, entry: Mapping[str, Any], formats: Sequence[str]
         own += [stem.with_name(f"{stem.name}{ending}") for ending in (".mp4",) if "frame" in entry]
         own += [stem.with_name(f"{stem.name}{ending}") for ending in (".jpg", ".png") if "frame" not in entry]
     for path in own:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a name that no file can have
+                raise
