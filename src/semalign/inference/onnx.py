@@ -70,8 +70,12 @@ class OnnxBackend:
         self.origin = origin
         self._sessions: dict[tuple[int, int], Any] = {}
         self._path = str(path)
-        description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
-        there = {output.name for output in self._session.get_outputs()}
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            there = {output.name for output in self._session.get_outputs()}
+        except UnicodeDecodeError:
+            raise SemalignError(f"{path}: has names that are no text; it may be damaged, export it again.") from None
+        description = parse_description(path, metadata)
         self._outputs = [name for name in OUTPUTS if name in there]
         self.batch_size, self.margin = batch_size, 1.0
         try:
