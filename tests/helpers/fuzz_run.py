@@ -6,7 +6,7 @@ Every parser reads its fixed inputs and then its share of the others, in process
 of the processor and 600 MiB an input. Whatever a parser does but finish or raise a SemalignError of one sentence is printed
 with the number by which `fuzz_worker` makes the input again. The exit status is 1 if there was anything.
 
-To open a data set takes longer than to read its file, and all that is done with one a hundred times as long: FUZZ_OPENED=0.2
+To open a data set takes longer than to read its file, and all that is done with one many times that: FUZZ_OPENED=0.2
 opens every fifth, FUZZ_THOROUGH=0.02 does all with every fiftieth. Of the others the changed file is read.
 """
 

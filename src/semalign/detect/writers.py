@@ -130,6 +130,11 @@ class ResultFolder:
         done = set()
         for line in read_lines(self._record):
             entry = line.values
+            if any(len(face["points"]) != self.scheme.count for face in entry["faces"]):
+                raise SemalignError(
+                    f"{self._record}: a face of {shown(entry['image'])} has not the {self.scheme.count} landmarks of the others; "
+                    "give --overwrite to begin anew."
+                )
             video = "frame" in entry
             done.add(done_key(entry["image"], base))
             stem = PurePosixPath(entry.get("stem", ""))
