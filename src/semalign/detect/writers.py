@@ -132,7 +132,7 @@ class ResultFolder:
             entry = line.values
             if any(len(face["points"]) != self.scheme.count for face in entry["faces"]):
                 raise SemalignError(
-                    f"{self._record}: a face of {shown(entry['image'])} has not the {self.scheme.count} landmarks of the others; "
+                    f"{self._record}: a face of {shown(entry['image'])} has not {self.scheme.count} landmarks; "
                     "give --overwrite to begin anew."
                 )
             video = "frame" in entry
