@@ -176,7 +176,7 @@ def _csv_table(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[
     return _csv_rows(path, reader, columns), chosen
 
 
-def _csv_rows(path: Path, reader: csv.DictReader[str], columns: tuple[str, ...]) -> Iterator[Row]:
+def _csv_rows(path: Path, reader: csv.DictReader, columns: tuple[str, ...]) -> Iterator[Row]:  # type: ignore[type-arg]
     for row in reader:
         place = f"line {reader.line_num}"
         try:

@@ -227,7 +227,8 @@ class ShapeCorrection:
     ) -> Judged:
         """As `Correction`."""
         doubt, logit, frames, moved = self.doubts(points, confidence, spread, move)
-        visibility = 1 / (1 + np.exp(-double(logit)))
+        with np.errstate(over="ignore"):  # where it is 0
+            visibility = 1 / (1 + np.exp(-double(logit)))
         if self.errors is None:
             return Judged(moved, visibility)
         scale = self.errors.corrected if move else self.errors.found
