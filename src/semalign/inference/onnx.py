@@ -83,7 +83,7 @@ class OnnxBackend:
             self.crop = crop_in(description)
             self.sigma = number_in(description, "sigma", 1000)
             size, pixels = description["input"]["size"], description["input"]["pixels"]
-            if type(size) is not int or not 2 <= size <= MOST_SIZE or pixels not in PIXELS:
+            if type(size) is not int or not 2 <= size <= MOST_SIZE or size % 2 or pixels not in PIXELS:
                 raise ValueError("its input is of no size or kind that is known")
             if self._outputs[:2] != list(OUTPUTS[:2]) or [one.name for one in self._session.get_inputs()] != [INPUT]:
                 raise ValueError(f"its graph does not lead from {INPUT} to {' and '.join(OUTPUTS[:2])}")
