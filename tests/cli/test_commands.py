@@ -225,6 +225,9 @@ def test_a_shipped_model_goes_by_its_name_in_every_command(faces: Path, tmp_path
     assert written["model"] == f"{pretrained.DEFAULT}.safetensors"
     assert 0 < written["subsets"]["all"]["nme_interpupil"] < 100
     assert "1" in succeed("search", "default", "--data", faces, "--out", tmp_path / "labels")
+    changed = tmp_path / "changed"
+    succeed("search", "default", "--data", faces, "--out", changed, "--set", "search.method=average")
+    assert LabelStore(changed).read().provenance["method"] == "average"
     assert f"{pretrained.DEFAULT} (default)" in succeed("models")
     assert succeed("models", "default").startswith(f"# {pretrained.DEFAULT}\n")
     result = invoke("evaluate", "defualt", "--data", faces)

@@ -140,7 +140,7 @@ def align(
     from semalign import pipeline
     from semalign.cli.progress import RichProgress
 
-    chosen = _recipe(recipe, overrides(settings, seed))
+    chosen = _recipe(recipe, overrides(settings, seed), model)
     result = pipeline.align(
         model,
         data,
@@ -183,7 +183,7 @@ def search(
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
-    chosen = _recipe(recipe, overrides(settings, None))
+    chosen = _recipe(recipe, overrides(settings, None), model)
     if shard is not None:
         share = pipeline.parse_share(shard)
         missing = pipeline.search_part(
@@ -356,14 +356,14 @@ def _is_first() -> bool:
     return make_accelerator().is_main_process
 
 
-def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:
-    """The recipe asked for; None = the settings stored in the model."""
-    from semalign.errors import SemalignError
+def _recipe(name: str | None, changes: tuple[str, ...], model: str) -> Recipe | None:
+    """The recipe asked for, or the model's own with changes; None = the settings stored in the model as they are."""
     from semalign.pipeline import load_recipe
+    from semalign.pipeline.fitting import own_recipe
 
-    if name is None and changes:
-        raise SemalignError("--set and --seed change a recipe; name one with --recipe.")
-    return None if name is None else load_recipe(name, changes)
+    if name is not None:
+        return load_recipe(name, changes)
+    return own_recipe(model, changes) if changes else None
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
