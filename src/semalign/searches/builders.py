@@ -152,7 +152,7 @@ class OneModel(ABC):
         self._refuse_other_landmarks(judge)
         crops = build_crops(judge.samples, self._seeing.crop, self._seeing.input_size)
         evidence = self.evidence(crops)
-        return evidence if self._mesh is None else Beside(evidence, mesh_landmarks(crops, self._mesh))
+        return evidence if self._mesh is None else Beside(evidence, [mesh_landmarks(crops, self._mesh)])
 
     def _refuse_other_landmarks(self, faces: Dataset) -> None:
         """Refuse faces with another number of landmarks than the model's."""
