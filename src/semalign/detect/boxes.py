@@ -176,7 +176,7 @@ def _csv_table(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[
     return _csv_rows(path, reader, columns), chosen
 
 
-def _csv_rows(path: Path, reader: csv.DictReader, columns: tuple[str, ...]) -> Iterator[Row]:  # type: ignore[type-arg]
+def _csv_rows(path: Path, reader: csv.DictReader, columns: tuple[str, ...]) -> Iterator[Row]:
     for row in reader:
         place = f"line {reader.line_num}"
         try:
