@@ -20,7 +20,6 @@ from semalign.data.likeness import (
     REGISTRABLE,
     ROUNDING,
     SAME_PHOTOGRAPH,
-    SIGNATURE,
     SIGNED,
     SMALL,
     coarsely_registered,
@@ -31,13 +30,12 @@ from semalign.data.likeness import (
     signatures,
     small_thumbnails,
 )
+from semalign.data.neighbours import Lists, evened
 from semalign.data.thumbnails import Thumbnails
 from semalign.shapes import Bool, Float, Int, UInt8
 
 LARGE = 16  # faces that stand for a photograph; of fewer copies each is compared with each
 CLOSE = 0.9  # likeness from which a further copy does not stand for its photograph
-NEXT = 16  # lists in which a face is looked for, its own included
-APART = 0.95  # cosine of two signatures above which they do not begin two lists
 BLOCK, COLUMNS = 512, 8192  # faces compared at a time, and with how many
 CROWDED = 4 * LARGE  # proposals for each face of a block from which it is halved
 UNMOVED = np.eye(2, 3)
@@ -80,6 +78,7 @@ class _Search:
         self._thumbnails = Thumbnails()
         self._small = np.zeros((count, SMALL * SMALL), np.int8)
         self._signatures = np.zeros((count, SIGNED), np.float16)
+        self._limit = 1.0  # cosine of signatures from which a pair is looked at
         self._groups = _Groups(count)
         self._pairs: list[tuple[int, int, float]] = []
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
@@ -101,13 +100,15 @@ class _Search:
 
     def run(self, rng: np.random.Generator) -> Copies:
         """All copies."""
-        lists = _Lists(self._signatures, rng)
+        order = rng.permutation(np.flatnonzero(self._signatures.any(axis=1)))
+        self._limit = evened(self._signatures, order)
+        lists = Lists(self._signatures, order)
         for number in range(lists.count):
             self._list(lists, number)
         self._look_at_waiting()
         return Copies(sorted(self._pairs), self._groups.crowds())
 
-    def _list(self, lists: _Lists, number: int) -> None:
+    def _list(self, lists: Lists, number: int) -> None:
         """Compare the faces of a list with each other, and then those of other lists with what is left of them."""
         members, guests = lists.faces(number)
         standing = members[:0]
@@ -145,7 +146,7 @@ class _Search:
         ones, found = self._signatures[rows].astype(np.float32), [(rows[:0], rows[:0])]
         for start in range(0, len(others), COLUMNS):
             columns = others[start : start + COLUMNS]
-            row, column = np.nonzero(ones @ self._signatures[columns].astype(np.float32).T > SIGNATURE)
+            row, column = np.nonzero(ones @ self._signatures[columns].astype(np.float32).T > self._limit)
             found.append((rows[row], columns[column]))
         return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
 
@@ -213,42 +214,6 @@ class _Search:
             groups.join(first, second, likeness >= CLOSE)
 
 
-class _Lists:
-    """Faces by the signatures that theirs are next to; those that are all of one grey are in no list."""
-
-    def __init__(self, signatures: Float[np.ndarray, "b m"], rng: np.random.Generator) -> None:
-        drawn = np.flatnonzero(signatures.any(axis=1))
-        heads = _heads(signatures, rng.permutation(drawn), round(len(drawn) ** 0.5))
-        self.count = len(heads)
-        self._nearest = np.full((len(signatures), max(1, min(NEXT, self.count))), self.count, np.uint16)
-        self._own = np.full(len(signatures), self.count, np.uint16)
-        for start in range(0, len(drawn), BLOCK):
-            rows = drawn[start : start + BLOCK]
-            cosine = signatures[rows].astype(np.float32) @ heads.T
-            self._own[rows] = cosine.argmax(axis=1)
-            width = self._nearest.shape[1]
-            self._nearest[rows] = (
-                np.argpartition(-cosine, width - 1, axis=1)[:, :width] if width < self.count else np.arange(self.count)
-            )
-        by_list = np.argsort(self._nearest, axis=None, kind="stable")
-        self._starts = np.searchsorted(self._nearest.ravel()[by_list], np.arange(self.count + 1))
-        self._rows = (by_list // self._nearest.shape[1]).astype(np.int32)
-
-    def faces(self, number: int) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]:
-        """A list's own faces and those of other lists to which it is next, ascending."""
-        rows = self._rows[self._starts[number] : self._starts[number + 1]]
-        own = self._own[rows] == number
-        return rows[own], rows[~own]
-
-    def meet_here(
-        self, number: int, guests: Int[np.ndarray, " k"], members: Int[np.ndarray, " k"]
-    ) -> Bool[np.ndarray, " k"]:
-        """Which pairs are compared in this list: those that do not meet in the guest's own list before."""
-        home = self._own[guests]
-        met: np.ndarray = (home < number) & (self._nearest[members] == home[:, None]).any(axis=1)
-        return ~met
-
-
 class _Groups:
     """Faces of one photograph, and which of them stand for it."""
 
@@ -296,18 +261,6 @@ class _Groups:
             if self._crowd[label]:
                 lowest[members] = min(members)
         return lowest
-
-
-def _heads(signatures: Float[np.ndarray, "b m"], order: Int[np.ndarray, " _"], wanted: int) -> Float[np.ndarray, "_ m"]:
-    """So many signatures that are not near each other, or fewer; twice as many are tried."""
-    heads = np.zeros((wanted, signatures.shape[1]), np.float32)
-    count = 0
-    for row in order[: 2 * wanted]:
-        signature = signatures[row].astype(np.float32)
-        if count < wanted and not (heads[:count] @ signature > APART).any():
-            heads[count] = signature
-            count += 1
-    return heads[:count]
 
 
 def _in_blocks(rows: Int[np.ndarray, " _"], compare: Callable[[np.ndarray], bool]) -> None:
