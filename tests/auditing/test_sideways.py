@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from semalign.auditing import listing, read_audit, sideways, write_audit
+from semalign.auditing.accepting import changes
+from semalign.auditing.kinds import NUMBERS
 from semalign.auditing.make import audit
 from semalign.auditing.sideways import measured, symmetric_landmarks, whole_shift
 from semalign.data import Dataset, open_dataset
+from semalign.errors import SemalignError
 from semalign.progress import SilentProgress
 from semalign.schemes import load_scheme
 from semalign.synthetic import FaceSettings, NoiseSettings, SynthesisSettings, write_dataset
@@ -103,3 +106,10 @@ def test_an_audit_has_a_finding_for_the_whole_set(faces: Dataset, tmp_path: Path
     assert table["image"].isna().sum() == table["face"].isna().sum() == 1
     assert not np.array_equal(again.proposals, again.annotations)
     assert abs(np.median(again.moves()[..., 0])) < 0.5, "nothing is moved by it"
+    plain, taken = changes(again, "auto"), changes(again, "auto", unshift=True)
+    assert len(plain) < len(taken) == again.there().sum()
+    back = (taken.points - plain.points)[..., 0]
+    np.testing.assert_allclose(back, row["dx"], atol=0.002)
+    assert (taken.kind == NUMBERS["origin"]).sum() == len(taken) - len(plain)
+    with pytest.raises(SemalignError, match="no shift"):
+        changes(replace(again, about={}), "none", unshift=True)

@@ -1,9 +1,15 @@
-"""What an audit says of a whole set whose points lie to one side (`semalign.auditing.sideways` measures it)."""
+"""What an audit says of a whole set whose points lie to one side (`semalign.auditing.sideways` measures it).
+
+Shape legend: b faces.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 FEWEST = 20  # faces that tell, of which it can be told
 SURELY = 5.0  # standard errors by which a shift must differ from none
@@ -50,6 +56,12 @@ class Shift:
         pixels = abs(self.constant) > WIDTH * self.constant_error
         size = abs(self.growing) > WIDTH * self.growing_error
         return {(True, False): "pixels", (False, True): "size", (True, True): "both"}.get((pixels, size), "unknown")
+
+    def of(self, sizes: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+        """How far the points of faces of such sizes (larger sides of their boxes, pixels) lie to the right."""
+        shares = sizes / self.size
+        by = {"size": self.right * shares, "both": self.constant + self.growing * shares}
+        return by.get(self.goes_by, np.full_like(sizes, self.right))
 
     def sentence(self) -> str:
         """In words."""
