@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from semalign.core.search import SearchSettings
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.errors import SemalignError
 from semalign.inference.torch_backend import quick_precision
@@ -24,6 +25,8 @@ from semalign.pipeline.versions import Versions, search_provenance
 from semalign.progress import Progress
 from semalign.searches import NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
+
+COMPANION = "auto"  # the shipped model that goes with a shipped one
 
 
 @writes_into("out")
@@ -100,7 +103,7 @@ def search(
     out: Path,
     *,
     recipe: Recipe | None = None,
-    beside: str | Path | None = None,
+    beside: str | Path | None = COMPANION,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> LabelVersion:
@@ -108,10 +111,12 @@ def search(
 
     The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
     network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard,
-    too. The processes of `torchrun` share the work, and what those of `search_part` have done is not done again.
+    too, 'auto' the shipped one that goes with `model`, where there is one and the method weighs witnesses. The processes of
+    `torchrun` share the work, and what those of `search_part` have done is not done again.
     """
     out = Path(out)
     job, loaded, name = _searching(model, data, out, recipe, keep_going, progress)
+    beside = _beside(model, beside, job.recipe)
     provenance = {"source": "search", "model": name, **search_provenance(job.recipe)}
     if beside is not None:
         provenance |= {"beside": pretrained.resolve(beside).name}
@@ -132,7 +137,7 @@ def search_part(
     share: Share,
     *,
     recipe: Recipe | None = None,
-    beside: str | Path | None = None,
+    beside: str | Path | None = COMPANION,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -149,6 +154,7 @@ def search_part(
     """
     out = Path(out)
     job, loaded, _ = _searching(model, data, out, recipe, keep_going, progress)
+    beside = _beside(model, beside, job.recipe)
     annotations, store = job.train.dataset.points(), LabelStore(out)
     points = annotations
     if store.versions():
@@ -181,6 +187,15 @@ def _searching(
     job = open_job(recipe, data, out, keep_going, shown(progress), loaded)
     say_skipped(job)
     return job, loaded, name
+
+
+def _beside(model: str | Path | Model, beside: str | Path | None, recipe: Recipe) -> str | Path | None:
+    """The model that is heard beside the given one; the paper's search hears heatmaps, which are of one."""
+    if beside != COMPANION:
+        return beside
+    if isinstance(model, Model) or isinstance(recipe.search, SearchSettings):
+        return None
+    return pretrained.companion(model)
 
 
 def _search(
