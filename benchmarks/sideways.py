@@ -20,7 +20,7 @@ import numpy as np
 import typer
 from harness import Row, finish, run, track
 
-from semalign.auditing.sideways import SEEN, SIDE, measured, symmetric_landmarks
+from semalign.auditing.sideways import SEEN, SIDE, axes_of, compared, symmetric_landmarks
 from semalign.core.metrics import landmark_boxes
 from semalign.data import open_dataset
 from semalign.data.crops import build_crops
@@ -41,9 +41,10 @@ def main(
     for path in data:
         dataset = open_dataset(path, scheme, keep_going=True).select("train")
         meshes, points = meshes_of(build_crops(dataset.samples, SEEN, SIDE)), dataset.points()
-        told = measured(points, meshes, scheme)
+        said, axes = symmetric_landmarks(meshes, scheme), axes_of(meshes)
+        told = compared(points, said, axes, scheme)
         assert told is not None
-        boxes = landmark_boxes(symmetric_landmarks(meshes, scheme))
+        boxes = landmark_boxes(said)
         sizes = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
         rows.append({"data": path.name, "faces": len(dataset), "draws": 1, "told": told.sure} | told.about())
         print(path.name, told.sentence(), flush=True)
@@ -55,8 +56,8 @@ def main(
                 false, found, same = 0, 0, 0
                 for _ in track(range(draws), f"{path.name}, {count} faces"):
                     some = draw.choice(len(own), count, replace=False)
-                    without = measured(own[some] * scale, meshes[some] * scale, scheme)
-                    planted = measured(own[some] * scale + pixels, meshes[some] * scale, scheme)
+                    without = compared(own[some] * scale, said[some] * scale, axes[some], scheme)
+                    planted = compared(own[some] * scale + pixels, said[some] * scale, axes[some], scheme)
                     false += without is not None and without.sure
                     if planted is not None and planted.sure:
                         found, same = found + 1, same + (planted.goes_by == "pixels")

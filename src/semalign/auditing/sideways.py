@@ -10,6 +10,8 @@ Shape legend: b faces, n landmarks.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Bool, Float
 from safetensors import safe_open
@@ -66,7 +68,16 @@ def measured(
     points: Float[np.ndarray, "b n 2"], meshes: Float[np.ndarray, "b 478 3"], scheme: LandmarkScheme
 ) -> Shift | None:
     """The shift of annotations (image frame, NaN where absent) from the meshes of their faces; None where too few tell."""
-    said = symmetric_landmarks(meshes, scheme)
+    return compared(points, symmetric_landmarks(meshes, scheme), axes_of(meshes), scheme)
+
+
+def compared(
+    points: Float[np.ndarray, "b n 2"],
+    said: Float[np.ndarray, "b n 2"],
+    axis: Float[np.ndarray, "b 3"],
+    scheme: LandmarkScheme,
+) -> Shift | None:
+    """As `measured`, by what the meshes say in the landmarks' terms, and the lines from cheek to cheek, of length 1."""
     box = landmark_boxes(said)
     sizes = (box[:, 2:] - box[:, :2]).max(axis=1)
     with np.errstate(invalid="ignore"):
@@ -75,8 +86,6 @@ def measured(
         missing = np.isnan(off)
         away = np.where(missing, 0.0, off).sum(axis=1) / np.maximum((~missing).sum(axis=1), 1) / sizes
     sideways = (apart[..., 0] + apart[:, list(scheme.flip_index), 0]) / 2
-    axis = meshes[:, CHEEKS[1]] - meshes[:, CHEEKS[0]]
-    axis = axis / np.linalg.norm(axis, axis=1, keepdims=True)
     tells = (away < ASTRAY) & (np.abs(axis[:, 2]) < TURNED) & (np.isfinite(sideways).sum(axis=1) >= scheme.count / 2)
     if tells.sum() < FEWEST:
         return None
@@ -86,14 +95,23 @@ def measured(
     pixels, turns = 1 / sizes, (axis[:, 1], axis[:, 2])
     alone, error = _fit(np.stack([pixels, *turns], axis=1), offsets)
     parts, errors = _fit(np.stack([pixels, np.ones_like(sizes), *turns], axis=1), offsets)
-    constant, growing = parts[:2] * (1, typical)
-    of_constant, of_growing = errors[:2] * (1, typical)
     return Shift(
-        *map(float, (alone[0], error[0])),
-        len(sizes),
-        typical,
-        *map(float, (constant, of_constant, growing, of_growing)),
+        right=float(alone[0]),
+        error=float(error[0]),
+        faces=len(sizes),
+        size=typical,
+        constant=float(parts[0]),
+        constant_error=float(errors[0]),
+        growing=float(parts[1]) * typical,
+        growing_error=float(errors[1]) * typical,
     )
+
+
+def axes_of(meshes: Float[np.ndarray, "b 478 3"]) -> Float[np.ndarray, "b 3"]:
+    """The line from the left cheek in the image to the right one, of length 1: how faces are turned."""
+    axis = meshes[:, CHEEKS[1]] - meshes[:, CHEEKS[0]]
+    found: np.ndarray = axis / np.linalg.norm(axis, axis=1, keepdims=True)
+    return found
 
 
 def symmetric_landmarks(meshes: Float[np.ndarray, "b 478 3"], scheme: LandmarkScheme) -> Float[np.ndarray, "b n 2"]:
@@ -105,6 +123,7 @@ def symmetric_landmarks(meshes: Float[np.ndarray, "b 478 3"], scheme: LandmarkSc
     return found
 
 
+@lru_cache(maxsize=1)
 def _translation() -> Translation:
     """The default model's."""
     found = translation_in(load_arrays(pretrained.resolve("default"))[0])
@@ -112,6 +131,7 @@ def _translation() -> Translation:
     return found
 
 
+@lru_cache(maxsize=1)
 def _exchange() -> np.ndarray:
     """Which points of a mesh change places in a mirror."""
     with safe_open(WEIGHTS.with_suffix(".safetensors"), "np") as file:
