@@ -64,6 +64,7 @@ class PointGraph:
     def __init__(self, backend: OnnxBackend, model: Model, mirrored: bool = False) -> None:
         self.backend, self.mirrored = backend, mirrored
         self._flip_index = list(model.scheme.flip_index)
+        self._drawn = model.network.heatmap_size if isinstance(model.network, PointNetwork) else None
         self._widest = WIDEST * model.sigma * model.input_size / model.network.heatmap_size  # pixels of the input
 
     def __call__(
@@ -83,7 +84,7 @@ class PointGraph:
 
         seen: list[CropPoints] = []
         for batch, pictures in zip(batches, made_ahead(read, batches), strict=True):
-            seen.append(self._looked(pictures))
+            seen.append(self._as_drawn(self._looked(pictures)))
             if advance is not None:
                 advance(len(batch))
         points, confidence, spread = (np.concatenate(column).astype(np.float64) for column in zip(*seen, strict=True))
@@ -96,6 +97,16 @@ class PointGraph:
             return self.backend(pictures)
         both, count = self.backend(np.concatenate([pictures, pictures[..., ::-1]])), len(pictures)
         return self._mean(both, count)
+
+    def _as_drawn(self, found: CropPoints) -> CropPoints:
+        """With the highest pixels of the heatmaps that PyTorch draws as confidences; the graph gives peaks between pixels."""
+        if self._drawn is None:
+            return found
+        size, height = self._drawn, found.confidence
+        points = (found.points + 0.5) * (size / self.backend.input_size) - 0.5
+        off = points - np.rint(points).clip(0, size - 1)
+        narrow = height / (TARGET * size) ** 2  # the inverse of the square of the width
+        return found._replace(confidence=height * np.exp(-(off**2).sum(-1) * narrow / 2))
 
     def _mean(self, both: CropPoints, count: int) -> CropPoints:
         """As `semalign.models.network.MirroredPoints`: means of points and of doubts, of which heights and widths tell."""
