@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from semalign.ahead import made_ahead
+from semalign.ahead import made_ahead, side_by_side
 from semalign.core.affine import invert, transform_points
 from semalign.core.heatmaps import WIDEST
 from semalign.data.crops import CropCache
@@ -46,7 +46,7 @@ def graph_of(name: str | Path | Model, model: Model, tta: int) -> PointGraph | N
         return None
     try:
         change = None if model.adaptation is None else bare_graph
-        backend = OnnxBackend(file, torch.get_num_threads(), change=change)
+        backend = OnnxBackend(file, threads=1, change=change)
     except (ImportError, ValueError):
         return None
     return PointGraph(backend, model, mirrored) if backend.precision == "float32" else None
@@ -83,8 +83,9 @@ class PointGraph:
             return pictures
 
         seen: list[CropPoints] = []
-        for batch, pictures in zip(batches, made_ahead(read, batches), strict=True):
-            seen.append(self._as_drawn(self._looked(pictures)))
+        looks = side_by_side(self._looked, made_ahead(read, batches), torch.get_num_threads())
+        for batch, look in zip(batches, looks, strict=True):
+            seen.append(self._as_drawn(look))
             if advance is not None:
                 advance(len(batch))
         points, confidence, spread = (np.concatenate(column).astype(np.float64) for column in zip(*seen, strict=True))
