@@ -49,6 +49,7 @@ class OnnxBackend:
             (`semalign.inference.processes.compute_alone`).
         batch_size: crops at a time, in `predict`.
         origin: the model file that it was made of, where that is known: whoever asks for heatmaps gets that one's.
+        change: what becomes of the file's bytes before they are opened.
 
     Attributes:
         scheme: the landmarks.
@@ -64,9 +65,16 @@ class OnnxBackend:
     """
 
     def __init__(
-        self, path: str | Path, threads: int | None = None, batch_size: int = 32, origin: Path | None = None
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        batch_size: int = 32,
+        origin: Path | None = None,
+        change: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._file, self._threads = _read(Path(path)), threads  # a pickle is to work where the path does not
+        if change is not None:
+            self._file = change(self._file)
         self.origin = origin
         self._sessions: dict[tuple[int, int], Any] = {}
         self._path = str(path)

@@ -16,6 +16,7 @@ from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.parts import Share
 from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
+from semalign.pipeline.graphs import graph_of
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
 from semalign.pipeline.recipe import Recipe
@@ -123,7 +124,7 @@ def search(
     versions = Versions(out, job.train.dataset, provenance)
     latest = versions.store.read()
     observations = Observations(latest.points, versions.up_to(0).points)
-    look = _search(job, loaded, observations, out, keep_going, beside)
+    look = _search(job, model, loaded, observations, out, keep_going, beside)
     with job.progress.stage("search", len(latest.ids)) as advance:
         version = versions.next(latest, lambda: look.find(advance), lambda: look.together(advance))
         look.clear()
@@ -162,7 +163,7 @@ def search_part(
         if latest.ids != job.train.dataset.ids():
             raise SemalignError(f"{out}: holds labels of other images than {data}; choose another folder.")
         points = latest.points
-    look = _search(job, loaded, Observations(points, annotations), out, keep_going, beside)
+    look = _search(job, model, loaded, Observations(points, annotations), out, keep_going, beside)
     with job.progress.stage(f"search, shard {share}", len(job.train.crops) // share.count) as advance:
         look.work(share, advance)
     return look.missing()
@@ -199,13 +200,25 @@ def _beside(model: str | Path | Model, beside: str | Path | None, recipe: Recipe
 
 
 def _search(
-    job: Job, model: Model, observations: Observations, out: Path, keep_going: bool, beside: str | Path | None
+    job: Job,
+    name: str | Path | Model,
+    model: Model,
+    observations: Observations,
+    out: Path,
+    keep_going: bool,
+    beside: str | Path | None,
 ) -> Search:
     """With the model on the device of this process."""
     device = make_accelerator().device
     network, precision = model.network.to(device), quick_precision(device)
     second = None if beside is None else _evidence_beside(job, beside, out, keep_going, precision)
-    return Search(job, network, observations, out / "search", precision, model.mesh, second)
+    graph = None if _needs_heatmaps(job) else graph_of(name, model, job.recipe.alternation.tta)
+    return Search(job, network, observations, out / "search", precision, model.mesh, second, graph)
+
+
+def _needs_heatmaps(job: Job) -> bool:
+    """Whether the method of search looks at heatmaps, which only PyTorch gives."""
+    return isinstance(job.recipe.search, SearchSettings)
 
 
 def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, precision: str) -> NetworkEvidence:
@@ -214,4 +227,5 @@ def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, pr
     refuse_other_scheme(pretrained.resolve(name), model.scheme, job.scheme)
     crops = job.crops_for(model.crop, model.input_size, keep_going).crops
     network = model.network.to(make_accelerator().device)
-    return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision)
+    graph = None if _needs_heatmaps(job) else graph_of(name, model, model.tta)
+    return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision, points=graph)
