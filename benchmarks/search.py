@@ -1,7 +1,7 @@
 """Time of one label search for 68 landmarks: fused and in whole tensors, against `unfold` and against the loop.
 
     python benchmarks/search.py [--threads 2] [--repeats 15]
-    python benchmarks/search.py --data 300w [--faces 250 500 1000] [--before OTHER/src] [--threads 1]
+    python benchmarks/search.py --data 300w [--faces 250 500 1000] [--before OTHER/src] [--threads 1] [--model fast]
 
 'search, …' is what `search_labels` does, with numba (the extra `fast`) if the column `numba` names its version; 'search, …,
 torch' does the same in operations on whole tensors, which is what runs without numba and on GPUs. 'chi-square, …' are parts and
@@ -9,11 +9,12 @@ comparisons: the likelihood alone. All forms get the same heatmaps in the same r
 before have come to rest, and the medians are compared. The network is not part of the time, nor is what numba compiles
 once. The loop is the definition in plain Python; it is timed afterwards, on one landmark, and counted 68 times.
 
-With --data, 'search-passes': `semalign search default` as a whole on the first so many training faces, each in a process of its
-own, by the model's own recipe (calibrated, with the face mesh) and by the paper's search with label adaptation (300w-compact).
-How often each picture is shown to the network, milliseconds of the processor and of the clock for a face (crops aside), and
-the most memory, of which `anonymous` is the process's own and the rest mapped files; `before` is the source of another
-version, which is measured in turn and whose labels are compared.
+With --data, 'search-passes': `semalign search` as a whole on the first so many training faces, each in a process of its own, by
+the model's own recipe (calibrated, with the face mesh) and by the paper's search with label adaptation (300w-compact; not with
+--no-paper). Where ONNX Runtime gives the network's points, by PyTorch and by it. How often each picture is shown to networks of
+PyTorch, milliseconds of the processor and of the clock for a face (crops aside), and the most memory, of which `anonymous` is
+the process's own and the rest mapped files; `before` is the source of another version, which is measured in turn, and labels
+are compared with the first ones.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ import torch
 torch.set_num_threads(int(sys.argv[5]))
 from semalign.data.opening import open_dataset
 from semalign.inference import tta
-from semalign.pipeline import SilentProgress, load_recipe, search
+from semalign.pipeline import SilentProgress, commands, load_recipe, search
 data, out, count, recipe = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 faces = open_dataset(data).select(split="train")
 faces = replace(faces, samples=faces.samples[:count])
@@ -86,9 +87,11 @@ def watch():
         time.sleep(0.02)
 
 tta._transformed = counted
+if sys.argv[7] == "PyTorch":
+    commands.graph_of = lambda *_: None
 threading.Thread(target=watch, daemon=True).start()
 chosen = load_recipe(recipe) if recipe == "300w-compact" else None
-search("default", faces, out, recipe=chosen, progress=Clock())
+search(sys.argv[6], faces, out, recipe=chosen, progress=Clock())
 most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"shown": shown[0] / count, "clock_ms": 1000 * spent[0] / count, "processor_ms": 1000 * spent[1] / count,
                   "most_mb": most / 1024, "anonymous_mb": own[0] / 1024}))
@@ -101,10 +104,12 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Data set: search all of its labels instead.")] = None,
     faces: Annotated[list[int], typer.Option(help="So many training faces, with --data.")] = [250, 500, 1000],  # noqa: B006
     before: Annotated[Path | None, typer.Option(help="Source folder of another version, to measure beside.")] = None,
+    paper: Annotated[bool, typer.Option(help="Whether the paper's search is measured, too, with --data.")] = True,
+    model: Annotated[str, typer.Option(help="Shipped model that searches, with --data.")] = "default",
 ) -> None:
     if data is not None:
         sources = {"now": Path(semalign.__file__).parents[1]} | ({} if before is None else {"before": before})
-        finish("search-passes", [row for count in faces for row in passes(data, count, sources, threads)])
+        finish("search-passes", [row for count in faces for row in passes(data, count, sources, threads, model, paper)])
         return
     torch.set_num_threads(threads)
     keep_large_blocks()  # as training and inference do
@@ -148,20 +153,30 @@ def measure(size: int, sigma: float, template: int, repeats: int) -> list[Row]:
     ]
 
 
-def passes(data: Path, count: int, sources: dict[str, Path], threads: int) -> list[Row]:
+def passes(data: Path, count: int, sources: dict[str, Path], threads: int, model: str, paper: bool) -> list[Row]:
     """Whole searches of so many faces by each version, by each recipe."""
     rows: list[Row] = []
-    for recipe in RECIPES:
+    for recipe in RECIPES if paper else RECIPES[:1]:
         labels: list[np.ndarray] = []
-        for name, source in sources.items():
+        forms = [(name, source, "PyTorch") for name, source in sources.items()]
+        if recipe != "300w-compact":
+            forms.append(("now", sources["now"], "ONNX Runtime"))
+        for name, source, runtime in forms:
             with tempfile.TemporaryDirectory() as out:
-                arguments = [str(data.resolve()), out, str(count), recipe, str(threads)]
+                arguments = [str(data.resolve()), out, str(count), recipe, str(threads), model, runtime]
                 environment = os.environ | {"PYTHONPATH": str(source.resolve()), "OMP_NUM_THREADS": str(threads)}
                 command = [sys.executable, "-c", SEARCH, *arguments]
                 said = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
                 labels.append(LabelStore(Path(out)).read().points)
             farthest = float(np.abs(labels[-1] - labels[0]).max())
-            row = {"recipe": recipe, "version": name, "faces": count, "threads": threads}
+            row = {
+                "model": model,
+                "recipe": recipe,
+                "network_by": runtime,
+                "version": name,
+                "faces": count,
+                "threads": threads,
+            }
             rows.append(row | json.loads(said.stdout) | {"farthest_from_now_px": farthest})
     return rows
 

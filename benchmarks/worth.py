@@ -1,11 +1,14 @@
 """How many independent people are labels from networks that have not seen the faces worth?
 
     semalign crossfit 300w-crossfit --data 300w --folds 4 --out crossfit
-    semalign crossfit 300w-crossfit --beside 300w-crossfit-mesh --data 300w --folds 4 --out crossfit-beside
+    semalign crossfit 300w-crossfit --beside 300w-crossfit-cascade --data 300w --folds 4 --out crossfit-beside
     python benchmarks/worth.py --data 300w --annotators lfpw_annotators.csv --crossfit crossfit --crossfit crossfit-beside
 
 The faces are those that three workers marked; each is judged by the network that was trained without its photograph, and by the
 face mesh in the terms learned from the same other faces, and, of a `crossfit --beside`, by the network of the other kind.
+Labels 'of each fold by itself' are what a search with a model gives on faces of other people: its error model is learned from
+these faces alone, those of lfpw/trainset in one fold.
+
 `worth`: the mean of so many workers is as near to the truth (`semalign.evaluation.worth`). `within_90`: share of the 19 shared
 points that lie within the radius that is to hold 90 % of them (`Workers.within`).
 """
@@ -27,6 +30,7 @@ from semalign.searches import Evidence, Observations, make_search
 from semalign.searches.average import AverageSettings
 from semalign.searches.calibrated import CalibratedSettings
 
+LFPW = "lfpw/trainset/"
 COMPONENTS: Literal["auto"] = "auto"  # of the label adaptation, as the recipe has it
 
 
@@ -54,7 +58,20 @@ def _of(crossfit: Path, dataset: Dataset, marks: AnnotatorMarks) -> list[Row]:
     if labels.spread is not None:
         kept["within_90"] = workers.within(labels.points[place], labels.spread[place])
     other = "mesh" if len(builder.kinds) == 1 else "mesh and network beside"
-    return [{"crossfit": crossfit.name, **row} for row in [*rows(points, evidence, workers, other), kept]]
+    alone = _row("calibrated, of each fold by itself", _fold_by_fold(builder, dataset, faces), workers)
+    return [{"crossfit": crossfit.name, **row} for row in [*rows(points, evidence, workers, other), alone, kept]]
+
+
+def _fold_by_fold(builder: CrossFitted, dataset: Dataset, faces: Dataset) -> np.ndarray:
+    """Labels of the faces, those of lfpw/trainset in each fold found without any others."""
+    found: dict[str, np.ndarray] = {}
+    for fold in sorted(set(builder.folds.values())):
+        wanted = {name for name, own in builder.folds.items() if own == fold and name.startswith(LFPW)}
+        some = dataset.select(exclude=set(dataset.ids()) - wanted)
+        observations = Observations(some.points(), some.points())
+        labels = make_search(CalibratedSettings(), COMPONENTS)(observations, builder(some, some))
+        found |= dict(zip(some.ids(), labels.points, strict=True))
+    return np.stack([found[name] for name in faces.ids()])
 
 
 def rows(annotations: np.ndarray, evidence: Evidence, workers: Workers, other: str) -> list[Row]:

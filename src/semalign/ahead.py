@@ -35,6 +35,21 @@ def results_of(
             future.cancel()
 
 
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`work` of each item in their order, so many of them at the same time, for work that leaves Python's lock to others.
+
+    Items are taken by whoever asks, up to two for each thread ahead; errors and early ends are as of `made_ahead`.
+    """
+    if threads == 1:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(threads, "beside")
+    try:
+        yield from results_of(pool, work, items, 2 * threads)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def made_ahead(make: Callable[[Item], Result], items: Sequence[Item], depth: int = DEPTH) -> Iterator[Result]:
     """`make` of each item in their order, up to `depth` of them ahead of whoever asks; one thread makes them all.
 

@@ -78,11 +78,12 @@ def test_align_uses_the_models_recipe_or_another(calls: dict[str, Any]) -> None:
     assert calls["align"][1]["recipe"].search.region == 9
 
 
-def test_settings_without_a_recipe_are_refused(calls: dict[str, Any]) -> None:
-    result = invoke("align", "m", "--data", "d", "--out", "o", "--set", "search.region=9")
-    assert result.exit_code == 2
-    assert "--recipe" in result.stderr
-    assert calls == {}
+def test_settings_without_a_recipe_change_the_models_own(calls: dict[str, Any]) -> None:
+    succeed("align", "fast", "--data", "d", "--out", "o", "--set", "alternation.searches=3")
+    own = calls["align"][1]["recipe"]
+    assert (own.name, own.alternation.searches, own.search.method) == ("300w-fast", 3, "calibrated")
+    result = invoke("align", "fast", "--data", "d", "--out", "o", "--set", "alternation.search=3")
+    assert result.exit_code == 2 and "searches" in result.stderr and "model's own recipe" in result.stderr
 
 
 def test_unknown_settings_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -225,6 +226,12 @@ def test_a_shipped_model_goes_by_its_name_in_every_command(faces: Path, tmp_path
     assert written["model"] == f"{pretrained.DEFAULT}.safetensors"
     assert 0 < written["subsets"]["all"]["nme_interpupil"] < 100
     assert "1" in succeed("search", "default", "--data", faces, "--out", tmp_path / "labels")
+    changed = tmp_path / "changed"
+    succeed("search", "default", "--data", faces, "--out", changed, "--set", "search.method=average")
+    said = LabelStore(changed).read().provenance
+    assert (said["method"], said["beside"]) == ("average", "300w-detector.safetensors")  # which goes with `default`
+    succeed("search", "default", "--data", faces, "--out", changed, "--beside", "none")
+    assert "beside" not in LabelStore(changed).read(2).provenance
     assert f"{pretrained.DEFAULT} (default)" in succeed("models")
     assert succeed("models", "default").startswith(f"# {pretrained.DEFAULT}\n")
     result = invoke("evaluate", "defualt", "--data", faces)

@@ -286,6 +286,11 @@ def test_boxes_of_a_coco_file(tmp_path: Path):
             None,
             r"annotations\[0\] \(sub/a.jpg\)",
         ),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [10**400, 1, 2, 3]}]},
+            None,
+            "no bbox of four numbers",
+        ),
     ],
 )
 def test_coco_files_that_make_no_sense_are_said(tmp_path: Path, change: dict[str, Any], kind: Any, words: str):
@@ -303,6 +308,7 @@ def test_coco_files_that_make_no_sense_are_said(tmp_path: Path, change: dict[str
         ("a.jpg,nan,2,4,6", "line 2.*no box"),
         ("a.jpg,1,2,1e9,1e9", "line 2.*beyond any picture"),
         (",1,2,3,4", "line 2 names no image"),
+        (f"{'a' * 200_000},1,2,3,4", "is no table of boxes"),
         ("a.jpg,1,2", "line 2"),
     ],
 )

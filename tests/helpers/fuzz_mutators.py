@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -26,6 +28,7 @@ NAMES = (
 OTHERS = ("null", "None", "true", "false", "[]", "{}", "[[]]", '[{"a": 1}]', "1, 2", "[1e308, -1e308]", '""')
 INTEGERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1_000_000_000, 0x00FFFFFF)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?\d[\d.eE+-]*|[A-Za-z_][\w./-]*|\S')
+_LINE = re.compile("\n")
 _LONGEST = 500_000  # bytes of an input
 
 Mutator = Callable[[Random, bytes], bytes]
@@ -76,15 +79,22 @@ def hostile_text(rng: Random) -> str:
     return rng.choice(("[", "{", '{"a":', "[[", "<a>", "(", "a.", "-", "\\")) * rng.choice((3, 90, 3000, 100_000))
 
 
+def _word(rng: Random, text: str) -> re.Match[str] | None:
+    """A word of a line, as likely in a short line as in a long one."""
+    ends = [0, *(match.end() for match in islice(_LINE.finditer(text), 2000))]
+    start = rng.choice(ends)
+    words = list(islice(_TOKEN.finditer(text, start), 12))
+    return rng.choice(words) if words else None
+
+
 def by_words(rng: Random, data: bytes) -> bytes:
     """Some words of a text made others, lines repeated, left out or exchanged, or all of it in another encoding."""
     text = data.decode("utf-8", "surrogateescape")
     for _ in range(rng.choice((1, 1, 2, 4))):
         kind = rng.randrange(8)
         if kind < 5:
-            places = list(_TOKEN.finditer(text)) if len(text) < 60_000 else list(_TOKEN.finditer(text[:60_000]))
-            if places:
-                match = rng.choice(places)
+            match = _TOKEN.search(text, rng.randrange(len(text) + 1)) if rng.random() < 0.5 else _word(rng, text)
+            if match is not None:
                 text = text[: match.start()] + hostile_text(rng) + text[match.end() :]
         else:
             lines = text.split("\n")
@@ -108,30 +118,16 @@ def by_words(rng: Random, data: bytes) -> bytes:
     return encoded
 
 
+_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 2, 0.5, 1e308, -1e308, 1e-320, 10**9, 10**18, -(10**30), 10**400),
+    *(float("nan"), float("inf"), [], {}, [[]], [None], [1, 2, 3], {"a": 1}, [1e308, -1e308], "", "a", "1", "NaN"),
+    *(list(range(1000)), [0] * 100_000, {str(key): key for key in range(1000)}, [[[[[[1]]]]]]),
+)
+
+
 def hostile_value(rng: Random) -> Any:
     """A value of JSON."""
-    return rng.choice(
-        (
-            *(None, True, False, 0, -1, 1, 2, 0.5, 1e308, -1e308, 1e-320, 10**9, 10**18, -(10**30), 10**400),
-            *(
-                float("nan"),
-                float("inf"),
-                [],
-                {},
-                [[]],
-                [None],
-                [1, 2, 3],
-                {"a": 1},
-                [1e308, -1e308],
-                "",
-                "a",
-                "1",
-                "NaN",
-            ),
-            *(list(range(1000)), [0] * 100_000, {str(key): key for key in range(1000)}, [[[[[[1]]]]]]),
-            *(rng.choice(NAMES) for _ in range(8)),
-        )
-    )
+    return deepcopy(rng.choice((*_VALUES, *(rng.choice(NAMES) for _ in range(8)))))
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -178,7 +174,7 @@ def by_values(rng: Random, data: bytes) -> bytes:
     if kind < 3:
         return by_bytes(rng, data)
     value = changed_value(rng, json.loads(data))
-    indent = 1 if b"\n" in data[:40] else None
+    indent = 1 if b"\n" in data[:40] and rng.random() < 0.2 else None  # which takes long
     return json.dumps(value, indent=indent, ensure_ascii=rng.random() < 0.8).encode("utf-8", "surrogatepass")
 
 

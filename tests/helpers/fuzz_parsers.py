@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from annotated import draw_pictures, face_points, made, make_pts
+from annotated import HAND, draw_pictures, face_points, made, make_pts
 from fuzz_mutators import (
     INTEGERS,
     NAMES,
@@ -36,7 +36,7 @@ from semalign.data import Dataset, convert_dataset, rewrite_dataset, write_pts
 from semalign.data.endings import lacks_its_end
 from semalign.data.export import export_labels
 from semalign.data.formats import FORMATS
-from semalign.data.formats.base import Reader
+from semalign.data.formats.base import Bad, Entry, Reader
 from semalign.data.formats.cofw import Cofw
 from semalign.data.formats.document import DocumentFormat
 from semalign.data.images import image_size, read_image
@@ -49,12 +49,15 @@ from semalign.detect.writers import ResultFolder
 from semalign.errors import SemalignError
 from semalign.schemes import load_scheme, scheme_toml
 
+FEW = {"cvat": 2.0, "csv": 2.0, "parquet": 0.6, "labelme": 0.6, "label-studio": 0.6}  # weights of those that are read
+NAMED = ("coco", "cvat", "label-studio", "labelme", "csv", "parquet")  # formats whose landmarks have names
 PLAN = (
     ((100, 80), [(1, True, True, True, True), (2, False, False, True, False)]),
     ((100, 80), [(3, False, True, False, False)]),
 )
 Files = dict[str, bytes]
-# Share of the inputs with which all is done that a person might do.
+# Shares of the inputs: those opened as data sets, while of others only the files are read, and those used for everything.
+OPENED = float(os.environ.get("FUZZ_OPENED", "1"))
 THOROUGH = float(os.environ.get("FUZZ_THOROUGH", "1"))
 
 
@@ -122,13 +125,16 @@ def use(dataset: Dataset, out: Path) -> None:
 
 
 def read_set(place: str, reader: Reader | None, folder: Path, out: Path, rng: Random) -> None:
-    """Open a data set; of some also: go on at bad faces, write it in another format, and in its own with other points."""
-    thorough = rng.random() < THOROUGH
+    """Open a data set, or read its files only; of some also: go on at bad faces, write it in another format, and in its own."""
+    depth = rng.random()
     path = folder / place if place else folder
     if isinstance(reader, Cofw):
         reader = Cofw(out / "pictures")
+    if depth >= OPENED and reader is not None:
+        small(lambda: read_files(path, reader, folder / (folder / "changed").read_text()))
+        return
     small(lambda: scan_dataset(path, reader=reader))
-    if not thorough:
+    if depth >= THOROUGH:
         return
     dataset = small(lambda: scan_dataset(path, reader=reader, keep_going=True, pictures=rng.random() < 0.5))
     if isinstance(dataset, SemalignError):
@@ -147,6 +153,19 @@ def read_set(place: str, reader: Reader | None, folder: Path, out: Path, rng: Ra
         reader.holds(path)
 
 
+def read_files(place: Path, reader: Reader, changed: Path) -> None:
+    """What reads the file that was changed; of documents and lists all faces."""
+    if changed.suffix in (".pts", ".toml", ".png"):
+        {".pts": read_pts, ".toml": load_scheme, ".png": image_size}[changed.suffix](changed)
+        return
+    reader.choose_scheme(place, None)
+    for item in reader.entries(place):
+        if isinstance(item, Entry):
+            small(item.read)
+        elif isinstance(item, Bad):
+            checked(item.error)
+
+
 def checked(error: SemalignError) -> None:
     """What is said must be one sentence that can be printed."""
     text = str(error)
@@ -154,8 +173,7 @@ def checked(error: SemalignError) -> None:
         raise AssertionError(f"no sentence: {text[:300]!r} … ({len(text)} letters)")
 
 
-def make_document(known: DocumentFormat, short: str, folder: Path) -> None:
-    scheme = "wflw98" if short == "wflw" else "ibug68"
+def make_document(known: DocumentFormat, scheme: str, folder: Path) -> None:
     dataset = made((scheme, tuple(zip(("a.png", "b/c d.png"), PLAN, strict=True))))
     if known.ending:
         known.write(dataset, folder / f"set{known.ending}")
@@ -165,22 +183,29 @@ def make_document(known: DocumentFormat, short: str, folder: Path) -> None:
 
 
 def documents() -> list[Parser]:
-    """All formats of documents."""
+    """All formats of documents; most inputs are of few landmarks, which are soon read and mostly structure."""
     how: dict[str, Mutator] = {".json": by_values, ".xml": by_text, ".csv": by_text, ".txt": by_text}
     found = []
     for short, known in FORMATS.items():
         if isinstance(known, DocumentFormat):
             place = f"set{known.ending}" if known.ending else ""
             mutators = how | {".parquet": by_columns}
+            read = partial(read_set, place, known)
+            few = short in NAMED
             found.append(
                 Parser(
                     short,
-                    partial(make_document, known, short),
-                    partial(read_set, place, known),
+                    partial(make_document, known, "wflw98" if short == "wflw" else "ibug68"),
+                    read,
                     mutators,
+                    0.1 if few else 0.2,
                     fixed=partial(_of, place or "set/a.json", partial(_bombs, short)),
                 )
             )
+            if few:
+                found.append(
+                    Parser(f"{short}-few", partial(make_document, known, "hand"), read, mutators, FEW.get(short, 1.0))
+                )
     return found
 
 
@@ -322,6 +347,16 @@ def make_plain(folder: Path) -> None:
     make_pts(folder, ("a.png", "test/b.png"))
     (folder / "scheme.toml").write_text(scheme_toml(load_scheme("ibug68")))
     (folder / "provenance.json").write_text('{"label_version": 3, "made_by": "semalign"}')
+
+
+def make_few(folder: Path) -> None:
+    """Pictures with points of five landmarks."""
+    for seed, name in enumerate(("a.png", "test/b.png")):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (100, 80)).save(path)
+        write_pts(path.with_suffix(".pts"), face_points(seed, HAND.count, (100, 80)).round(3))
+    (folder / "scheme.toml").write_text(scheme_toml(HAND))
 
 
 def make_w300(folder: Path) -> None:
@@ -531,22 +566,23 @@ def sets() -> list[Parser]:
     }
     return [
         Parser(
-            "pts", make_plain, partial(read_set, "", of["Plain"]), pictures,
+            "pts", make_plain, partial(read_set, "", of["Plain"]), pictures, 0.1,
             fixed=partial(_of, "a.pts", lambda: pts),
         ),
+        Parser("pts-few", make_few, partial(read_set, "", of["Plain"]), pictures, 3.0),
         Parser(
-            "tar", make_tar, partial(read_set, "a.tar", of["Tar"]), {".tar": by_bytes}, 0.5,
+            "tar", make_tar, partial(read_set, "a.tar", of["Tar"]), {".tar": by_bytes}, 0.4,
             fixed=partial(_of, "a.tar", lambda: tars),
         ),
-        Parser("300w", make_w300, partial(read_set, "", of["W300"]), {".pts": by_text}),
+        Parser("300w", make_w300, partial(read_set, "", of["W300"]), {".pts": by_text}, 3.0),
         Parser(
-            "synthetic", make_synthetic, partial(read_set, "", None), {".json": by_values, "truth.parquet": by_columns}, 0.5
+            "synthetic", make_synthetic, partial(read_set, "", None), {".json": by_values, "truth.parquet": by_columns}, 0.2
         ),
         Parser("300vw", make_vw300, partial(read_set, "", of["Vw300"]), {".pts": by_text, ".avi": by_bytes}, 0.2),
-        Parser("wflw-folder", make_wflw, partial(read_set, "", of["Wflw"]), {".txt": by_text}),
+        Parser("wflw-folder", make_wflw, partial(read_set, "", of["Wflw"]), {".txt": by_text}, 0.4),
         Parser(
             "aflw", make_aflw, partial(read_set, "", of["Aflw"]),
-            {".mat": by_arrays, ".json": by_values, "truth.parquet": by_columns}, 0.5,
+            {".mat": by_arrays, ".json": by_values, "truth.parquet": by_columns}, 0.4,
         ),
         Parser("cofw", make_cofw, partial(read_set, "", of["Cofw"]), {".mat": by_hdf5}, 0.3),
     ]  # fmt: skip
@@ -615,7 +651,7 @@ def pictures() -> list[Parser]:
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n{} loop\n"
     return [
         Parser(
-            "pictures", make_pictures, read_pictures, dict.fromkeys(names, by_bytes),
+            "pictures", make_pictures, read_pictures, dict.fromkeys(names, by_bytes), 4.0,
             fixed=lambda: {
                 "postscript": ("a.png", postscript),
                 "svg": ("a.png", b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'),
@@ -633,7 +669,7 @@ def pictures() -> list[Parser]:
         ),
         Parser(
             "videos", make_vw300,
-            lambda folder, out, rng: _see(folder / "001/vid.avi"), {".avi": by_bytes}, 0.3,
+            lambda folder, out, rng: _see(folder / "001/vid.avi"), {".avi": by_bytes}, 0.5,
             fixed=lambda: {
                 "playlist": ("001/vid.avi", b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
                 "network": ("001/vid.avi", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"),
@@ -695,6 +731,10 @@ def _tiff_of(width: int, height: int, bits: int = 8) -> bytes:
 
 def make_scheme(folder: Path) -> None:
     (folder / "own.toml").write_text(scheme_toml(load_scheme("ibug68")))
+
+
+def read_scheme(folder: Path, out: Path, rng: Random) -> None:
+    load_scheme(folder / "own.toml")
 
 
 def make_boxes(folder: Path) -> None:
@@ -793,14 +833,16 @@ def settings() -> list[Parser]:
     }
     toml = {name: text.encode() for name, text in (deep | numbers | many | unknown).items()}
     return [
-        Parser("scheme", make_scheme, lambda folder, out, rng: load_scheme(folder / "own.toml"), {".toml": by_text},
+        Parser("scheme-few", lambda folder: (folder / "own.toml").write_text(scheme_toml(HAND)) and None, read_scheme,
+               {".toml": by_text}, 3.0),
+        Parser("scheme", make_scheme, read_scheme, {".toml": by_text}, 0.1,
                fixed=partial(_of, "own.toml", lambda: toml)),
-        Parser("boxes", make_boxes, read_boxes, {".csv": by_text, ".json": by_values},
+        Parser("boxes", make_boxes, read_boxes, {".csv": by_text, ".json": by_values}, 4.0,
                fixed=lambda: {"field": ("b.csv", b"image,x0,y0,x1,y1\n" + b"a" * 200_000 + b",1,2,30,40\n"),
                       "deep": ("b.json", b"[" * 200_000), "digits": ("b.json", b'{"a": ' + b"9" * 9000 + b"}")}),
-        Parser("results", make_results, read_results, {".json": by_lines, ".jsonl": by_lines}, writes=True,
+        Parser("results", make_results, read_results, {".json": by_lines, ".jsonl": by_lines}, 0.3, True,
                fixed=lambda: {"deep": ("going/landmarks.jsonl", b"[" * 200_000 + b"\n")}),
-        Parser("annotators", make_annotators, read_annotators_file, {".csv": by_text}),
+        Parser("annotators", make_annotators, read_annotators_file, {".csv": by_text}, 3.0),
     ]  # fmt: skip
 
 
@@ -945,9 +987,9 @@ def audits() -> list[Parser]:
     how: dict[str, Mutator] = {"audit.json": by_values, ".sqlite": by_sql}
     tables: dict[str, Mutator] = {"faces.parquet": by_columns, "points.parquet": by_columns}
     return [
-        Parser("audit", make_audit, read_audit_folder, how | tables, 0.5, True),
-        Parser("decisions", make_audit, read_audit_folder, {".sqlite": by_sql}, 0.5, True),
-        Parser("review", make_audit, review, {"audit.json": by_values, **tables}, 0.3, True),
+        Parser("audit", make_audit, read_audit_folder, how | tables, 0.1, True),
+        Parser("decisions", make_audit, read_audit_folder, {".sqlite": by_sql}, 0.1, True),
+        Parser("review", make_audit, review, {"audit.json": by_values, **tables}, 0.05, True),
     ]
 
 
@@ -1272,17 +1314,17 @@ def models() -> list[Parser]:
     return [
         *(
             Parser(
-                f"model-{kind}", partial(make_model, kind), read_model, {".safetensors": partial(by_model, kind)}, 0.1,
+                f"model-{kind}", partial(make_model, kind), read_model, {".safetensors": partial(by_model, kind)}, 0.05,
                 fixed=heads if kind == "mobile" else dict,
             )
             for kind in ("mobile", "hourglass")
         ),
         Parser("ghcu", partial(make_model, "ghcu"), read_ghcu, {".safetensors": partial(by_model, "ghcu")}, 0.1),
         Parser("correction", partial(make_model, "correction"), read_correction,
-               {".safetensors": partial(by_model, "correction")}, 0.5),
+               {".safetensors": partial(by_model, "correction")}, 0.3),
         Parser("onnx", make_onnx, read_onnx, {".onnx": by_onnx}, 0.5, fixed=graphs),
         Parser("recipe", make_recipe, read_recipe, {".toml": by_text}, 0.5, fixed=made_of),
-        Parser("run", make_run, read_run_folder, how, 0.3, True, fixed=lambda: {"npz": ("figures.npz", npz_bomb())}),
+        Parser("run", make_run, read_run_folder, how, 0.1, True, fixed=lambda: {"npz": ("figures.npz", npz_bomb())}),
     ]  # fmt: skip
 
 

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from breaking import Breaking
 from safetensors import safe_open
 
+from semalign.data.truth import UNFINISHED
+
 OUT = "out"
 TINY = (
     "network={input_size=32, heatmap_size=16, stacks=1, width=8, depth=2}",
@@ -176,7 +178,7 @@ def differences(one: Path, other: Path) -> list[str]:
 def damaged(folder: Path) -> list[str]:
     """Files that cannot be read as what their name says; pictures of an unfinished synthetic set are allowed to be."""
     wrong = []
-    unfinished = {path.parent for path in folder.rglob("unfinished.json")}
+    unfinished = {path.parent for path in folder.rglob(UNFINISHED)}
     for name, path in files_of(folder).items():
         if path.name.startswith(".") or ".part" in path.name or unfinished & set(path.parents):
             continue

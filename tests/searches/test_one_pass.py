@@ -110,10 +110,10 @@ def test_several_networks_and_folds_see_each_picture_once(faces):
         parts.append(Joint([evidence for evidence, _ in pairs]))
         counts += [counting for _, counting in pairs]
     other = np.where(np.isnan(annotations), 80.0, annotations)
-    evidence = Beside(OutOfFold(parts, folds), other)
+    evidence = Beside(OutOfFold(parts, folds), [other])
     one = SemanticAlignment(SETTINGS, 0)(Observations(annotations, annotations), evidence)
     assert sum(counting.pictures for counting in counts) == 2 * COUNT
-    whole = Beside(seen(crops)[0], other)
+    whole = Beside(seen(crops)[0], [other])
     alike(one, in_two_passes(annotations, whole, 0))
 
 

@@ -33,6 +33,7 @@ from semalign.searches import (
 from semalign.searches.adapted import Adapted
 from semalign.searches.average import Average, AverageSettings
 from semalign.searches.calibrated import CalibratedSettings
+from semalign.searches.evidence import APART, POOLED, heard_together
 from semalign.searches.semantic_alignment import SemanticAlignment
 
 COUNT = 60
@@ -262,7 +263,7 @@ def test_few_faces_get_labels_half_way_to_the_prediction(seen):
 
 def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network_s(seen):
     mesh = seen.truth + 1.0
-    evidence = Beside(seen.evidence, mesh)
+    evidence = Beside(seen.evidence, [mesh])
     assert isinstance(evidence, Evidence) and len(evidence) == COUNT
     network = seen.evidence.predictions
     assert np.allclose(evidence.predictions.points, (network.points + mesh) / 2)
@@ -272,3 +273,16 @@ def test_network_and_mesh_have_half_a_word_each_and_the_heatmaps_are_the_network
     for (_, own, _), (_, inner, _) in zip(evidence.heatmaps(), seen.evidence.heatmaps(), strict=True):
         assert torch.equal(own, inner)
     assert np.array_equal(evidence.reference_pixels, seen.evidence.reference_pixels)
+
+
+@pytest.mark.parametrize("of_the_mesh", [True, False])
+def test_of_three_witnesses_those_of_one_origin_share_a_word(seen, of_the_mesh):
+    network, other, mesh = seen.evidence.predictions.points, seen.truth + 2.0, seen.truth + 1.0
+    both = heard_together(seen.evidence, of_the_mesh, other, mesh)
+    wanted = ((network + mesh) / 2, other) if of_the_mesh else (network, (other + mesh) / 2)
+    for member, points in zip(both.members, wanted, strict=True):
+        assert np.allclose(member.points, points)
+    assert both.correlation == POOLED
+    for one in (heard_together(seen.evidence, of_the_mesh, None, mesh), Beside(seen.evidence, [mesh])):
+        assert np.array_equal(one.members[1].points, mesh) and one.correlation == APART
+    assert heard_together(seen.evidence, of_the_mesh, None, None) is seen.evidence

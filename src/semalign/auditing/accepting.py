@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.decisions import MOVE, Decisions
-from semalign.auditing.result import LISTED, Audit, face_sizes, kind_name
+from semalign.auditing.kinds import NUMBERS
+from semalign.auditing.result import LISTED, SHIFTED, Audit, face_sizes, kind_name
 from semalign.core.curves import split, tangents
 from semalign.errors import SemalignError
 from semalign.files import shown
 
 WAYS: Final = ("auto", "all", "reviewed", "none")
+ORIGIN: Final = NUMBERS["origin"]
 DIGITS: Final = 3  # decimals of a new coordinate, pixels
 COLUMNS: Final = (
     *("image", "landmark", "name", "kind", "probability", "from_x", "from_y", "to_x", "to_y", "distance", "percent"),
@@ -118,7 +120,13 @@ class Changes:
             yield shown(audit.ids[face]), landmark, audit.scheme.landmarks[landmark], kind_name(kind), *known, who
 
 
-def changes(audit: Audit, accept: str = "auto", least: float = LISTED, folder: Path | None = None) -> Changes:
+def changes(
+    audit: Audit,
+    accept: str = "auto",
+    least: float = LISTED,
+    folder: Path | None = None,
+    unshift: bool = False,
+) -> Changes:
     """What moves.
 
     Args:
@@ -127,9 +135,10 @@ def changes(audit: Audit, accept: str = "auto", least: float = LISTED, folder: P
             proposed; `all`: all points do; `reviewed`: as people decided; `none`: nothing moves.
         least: probability.
         folder: of the audit, where people's decisions are.
+        unshift: all points but those that a person put somewhere are also moved sideways by the shift of the whole set.
 
     Raises:
-        SemalignError: an unknown way, or no decisions where they are asked for.
+        SemalignError: an unknown way, no decisions where they are asked for, or no shift.
     """
     if accept not in WAYS:
         raise SemalignError(f"{accept!r} is no way to accept proposals; choose from {', '.join(WAYS)}.")
@@ -149,15 +158,20 @@ def changes(audit: Audit, accept: str = "auto", least: float = LISTED, folder: P
         finally:
             decisions.close()
     points = _rounded(audit.annotations, target, taken)
+    kinds, chances = audit.point_kind, audit.point_probability
+    if unshift:
+        left = ~by_hand & audit.there()
+        points = np.where(left[..., None], _unshifted(audit, points), points)
+        kinds, chances = (np.where(left & ~taken, value, own) for value, own in ((ORIGIN, kinds), (SHIFTED, chances)))
     face, landmark = np.nonzero((points != audit.annotations).any(axis=-1) & audit.there())
-    whole = wrong.faces[face]
+    whole = wrong.faces[face] & (taken | by_hand)[face, landmark]
     return Changes(
         audit,
         points,
         face,
         landmark,
-        np.where(whole, audit.face_kind[face], audit.point_kind[face, landmark]),
-        np.where(whole, audit.face_probability[face], audit.point_probability[face, landmark]),
+        np.where(whole, audit.face_kind[face], kinds[face, landmark]),
+        np.where(whole, audit.face_probability[face], chances[face, landmark]),
         by_hand[face, landmark],
         tuple(
             (people.get((row, point)) or people.get((row, None), "")) if accept == "reviewed" else "auto"
@@ -188,6 +202,21 @@ def write_changes(path: Path, found: Changes) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(found.rows())
+
+
+def _unshifted(audit: Audit, points: Float[np.ndarray, "b n 2"]) -> Float[np.ndarray, "b n 2"]:
+    """The points without the shift of the whole set, in thousandths of a pixel.
+
+    Raises:
+        SemalignError: the audit tells none.
+    """
+    shift = audit.shift()
+    if shift is None:
+        raise SemalignError("the audit tells no shift of the whole set; leave unshift=True out.")
+    low, high = np.nanmin(audit.annotations, axis=1), np.nanmax(audit.annotations, axis=1)
+    found = points.copy()
+    found[..., 0] = np.round(points[..., 0] - shift.of((high - low).max(axis=1))[:, None], DIGITS)
+    return found
 
 
 def _rounded(

@@ -90,6 +90,7 @@ def clean(
     *,
     accept: str = "auto",
     least: float = LISTED,
+    unshift: bool = False,
     judging: Judging | None = None,
     audit: str | Path | None = None,
     scheme: LandmarkScheme | None = None,
@@ -107,6 +108,7 @@ def clean(
         out: new folder, by default the data set's name and `-clean`.
         accept: `auto`, `all`, `reviewed` or `none`, see `semalign.auditing.accepting.changes`.
         least: probability from which `auto` takes a proposal.
+        unshift: also move all points sideways by the shift of the whole set that the audit tells.
         judging: how annotations are judged, by default by networks that are trained for it.
         audit: folder of a finished audit of this data set, which is then used instead.
         scheme: another landmark scheme than the data set's own.
@@ -133,7 +135,7 @@ def clean(
         refuse_other(given, folder, dataset)
     with one_writer(out), _claimed(out, source, overwrite):
         found = given if given is not None else _audited(source, dataset, folder, judges, accept, overwrite, progress)
-        moved = changes(found, accept, least, folder)
+        moved = changes(found, accept, least, folder, unshift)
         unjudged = set(dataset.ids()) - set(found.ids)
         left_out = {str(one["image"]): str(one["why"]) for one in found.about.get("left_out", ())}
         left_out |= {shown(name): "it is not in the audit" for name in sorted(unjudged) if shown(name) not in left_out}
@@ -150,7 +152,7 @@ def clean(
             },
             "audit": AUDIT if audit is None else shown(folder.absolute()),
             "judges": found.about.get("judges"),
-            "settings": {"accept": accept, "least": least, "judging": found.about.get(ASKED)},
+            "settings": {"accept": accept, "least": least, "unshift": unshift, "judging": found.about.get(ASKED)},
             "left_out": [{"image": name, "why": why} for name, why in left_out.items()],
         }
         with nullcontext() if progress is None else progress.stage("writing the labels", 1):

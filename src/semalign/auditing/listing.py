@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ COLUMNS = ("rank", "image", "face", "landmark", "kind", "probability", "dx", "dy
 
 
 def rows(audit: Audit, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """A row for each finding, worst first: `rank` from 1, `face` its number in the audit, `landmark` None for a whole face."""
+    """A row for each finding, worst first: `rank` from 1, `face` its number in the audit, `landmark` None for a whole face;
+    image, face and dy are None for a shift of the whole set.
+    """
     number = {name: index for index, name in enumerate(audit.ids)}
     return [
         {
             "rank": rank,
-            "image": shown(found.image),
-            "face": number[found.image],
+            "image": shown(found.image) if found.image else None,
+            "face": number[found.image] if found.image else None,
             "landmark": found.landmark,
             "kind": found.kind,
             "probability": round(found.probability, 4),
             "dx": round(found.dx, 3),
-            "dy": round(found.dy, 3),
+            "dy": None if isnan(found.dy) else round(found.dy, 3),
         }
         for rank, found in enumerate(findings, start=1)
     ]

@@ -19,8 +19,9 @@ from semalign.auditing.judge import Figures, Judge, Seen
 from semalign.auditing.kinds import NUMBERS, WHOLE
 from semalign.auditing.looks import LOOKING, Looks
 from semalign.auditing.probability import probabilities
-from semalign.auditing.result import Audit
+from semalign.auditing.result import SHIFT, Audit
 from semalign.auditing.shapes import Shapes, fit_shapes
+from semalign.auditing.sideways import whole_shift
 from semalign.auditing.witnesses import Witnesses, heard, systematic
 from semalign.core.adaptation import MOST_FACES, LinearAdaptation, drawn
 from semalign.core.similarity import sizes_of, to_complex
@@ -82,7 +83,9 @@ def audit(
         with progress.stage("reading the pictures", len(dataset)) as advance:
             dataset = builder.readable(dataset, counted(advance))
         refuse_few(dataset)
-    return Auditor(dataset, builder, progress, witnesses).audit(duplicates)
+    made = Auditor(dataset, builder, progress, witnesses).audit(duplicates)
+    shift = whole_shift(dataset, made.face_probability < SURE, progress)
+    return made if shift is None else replace(made, about=made.about | {SHIFT: shift.about()})
 
 
 def refuse_few(dataset: Dataset) -> None:

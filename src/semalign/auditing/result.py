@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semalign.auditing.kinds import NAMES, WHOLE
+from semalign.auditing.shift import Shift, shift_of
 from semalign.data.label_files import faces_of_group, image_column
 from semalign.data.labels import LabelStore
 from semalign.data.samples import ABSENT, UNKNOWN
@@ -32,15 +33,17 @@ if TYPE_CHECKING:
     import pandas as pd  # the extra `pandas`, imported where it is used
 
 FORMAT = 1
+SHIFT = "shift"  # key of `Audit.about`: how far all points lie to one side (`semalign.auditing.shift`)
 ABOUT, LABELS, FACES, POINTS = "audit.json", "labels", "faces.parquet", "points.parquet"
 LISTED = 0.5  # least probability of what is listed
+SHIFTED = 0.9  # probability of a shift of the whole set, as of a folder's
 
 
 class Finding(NamedTuple):
     """An annotation that is probably wrong.
 
     Attributes:
-        image: id of the face.
+        image: id of the face; empty = all faces of the set, of which dy is NaN, not being known.
         landmark: from 0; None = the whole face.
         kind: name in `KINDS`; empty where next to nothing speaks for an error.
         probability: that it is wrong, 0 to 1.
@@ -121,8 +124,13 @@ class Audit:
         faces = (self.face_probability >= least) & np.isin(self.face_kind, WHOLE)
         return Wrong(faces, self.there() & (self.point_probability >= least) & ~faces[:, None])
 
+    def shift(self) -> Shift | None:
+        """How far all points lie to one side of where faces are, if that is to be told."""
+        found = shift_of(self.about.get(SHIFT))
+        return found if found is not None and found.sure else None
+
     def findings(self, least: float = LISTED) -> Iterator[Finding]:
-        """What is probably wrong, worst first: faces as a whole, and single points of the others.
+        """What is probably wrong, worst first: faces as a whole, single points of the others, and all points of the set.
 
         Args:
             least: probability of what is listed.
@@ -136,6 +144,9 @@ class Audit:
         for face, point in np.argwhere(wrong.points):
             probability, kind = float(self.point_probability[face, point]), kind_name(self.point_kind[face, point])
             found.append(Finding(self.ids[face], int(point), kind, probability, *map(float, moves[face, point])))
+        shift = self.shift()
+        if shift is not None and least <= SHIFTED:
+            found.append(Finding("", None, "origin", SHIFTED, -shift.right, float("nan")))
         yield from sorted(found, key=lambda one: -one.probability)
 
     def to_pandas(
@@ -144,7 +155,7 @@ class Audit:
         """The audit as a data frame. Coordinates are pixels of the image, 0-based; dx and dy lead to where points should be.
 
         - `findings`, worst first, `rank` from 1 being the index: image, face (row of the audit), landmark and name (none for a
-          whole face), kind, probability, dx, dy.
+          whole face), kind, probability, dx, dy. A shift of the whole set has no image, face and dy.
         - `faces`, all of them: image, file, frame (of a video), kind (None: nothing is wrong), probability, odds, dx, dy.
         - `points`, all of them: image, face, landmark, name, kind, probability, x, y, proposed_x, proposed_y, dx, dy, spread_x,
           spread_y; NaN where a point is absent.
@@ -170,6 +181,8 @@ class Audit:
         if rows == "findings":
             found = self._findings_by_column(least)
             found["landmark"] = pd.array(found["landmark"], dtype="Int16")
+            if None in found["face"]:
+                found["face"] = pd.array(found["face"], dtype="Int64")
             return pd.DataFrame(found, index=pd.RangeIndex(1, len(found["face"]) + 1, name="rank"))
         raise SemalignError(f"an audit has no rows {rows!r}; choose from findings, faces, points.")
 
@@ -177,8 +190,8 @@ class Audit:
         found, face = list(self.findings(least)), {name: row for row, name in enumerate(self.ids)}
         names = [None if one.landmark is None else self.scheme.landmarks[one.landmark] for one in found]
         return {
-            "image": np.array([one.image for one in found], object),
-            "face": np.array([face[one.image] for one in found], np.int64),
+            "image": np.array([one.image or None for one in found], object),
+            "face": [face[one.image] if one.image else None for one in found],
             "landmark": [one.landmark for one in found],
             "name": np.array(names, object),
             "kind": np.array([one.kind for one in found], object),
@@ -305,6 +318,7 @@ def read_audit(folder: str | Path) -> Audit:
             odds=faces["odds"].to_numpy().astype(np.float64),
         )
         _refuse_misfit(audit)
+        audit.shift()
         return audit
     except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -34,6 +34,10 @@ def clean(
         float,
         option("--least", "P", "Probability from which auto takes a proposal.", default=True, min=0.0, max=1.0),
     ] = 0.5,
+    unshift: Annotated[
+        bool,
+        flag("--unshift", "Also move all points sideways by the shift of the whole set that the audit tells (origin)."),
+    ] = False,
     audit: Annotated[
         Path | None, option("--audit", "DIR", "Use this finished audit of the data set instead of judging again.")
     ] = None,
@@ -84,6 +88,7 @@ def clean(
         out,
         accept=accept,
         least=least,
+        unshift=unshift,
         judging=judges,
         audit=audit,
         scheme=source.scheme,

@@ -140,7 +140,7 @@ def align(
     from semalign import pipeline
     from semalign.cli.progress import RichProgress
 
-    chosen = _recipe(recipe, overrides(settings, seed))
+    chosen = _recipe(recipe, overrides(settings, seed), model)
     result = pipeline.align(
         model,
         data,
@@ -160,9 +160,14 @@ def search(
     out: Out,
     recipe: OtherRecipe = None,
     beside: Annotated[
-        str | None,
-        option("--beside", "MODEL", "A model of another kind that is heard, too."),
-    ] = None,
+        str,
+        option(
+            "--beside",
+            "MODEL",
+            "A model of another kind that is heard, too; 'auto': with `default` 300w-detector, with others none; or 'none'.",
+            default=True,
+        ),
+    ] = "auto",
     shard: Shard = None,
     keep_going: KeepGoing = False,
     settings: Set = None,
@@ -171,8 +176,8 @@ def search(
     """Search labels once with a given model, without training.
 
     The labels are appended to those in DIR as a new version; `semalign labels export` writes them as .pts files. With `default`
-    each label lies between annotation, detector and face mesh, by how far each of them errs on these faces. With --shard
-    nothing but a share of the looking is done, which the command without it then need not do.
+    each label lies between the annotation and what two detectors and the face mesh say, by how far these err on these faces.
+    With --shard nothing but a share of the looking is done, which the command without it then need not do.
 
     Examples:
         semalign search default --data ~/faces --out labels
@@ -183,16 +188,16 @@ def search(
     from semalign.cli import tables
     from semalign.cli.progress import RichProgress
 
-    chosen = _recipe(recipe, overrides(settings, None))
+    chosen, other = _recipe(recipe, overrides(settings, None), model), None if beside == "none" else beside
     if shard is not None:
         share = pipeline.parse_share(shard)
         missing = pipeline.search_part(
-            model, data, out, share, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
+            model, data, out, share, recipe=chosen, beside=other, keep_going=keep_going, progress=RichProgress()
         )
         say_of_shard(share, missing)
         return
     version = pipeline.search(
-        model, data, out, recipe=chosen, beside=beside, keep_going=keep_going, progress=RichProgress()
+        model, data, out, recipe=chosen, beside=other, keep_going=keep_going, progress=RichProgress()
     )
     if _is_first():
         tables.print_versions([version], as_json)
@@ -356,14 +361,14 @@ def _is_first() -> bool:
     return make_accelerator().is_main_process
 
 
-def _recipe(name: str | None, changes: tuple[str, ...]) -> Recipe | None:
-    """The recipe asked for; None = the settings stored in the model."""
-    from semalign.errors import SemalignError
+def _recipe(name: str | None, changes: tuple[str, ...], model: str) -> Recipe | None:
+    """The recipe asked for, or the model's own with changes; None = the settings stored in the model as they are."""
     from semalign.pipeline import load_recipe
+    from semalign.pipeline.fitting import own_recipe
 
-    if name is None and changes:
-        raise SemalignError("--set and --seed change a recipe; name one with --recipe.")
-    return None if name is None else load_recipe(name, changes)
+    if name is not None:
+        return load_recipe(name, changes)
+    return own_recipe(model, changes) if changes else None
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -56,13 +56,17 @@ def print_findings(
     table = _table("rank", "image", "landmark", "kind", "probability", "dx", "dy", words=("image", "landmark", "kind"))
     for row in found:
         landmark = "" if row["landmark"] is None else f"{row['landmark']} {audit.scheme.landmarks[row['landmark']]}"
-        numbers = (f"{row['probability']:.3f}", f"{row['dx']:.1f}", f"{row['dy']:.1f}")
-        table.add_row(str(row["rank"]), row["image"], landmark, row["kind"], *numbers)
+        moves = ("" if row[name] is None else f"{row[name]:.1f}" for name in ("dx", "dy"))
+        table.add_row(
+            str(row["rank"]), row["image"] or "all faces", landmark, row["kind"], f"{row['probability']:.3f}", *moves
+        )
     if found:
         _show(table)
     _lines(f"not judged: {shown(one['image'])}: {shown(one['why'])}" for one in skipped)
-    faces = len({row["image"] for row in found}) if count == len(found) else None
-    of = "" if faces is None else f" in {faces} face{'' if faces == 1 else 's'}"
+    shift = audit.shift()
+    _lines([] if shift is None else [f"origin: {shift.sentence()}"])
+    faces = len({row["image"] for row in found if row["image"]}) if count == len(found) else None
+    of = "" if not faces else f" in {faces} face{'' if faces == 1 else 's'}"
     more = f", of which these are the first {len(found)}" if count > len(found) else ""
     _lines([f"{count or 'no'} finding{'' if count == 1 else 's'}{of} of {len(audit)} faces{more}"])
 

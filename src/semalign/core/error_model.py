@@ -273,19 +273,32 @@ def _shared_out(
 def _drawn_together(
     shares: Float[np.ndarray, "c n 2 2"], known: Bool[np.ndarray, " n"], noise: Float[np.ndarray, "c k 2 2"]
 ) -> Float[np.ndarray, "c n 2 2"]:
-    """The landmarks' shares drawn towards their mean: what two halves of the faces do not agree on tells no landmarks apart.
+    """The landmarks' shares drawn towards their mean, as far as what tells them apart is not the annotators'.
 
-    What a landmark's few faces say of its annotator would else be taken at its word, and labels be surer than they are.
+    It may be what few faces say by chance, on which two halves of them do not agree: taken at its word, labels would be surer
+    than they are. And each landmark's witnesses have their own correlation, which nobody knows: landmarks' shares differ by it
+    as those of all landmarks do over the values that it may have.
 
     Args:
         shares: of all faces.
         known: the landmarks that both halves have.
         noise: half the difference of their shares, which has the variance of the shares of all faces.
     """
-    mean = _trace(shares[:, known]).mean(axis=1)[:, None, None, None] / 2 * np.eye(2)
-    spread = ((shares - mean)[:, known] ** 2).sum(axis=(2, 3)).mean(axis=1)
-    kept = np.clip(1 - (noise**2).sum(axis=(2, 3)).mean(axis=1) / np.maximum(spread, 1e-300), 0.0, 1.0)
-    return mean + kept[:, None, None, None] * (shares - mean)
+    level = _trace(shares) / 2
+    rest = shares - level[..., None, None] * np.eye(2)
+    mean = level[:, known].mean(axis=1, keepdims=True)
+    by_chance = (_trace(noise) / 2) ** 2
+    kept = _kept((level - mean)[:, known] ** 2, by_chance.mean(axis=1) + mean.var())
+    level = mean + kept[:, None] * (level - mean)
+    by_chance = (noise**2).sum(axis=(2, 3)) - 2 * by_chance
+    kept = _kept((rest**2).sum(axis=(2, 3))[:, known], by_chance.mean(axis=1))
+    return level[..., None, None] * np.eye(2) + kept[:, None, None, None] * rest
+
+
+def _kept(squares: Float[np.ndarray, "c k"], noise: Float[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
+    """What part of a deviation is kept whose square over the landmarks is so large, and of whose variance so much is noise."""
+    kept: np.ndarray = np.clip(1 - noise / np.maximum(squares.mean(axis=1), 1e-300), 0.0, 1.0)
+    return kept
 
 
 def _parts(whole: Float[np.ndarray, "n 2 2"], shares: Float[np.ndarray, "c n 2 2"]) -> Float[np.ndarray, "c n 2 2"]:

@@ -17,6 +17,7 @@ from semalign.data.opening import find_dataset, own_scheme, scan_dataset
 from semalign.data.results import refuse_results
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
+from semalign.files import reason
 from semalign.locks import one_writer, one_writer_of
 from semalign.schemes import LandmarkScheme
 
@@ -72,7 +73,10 @@ def convert_dataset(
         raise SemalignError(f"{source}: holds no usable face, for example: {dataset.skipped[0][1]}")
     _refuse_source(source, dataset, out)
     with one_writer_of(out), one_writer(out) if out.is_dir() and any(out.iterdir()) else nullcontext():
-        done = formats.FORMATS[to].write(dataset, out, overwrite)
+        try:
+            done = formats.FORMATS[to].write(dataset, out, overwrite)
+        except UnicodeEncodeError as error:  # a picture that was named in no encoding, or half a letter in a document
+            raise SemalignError(f"{source}: a name in it is no text ({reason(error)}); correct it.") from error
     return Converted(dataset, done.files, done.notes)
 
 

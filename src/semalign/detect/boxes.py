@@ -127,8 +127,9 @@ def _checked(path: Path, place: str, numbers: Any, kind: BoxFormat) -> Float[np.
     width, height = box[0, 2:]
     if kind != "xyxy":
         half = np.array([width, height]) / 2
-        centre = box[0, :2] + (0 if kind == "cxcywh" else half)
-        box = np.concatenate([centre - half, centre + half])[None]
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            centre = box[0, :2] + (0 if kind == "cxcywh" else half)
+            box = np.concatenate([centre - half, centre + half])[None]
     try:
         box = as_boxes(box)
     except SemalignError as error:
@@ -146,7 +147,15 @@ def _checked(path: Path, place: str, numbers: Any, kind: BoxFormat) -> Float[np.
     return box
 
 
-def _from_csv(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[Row], BoxFormat]:
+def _from_csv(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterable[Row], BoxFormat]:
+    try:
+        rows, kind = _csv_table(path, text, kind)
+        return list(rows), kind
+    except csv.Error as error:
+        raise SemalignError(f"{path}: is no table of boxes ({reason(error)}); correct it.") from error
+
+
+def _csv_table(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[Row], BoxFormat]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -167,7 +176,7 @@ def _from_csv(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[R
     return _csv_rows(path, reader, columns), chosen
 
 
-def _csv_rows(path: Path, reader: csv.DictReader[str], columns: tuple[str, ...]) -> Iterator[Row]:
+def _csv_rows(path: Path, reader: csv.DictReader, columns: tuple[str, ...]) -> Iterator[Row]:
     for row in reader:
         place = f"line {reader.line_num}"
         try:
@@ -182,7 +191,7 @@ def _csv_rows(path: Path, reader: csv.DictReader[str], columns: tuple[str, ...])
         yield f"{place} ({image})", image, frame, box
 
 
-def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[Row], BoxFormat]:
+def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterable[Row], BoxFormat]:
     rows: list[Row] = []
     try:
         content = parse_json(text)
@@ -191,17 +200,17 @@ def _from_json(path: Path, text: str, kind: BoxFormat | None) -> tuple[Iterator[
                 raise SemalignError(
                     f"{path}: is a COCO file, whose boxes are xywh and not {kind}; leave --box-format out."
                 )
-            return iter(_from_coco(path, content)), "xywh"
+            return _from_coco(path, content), "xywh"
         for image, value in content.items():
             frames = value if isinstance(value, dict) else {"0": value}
             for frame, boxes in frames.items():
                 where = f"{image}, frame {frame}" if isinstance(value, dict) else image
                 rows += [(f"{where}, box {number}", image, int(frame), box) for number, box in enumerate(boxes, 1)]
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise SemalignError(
             f"{path}: is no JSON object of image -> list of boxes ({reason(error)}); correct it."
         ) from error
-    return iter(rows), kind or "xyxy"
+    return rows, kind or "xyxy"
 
 
 def _is_coco(content: Any) -> bool:
@@ -213,7 +222,7 @@ def _from_coco(path: Path, content: Mapping[str, Any]) -> list[Row]:
     try:
         places = {image["id"]: (str(image["file_name"]), int(image.get("frame") or 0)) for image in content["images"]}
         faces = {kind["id"] for kind in content.get("categories") or () if str(kind["name"]).strip().lower() == "face"}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise SemalignError(
             f"{path}: has an image or a category without id or name ({reason(error)}); correct it."
         ) from error
@@ -225,7 +234,7 @@ def _from_coco(path: Path, content: Mapping[str, Any]) -> list[Row]:
                 continue
             image, frame = places[annotation["image_id"]]
             x, y, width, height = map(float, annotation["bbox"])
-        except (TypeError, KeyError, ValueError, AttributeError):
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
             raise SemalignError(
                 f"{path}: {place} has no image_id of an image, or no bbox of four numbers; correct it."
             ) from None

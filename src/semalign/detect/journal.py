@@ -92,7 +92,7 @@ class _Face(_Part):
     box: Annotated[list[float], Field(min_length=4, max_length=4)]
     visibility: list[float] | None = None
     uncertainty: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
-    track: int | None = None
+    track: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     stem: str | None = None
 
 
@@ -102,7 +102,7 @@ class _Entry(_Part):
     image: str
     faces: list[_Face]
     stem: str = ""
-    frame: int | None = None
+    frame: Annotated[int, Field(ge=0, lt=2**31)] = 0
     seconds: float | None = None
 
 
@@ -167,6 +167,7 @@ def refuse_odd(values: Mapping[str, Any], where: str) -> None:
             for face in entry.faces
         ):
             raise ValueError(f"{where}: a face does not say the same of all of its points")
+        dumped(values).encode()  # halves of letters, which cannot be written, are a ValueError
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(item) for item in first["loc"])

@@ -6,6 +6,7 @@ folder can be continued from there. The tables are made of the record when the w
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -101,8 +102,12 @@ class ResultFolder:
         goes_on = resume and self._can_go_on(head)
         self._journal = Journal(self._record, {**head, "cwd": shown(os.getcwd())}, goes_on)
         self._empty = not goes_on
-        if goes_on:
-            self._remember()
+        try:
+            if goes_on:
+                self._remember()
+        except BaseException:
+            self._journal.close()
+            raise
 
     def _can_go_on(self, head: Mapping[str, Any]) -> bool:
         """Whether there is a record to be continued; then it lies in its place, and nothing unfinished beside it."""
@@ -125,6 +130,11 @@ class ResultFolder:
         done = set()
         for line in read_lines(self._record):
             entry = line.values
+            if any(len(face["points"]) != self.scheme.count for face in entry["faces"]):
+                raise SemalignError(
+                    f"{self._record}: a face of {shown(entry['image'])} has not {self.scheme.count} landmarks; "
+                    "give --overwrite to begin anew."
+                )
             video = "frame" in entry
             done.add(done_key(entry["image"], base))
             stem = PurePosixPath(entry.get("stem", ""))
@@ -305,4 +315,8 @@ def _remove_files(folder: Path, entry: Mapping[str, Any], formats: Sequence[str]
         own += [stem.with_name(f"{stem.name}{ending}") for ending in (".mp4",) if "frame" in entry]
         own += [stem.with_name(f"{stem.name}{ending}") for ending in (".jpg", ".png") if "frame" not in entry]
     for path in own:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a name that no file can have
+                raise

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from semalign.ahead import made_ahead, side_by_side
 from semalign.core.affine import invert, transform_points
 from semalign.core.translation import Translation
+from semalign.cores import usable_cores
 from semalign.data.crops import CropCache
 from semalign.files import forget
+from semalign.inference.processes import computes_alone
 from semalign.inference.sessions import open_session
 
 WEIGHTS = Path(__file__).parent.with_name("models") / "face_mesh.onnx"
@@ -69,15 +72,24 @@ def mesh_batches(
     """Rows of the crops and their meshes, batch by batch, as `meshes_of`; `rows` are those that are wanted, default all."""
     first = first_look(crops.images.shape[1], crops.input_size)
     wanted = np.arange(len(crops)) if rows is None else rows
-    for start in range(0, len(wanted), batch_size):
-        batch = wanted[start : start + batch_size]
+    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+
+    def read(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pictures = np.ascontiguousarray(crops.images[batch].transpose(0, 3, 1, 2))
         forget(crops.images)
-        mesh = _session(os.getpid()).run(None, dict(zip(INPUTS, (pictures, first), strict=True)))[0].astype(np.float64)
+        return batch, pictures
+
+    def look(taken: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        batch, pictures = taken
+        mesh = session.run(None, dict(zip(INPUTS, (pictures, first), strict=True)))[0].astype(np.float64)
         to_image = invert(crops.image_to_crop[batch])
         depth = mesh[..., 2] * np.hypot(to_image[:, 0, 0], to_image[:, 0, 1])[:, None]
         flat = transform_points(mesh[..., :2], to_image)
-        yield batch, np.concatenate([flat, depth[..., None]], axis=-1)
+        return batch, np.concatenate([flat, depth[..., None]], axis=-1)
+
+    session = _session(os.getpid())
+    threads = 1 if computes_alone() or len(batches) < 2 else usable_cores()
+    yield from side_by_side(look, made_ahead(read, batches), threads)
 
 
 def first_look(crop_size: int, input_size: int) -> Float[np.ndarray, "1 2 3"]:
@@ -90,4 +102,5 @@ def first_look(crop_size: int, input_size: int) -> Float[np.ndarray, "1 2 3"]:
 @lru_cache(maxsize=1)
 def _session(process: int) -> Any:
     """ONNX Runtime's session of this process."""
-    return open_session(WEIGHTS.read_bytes(), WEIGHTS, 0, "install semalign again, for the face mesh came with it")
+    # One thread for a batch, a batch for each core: several threads for one take twice the processor's time.
+    return open_session(WEIGHTS.read_bytes(), WEIGHTS, 1, "install semalign again, for the face mesh came with it")

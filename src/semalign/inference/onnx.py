@@ -49,6 +49,7 @@ class OnnxBackend:
             (`semalign.inference.processes.compute_alone`).
         batch_size: crops at a time, in `predict`.
         origin: the model file that it was made of, where that is known: whoever asks for heatmaps gets that one's.
+        change: what becomes of the file's bytes before they are opened.
 
     Attributes:
         scheme: the landmarks.
@@ -64,14 +65,25 @@ class OnnxBackend:
     """
 
     def __init__(
-        self, path: str | Path, threads: int | None = None, batch_size: int = 32, origin: Path | None = None
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        batch_size: int = 32,
+        origin: Path | None = None,
+        change: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._file, self._threads = _read(Path(path)), threads  # a pickle is to work where the path does not
+        if change is not None:
+            self._file = change(self._file)
         self.origin = origin
         self._sessions: dict[tuple[int, int], Any] = {}
         self._path = str(path)
-        description = parse_description(path, self._session.get_modelmeta().custom_metadata_map)
-        there = {output.name for output in self._session.get_outputs()}
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            there = {output.name for output in self._session.get_outputs()}
+        except UnicodeDecodeError:
+            raise SemalignError(f"{path}: has names that are no text; it may be damaged, export it again.") from None
+        description = parse_description(path, metadata)
         self._outputs = [name for name in OUTPUTS if name in there]
         self.batch_size, self.margin = batch_size, 1.0
         try:
@@ -79,7 +91,7 @@ class OnnxBackend:
             self.crop = crop_in(description)
             self.sigma = number_in(description, "sigma", 1000)
             size, pixels = description["input"]["size"], description["input"]["pixels"]
-            if type(size) is not int or not 1 <= size <= MOST_SIZE or pixels not in PIXELS:
+            if type(size) is not int or not 2 <= size <= MOST_SIZE or size % 2 or pixels not in PIXELS:
                 raise ValueError("its input is of no size or kind that is known")
             if self._outputs[:2] != list(OUTPUTS[:2]) or [one.name for one in self._session.get_inputs()] != [INPUT]:
                 raise ValueError(f"its graph does not lead from {INPUT} to {' and '.join(OUTPUTS[:2])}")

@@ -82,7 +82,7 @@ def bench_labels(
                 "give faces of these."
             )
         marks = None if annotators is None else read_annotators(annotators)
-        builder = builder or ShippedModel(pretrained.DEFAULT)
+        builder = builder or ShippedModel(pretrained.DEFAULT, pretrained.companion(pretrained.DEFAULT))
         described |= {"data": faces.name, "faces_digest": digest_of_faces(faces), "evidence": builder.name}
         if annotators is not None:
             described["annotators"] = hashlib.sha256(annotators.read_bytes()).hexdigest()

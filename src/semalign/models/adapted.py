@@ -83,6 +83,7 @@ class AdaptedNetwork(HeatmapNetwork):
     """
 
     settings: AdaptedSettings
+    of_the_mesh = True
     flip: Tensor  # (k,) the exchange of the adapted network's points in a mirrored picture
     nearest: Tensor  # (n,) which of its points is nearest to a landmark
     doubt: Tensor  # (n,) standard deviation of a coordinate, pixels of the mesh's picture

@@ -72,6 +72,7 @@ class CascadeNetwork(PointNetwork):
     """
 
     settings: CascadeSettings
+    of_the_mesh = True
 
     def __init__(self, settings: CascadeSettings, landmarks: int) -> None:
         super().__init__(settings.input_size, settings.heatmap_size, landmarks)

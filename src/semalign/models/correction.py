@@ -227,7 +227,8 @@ class ShapeCorrection:
     ) -> Judged:
         """As `Correction`."""
         doubt, logit, frames, moved = self.doubts(points, confidence, spread, move)
-        visibility = 1 / (1 + np.exp(-double(logit)))
+        with np.errstate(over="ignore"):  # where it is 0
+            visibility = 1 / (1 + np.exp(-double(logit)))
         if self.errors is None:
             return Judged(moved, visibility)
         scale = self.errors.corrected if move else self.errors.found
@@ -316,6 +317,8 @@ def load_correction(path: Path, scheme: LandmarkScheme | None = None) -> ShapeCo
         reader = PeakReader(*(arrays[_in_file(name)] for name in PeakReader._fields))
         if reader.bias.shape != (own.count, 2):
             raise ValueError("weights of another number of landmarks")
+        if not (np.asarray(reader.deviation) > 0).all():
+            raise ValueError("a deviation that is not above 0")
         if not isinstance(description["base"], dict):
             raise TypeError("base must be an object")
         errors = _errors(arrays, own.count)

@@ -62,6 +62,7 @@ class MeshNetwork(HeatmapNetwork):
     """
 
     settings: MeshSettings
+    of_the_mesh = True
 
     def __init__(self, settings: MeshSettings, landmarks: int) -> None:
         super().__init__(settings.input_size, settings.heatmap_size, landmarks)

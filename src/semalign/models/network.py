@@ -65,6 +65,7 @@ class HeatmapNetwork(nn.Module, ABC):
     """
 
     settings: NetworkSettings | None = None  # what a model file keeps of its shape; None: it cannot be written as one
+    of_the_mesh: ClassVar[bool] = False  # whether it began as MediaPipe's face mesh, and errs as that does
 
     def __init__(self, input_size: int, heatmap_size: int, landmarks: int) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What these stand for; a file of such a name comes first.
 NAMES = {"default": "300w-cascade", "fast": "300w-fast", "free": "by-mesh"}
 DEFAULT = NAMES["default"]
+COMPANIONS = {DEFAULT: "300w-detector"}  # of another origin, which errs in other ways: label searches hear both
 ENDING = ".safetensors"
 EXPORTED = ".onnx"  # files that `semalign.export` writes and reads
 CORRECTIONS = "corrections"  # folder beside the shipped models
@@ -68,6 +69,12 @@ def exported(name_or_path: str | Path) -> Path | None:
         return None
     file = path.with_suffix(EXPORTED)
     return file if file.is_file() else None
+
+
+def companion(name_or_path: str | Path) -> str | None:
+    """The shipped model that a label search hears beside a shipped one that is given by its name; None where there is none."""
+    path = resolve(name_or_path)
+    return COMPANIONS.get(path.stem) if path in available().values() and path != Path(name_or_path) else None
 
 
 class Facts(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from semalign.core.search import SearchSettings
 from semalign.data.labels import LabelStore, LabelVersion
 from semalign.errors import SemalignError
 from semalign.inference.torch_backend import quick_precision
@@ -15,6 +16,7 @@ from semalign.models.checkpoint import Model, refuse_other_scheme
 from semalign.parts import Share
 from semalign.pipeline.fitting import fitting_recipe, refuse_adapted, refuse_unfit_teachers
 from semalign.pipeline.folder import claim, same_origin
+from semalign.pipeline.graphs import graph_of
 from semalign.pipeline.held_out import train_detector
 from semalign.pipeline.job import MODEL, Job, open_job, say_of_label_adaptation, say_skipped, shown
 from semalign.pipeline.recipe import Recipe
@@ -24,6 +26,8 @@ from semalign.pipeline.versions import Versions, search_provenance
 from semalign.progress import Progress
 from semalign.searches import NetworkEvidence, Observations
 from semalign.training.trainer import make_accelerator
+
+COMPANION = "auto"  # the shipped model that goes with a shipped one
 
 
 @writes_into("out")
@@ -100,7 +104,7 @@ def search(
     out: Path,
     *,
     recipe: Recipe | None = None,
-    beside: str | Path | None = None,
+    beside: str | Path | None = COMPANION,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> LabelVersion:
@@ -108,17 +112,19 @@ def search(
 
     The observations are the labels of the last version there, or the annotations where there is none. A `Model` may have a
     network and a landmark scheme of your own; it needs no recipe. `beside` is a model of another kind, which is heard,
-    too. The processes of `torchrun` share the work, and what those of `search_part` have done is not done again.
+    too, 'auto' the shipped one that goes with `model`, where there is one and the method weighs witnesses. The processes of
+    `torchrun` share the work, and what those of `search_part` have done is not done again.
     """
     out = Path(out)
     job, loaded, name = _searching(model, data, out, recipe, keep_going, progress)
+    beside = _beside(model, beside, job.recipe)
     provenance = {"source": "search", "model": name, **search_provenance(job.recipe)}
     if beside is not None:
         provenance |= {"beside": pretrained.resolve(beside).name}
     versions = Versions(out, job.train.dataset, provenance)
     latest = versions.store.read()
     observations = Observations(latest.points, versions.up_to(0).points)
-    look = _search(job, loaded, observations, out, keep_going, beside)
+    look = _search(job, model, loaded, observations, out, keep_going, beside)
     with job.progress.stage("search", len(latest.ids)) as advance:
         version = versions.next(latest, lambda: look.find(advance), lambda: look.together(advance))
         look.clear()
@@ -132,7 +138,7 @@ def search_part(
     share: Share,
     *,
     recipe: Recipe | None = None,
-    beside: str | Path | None = None,
+    beside: str | Path | None = COMPANION,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -149,6 +155,7 @@ def search_part(
     """
     out = Path(out)
     job, loaded, _ = _searching(model, data, out, recipe, keep_going, progress)
+    beside = _beside(model, beside, job.recipe)
     annotations, store = job.train.dataset.points(), LabelStore(out)
     points = annotations
     if store.versions():
@@ -156,7 +163,7 @@ def search_part(
         if latest.ids != job.train.dataset.ids():
             raise SemalignError(f"{out}: holds labels of other images than {data}; choose another folder.")
         points = latest.points
-    look = _search(job, loaded, Observations(points, annotations), out, keep_going, beside)
+    look = _search(job, model, loaded, Observations(points, annotations), out, keep_going, beside)
     with job.progress.stage(f"search, shard {share}", len(job.train.crops) // share.count) as advance:
         look.work(share, advance)
     return look.missing()
@@ -183,14 +190,35 @@ def _searching(
     return job, loaded, name
 
 
+def _beside(model: str | Path | Model, beside: str | Path | None, recipe: Recipe) -> str | Path | None:
+    """The model that is heard beside the given one; the paper's search hears heatmaps, which are of one."""
+    if beside != COMPANION:
+        return beside
+    if isinstance(model, Model) or isinstance(recipe.search, SearchSettings):
+        return None
+    return pretrained.companion(model)
+
+
 def _search(
-    job: Job, model: Model, observations: Observations, out: Path, keep_going: bool, beside: str | Path | None
+    job: Job,
+    name: str | Path | Model,
+    model: Model,
+    observations: Observations,
+    out: Path,
+    keep_going: bool,
+    beside: str | Path | None,
 ) -> Search:
     """With the model on the device of this process."""
     device = make_accelerator().device
     network, precision = model.network.to(device), quick_precision(device)
     second = None if beside is None else _evidence_beside(job, beside, out, keep_going, precision)
-    return Search(job, network, observations, out / "search", precision, model.mesh, second)
+    graph = None if _needs_heatmaps(job) else graph_of(name, model, job.recipe.alternation.tta)
+    return Search(job, network, observations, out / "search", precision, model.mesh, second, graph)
+
+
+def _needs_heatmaps(job: Job) -> bool:
+    """Whether the method of search looks at heatmaps, which only PyTorch gives."""
+    return isinstance(job.recipe.search, SearchSettings)
 
 
 def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, precision: str) -> NetworkEvidence:
@@ -199,4 +227,5 @@ def _evidence_beside(job: Job, name: str | Path, out: Path, keep_going: bool, pr
     refuse_other_scheme(pretrained.resolve(name), model.scheme, job.scheme)
     crops = job.crops_for(model.crop, model.input_size, keep_going).crops
     network = model.network.to(make_accelerator().device)
-    return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision)
+    graph = None if _needs_heatmaps(job) else graph_of(name, model, model.tta)
+    return NetworkEvidence(network, crops, model.sigma, model.scheme, model.tta, precision, points=graph)

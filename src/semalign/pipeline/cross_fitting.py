@@ -30,7 +30,8 @@ from semalign.pipeline.job import Job, about_recipe, open_job, say_skipped, show
 from semalign.pipeline.recipe import Recipe
 from semalign.pipeline.versions import Versions, search_provenance
 from semalign.progress import PrefixedProgress, Progress
-from semalign.searches import Beside, Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
+from semalign.searches import Evidence, Joint, NetworkEvidence, Observations, OutOfFold, make_search
+from semalign.searches.evidence import heard_together
 
 NETWORKS, FOLDS = "networks", "folds.json"  # a folder for each network; the fold of each face, from 0
 BESIDE = "beside"  # folder of the networks of the other kind
@@ -199,23 +200,18 @@ def evidence_of(
         judges: of one kind.
         fold: of each face (b,), one of those that the networks were trained without.
         meshes: of the faces (b, 478, 3), image frame, heard where the networks' files say what they mean; None = not heard.
-        beside: networks of another kind for the same folds and faces; with the mesh they are one witness, half and half.
+        beside: networks of another kind for the same folds and faces.
     """
     parts: list[Evidence] = []
     present = np.unique(fold)
     for index in present:
         rows = np.flatnonzero(fold == index)
         own = judges.models[index]
-        others = []
-        if beside is not None:
-            others.append(_heard(beside, [beside.models[index]], rows).predictions.points)
-        if own.mesh is not None and meshes is not None:
-            others.append(own.mesh(meshes[rows]))
-        if others:
-            parts.append(Beside(_heard(judges, [own], rows), np.mean(others, axis=0)))
-        else:
-            unseen = [own] if own.mesh is not None else [own, judges.models[index - 1]]
-            parts.append(_heard(judges, unseen, rows))
+        other = None if beside is None else _heard(beside, [beside.models[index]], rows).predictions.points
+        mesh = None if own.mesh is None or meshes is None else own.mesh(meshes[rows])
+        alone = other is None and own.mesh is None
+        unseen = [own, judges.models[index - 1]] if alone else [own]
+        parts.append(heard_together(_heard(judges, unseen, rows), own.network.of_the_mesh, other, mesh))
     return OutOfFold(parts, np.searchsorted(present, fold))
 
 

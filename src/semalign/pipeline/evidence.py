@@ -9,7 +9,8 @@ from semalign.data.duplicates import independent_folds
 from semalign.inference.landmarks import Landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.pipeline.job import Job
-from semalign.searches import Beside, Evidence, NetworkEvidence
+from semalign.searches import Evidence, NetworkEvidence
+from semalign.searches.evidence import heard_together
 
 FOLDS = 10  # in which the mesh's translation is learned where the model brings none
 
@@ -30,14 +31,13 @@ def network_evidence(
         precision: of the network.
         translation: of the mesh's points, from the faces that the network was trained on; without it, each face's is learned
             from the annotations of the faces of other folds.
-        beside: of a network of another kind; with the mesh it is one witness, half and half.
+        beside: of a network of another kind.
         predictions: the network's, where they are known already.
     """
     sigma, tta = job.recipe.heatmap.pixels(network.heatmap_size), job.recipe.alternation.tta
     evidence = NetworkEvidence(network, job.train.crops, sigma, job.scheme, tta, precision, predictions=predictions)
     mesh = _translated(job, translation) if job.recipe.alternation.mesh else None
-    others = [points for points in (None if beside is None else beside.predictions.points, mesh) if points is not None]
-    return Beside(evidence, np.mean(others, axis=0)) if others else evidence
+    return heard_together(evidence, network.of_the_mesh, None if beside is None else beside.predictions.points, mesh)
 
 
 def _translated(job: Job, translation: Translation | None) -> np.ndarray | None:

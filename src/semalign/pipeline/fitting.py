@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from semalign.core.sizes import REFERENCE
 from semalign.errors import SemalignError
+from semalign.models import pretrained
 from semalign.models.adapted import AdaptedSettings
+from semalign.models.arrays import load_arrays
 from semalign.models.checkpoint import Model
 from semalign.models.kinds import continued
 from semalign.pipeline.prepare import same_scheme
@@ -23,14 +26,33 @@ def fitting_recipe(recipe: Recipe | None, model: Model, any_scheme: bool = False
     The recipe must be for the model's landmarks, unless `any_scheme` says that the model's count in any case.
     """
     if recipe is None:
-        name = str(model.about.get("recipe_text", ""))
-        if not name:
-            raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
-        recipe = parse_recipe(name, "the model's own recipe", upgrade=True)
+        recipe = _stored_recipe(model.about, ())
     network = continued(model.network.settings, recipe.network)
     heatmap = replace(recipe.heatmap, sigma=_sigma(model))
     fitting = replace(recipe, network=network, crop=model.crop, heatmap=heatmap)
     return fitting if any_scheme else same_scheme(model.scheme, fitting)
+
+
+def own_recipe(model: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that is stored in a model's file.
+
+    Args:
+        model: shipped model or model file.
+        overrides: changes of it, as of `load_recipe`.
+
+    Raises:
+        SemalignError: there is none; or as `load_recipe` and `semalign.models.arrays.load_arrays`.
+    """
+    path = pretrained.resolve(model)
+    return _stored_recipe(load_arrays(path)[1]["about"], overrides)
+
+
+def _stored_recipe(about: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+    """That of a model which says this of itself."""
+    text = str(about.get("recipe_text", ""))
+    if not text:
+        raise SemalignError("the model does not say how it was trained; name a recipe with --recipe.")
+    return parse_recipe(text, "the model's own recipe", overrides=overrides, upgrade=True)
 
 
 def refuse_adapted(model: Model) -> None:

@@ -23,6 +23,7 @@ from semalign.inference.meshes import mesh_batches, mesh_landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.parts import Arrays, Parts, Share
 from semalign.pipeline.evidence import network_evidence
+from semalign.pipeline.graphs import PointGraph
 from semalign.pipeline.job import Job
 from semalign.pipeline.processes import commit_together, own_share, said_by_the_first
 from semalign.searches import FoundLabels, NetworkEvidence, Observations, make_search
@@ -44,6 +45,7 @@ class Search:
         precision: of the network.
         translation: of the face mesh, as of `network_evidence`.
         beside: what a network of another kind sees.
+        graph: gives the network's points without PyTorch; only for methods that need no heatmaps.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Search:
         precision: str = "fp32",
         translation: Translation | None = None,
         beside: NetworkEvidence | None = None,
+        graph: PointGraph | None = None,
     ) -> None:
         self.job, self.network, self.observations, self.precision = job, network, observations, precision
-        self.folder, self.translation, self.beside = folder, translation, beside
+        self.folder, self.translation, self.beside, self.graph = folder, translation, beside, graph
         self.method = make_search(job.recipe.search, job.recipe.alternation.adaptation_components)
         self._looks = Parts(folder, self._depends(network, job.recipe.alternation.tta), len(job.train.crops))
         self._others: dict[str, tuple[Parts, Callable[[np.ndarray], Arrays]]] = {}
@@ -112,6 +115,8 @@ class Search:
             if isinstance(self.method, SemanticAlignment):
                 observations = replace(observations, windows=self._windows(self.method))
             advance = None  # the looks were counted
+        elif self.graph is not None:
+            predictions, advance = self.graph(job.train.crops, advance=advance), None
         evidence = network_evidence(job, self.network, self.precision, self.translation, beside, predictions)
         return self.method(observations, evidence, advance)
 
@@ -155,6 +160,7 @@ class Search:
             job.recipe.alternation.tta,
             self.precision,
             rows,
+            points=self.graph,
         )
         if isinstance(self.method, SemanticAlignment):
             (view,) = self.method.look(self.observations.points[rows], evidence).views()
@@ -165,7 +171,8 @@ class Search:
     def _look_beside(self, rows: np.ndarray) -> Arrays:
         b = self.beside
         assert b is not None
-        return _arrays(NetworkEvidence(b.network, b.crops, b.sigma, b.scheme, b.tta, b.precision, rows).predictions)
+        seen = NetworkEvidence(b.network, b.crops, b.sigma, b.scheme, b.tta, b.precision, rows, points=b.points)
+        return _arrays(seen.predictions)
 
     def _look_at_mesh(self, rows: np.ndarray) -> Arrays:
         """The faces' meshes, or what they say where their translation is known."""

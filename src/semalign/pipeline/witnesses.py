@@ -37,11 +37,13 @@ class ShippedModel(OneModel):
 
     Args:
         name: of a shipped model, or a model file.
+        beside: of a model of another origin that is heard, too; None = of none.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, beside: str | None = None) -> None:
         self.model = pretrained.load(name)
-        super().__init__(name, self.model, self.model.mesh)
+        other = None if beside is None else ShippedModel(beside)
+        super().__init__(name, self.model, self.model.mesh, self.model.network.of_the_mesh, other)
 
     def evidence(self, crops: CropCache) -> Evidence:
         """Its heatmaps."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,10 +154,12 @@ def _read(folder: Path, mark: list[list[Any]]) -> Index:
     about = read_json(folder / "index.json", "it is prepared again")
     if about["format"] != FORMAT or about["mark"] != mark:
         raise ValueError("another audit's")
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    faces, points, faces_by_move, points_by_move = (
-        Queue(**{column: np.load(folder / f"{queue}-{column}.npy") for column in _COLUMNS}) for queue in _QUEUES
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a damaged head looks like one of Python 2
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        faces, points, faces_by_move, points_by_move = (
+            Queue(**{column: np.load(folder / f"{queue}-{column}.npy") for column in _COLUMNS}) for queue in _QUEUES
+        )
     _refuse_misfit(arrays, (faces, points, faces_by_move, points_by_move), len(about["ids"]))
     return Index(
         ids=tuple(about["ids"]),

@@ -26,7 +26,7 @@ from semalign.inference.onnx import OnnxBackend
 from semalign.models.arrays import load_arrays
 from semalign.models.mesh_translation import translation_in
 from semalign.schemes import LandmarkScheme
-from semalign.searches.evidence import ALIKE, Beside, Evidence, Heatmaps
+from semalign.searches.evidence import ALIKE, Evidence, Heatmaps, heard_together
 
 
 @runtime_checkable
@@ -119,12 +119,22 @@ class OneModel(ABC):
         name: as messages and audits call it.
         seeing: the model.
         mesh: what the face mesh's points are in the landmarks' terms.
+        of_the_mesh: whether its network began as the face mesh.
+        beside: a model of another origin that is heard, too.
     """
 
     learns = False
 
-    def __init__(self, name: str, seeing: Seeing, mesh: Translation | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        seeing: Seeing,
+        mesh: Translation | None,
+        of_the_mesh: bool = False,
+        beside: OneModel | None = None,
+    ) -> None:
         self.name, self._seeing, self._mesh = name, seeing, mesh
+        self._of_the_mesh, self._beside = of_the_mesh, beside
 
     @abstractmethod
     def evidence(self, crops: CropCache) -> Evidence:
@@ -150,9 +160,13 @@ class OneModel(ABC):
             SemalignError: the faces have other landmarks.
         """
         self._refuse_other_landmarks(judge)
-        crops = build_crops(judge.samples, self._seeing.crop, self._seeing.input_size)
-        evidence = self.evidence(crops)
-        return evidence if self._mesh is None else Beside(evidence, mesh_landmarks(crops, self._mesh))
+        crops = self._crops(judge)
+        mesh = None if self._mesh is None else mesh_landmarks(crops, self._mesh)
+        other = None if self._beside is None else self._beside.evidence(self._beside._crops(judge)).predictions.points
+        return heard_together(self.evidence(crops), self._of_the_mesh, other, mesh)
+
+    def _crops(self, faces: Dataset) -> CropCache:
+        return build_crops(faces.samples, self._seeing.crop, self._seeing.input_size)
 
     def _refuse_other_landmarks(self, faces: Dataset) -> None:
         """Refuse faces with another number of landmarks than the model's."""

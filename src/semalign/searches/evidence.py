@@ -20,6 +20,7 @@ from semalign.inference.landmarks import Landmarks
 
 ALIKE = (0.7, 0.95)  # of two networks of one kind that learned from much the same faces; 0.88 was measured, docs/log.md
 APART = (0.3, 0.8)  # of a network and the face mesh, or one of another kind; about 0.5 to 0.6 was measured, docs/log.md
+POOLED = (0.5, 0.8)  # of two witnesses of which one is the mean of several, which have more in common with all others
 Heatmaps = Iterator[tuple[np.ndarray, Float[Tensor, "b n h w"], Float[Tensor, "b 2 3"]]]
 
 
@@ -162,19 +163,26 @@ class Joint:
 
 
 class Beside:
-    """What a network saw, and what a witness of another kind says of the same faces: each has half a word.
+    """What a network saw, and what witnesses of another kind say of the same faces: either side has half a word.
 
     Heatmaps, and how wide their peaks are, are the network's.
 
     Args:
         evidence: of one network, or of several as one.
-        other: points of the other witness (b, n, 2), image frames: the face mesh, translated to the landmarks
-            (`semalign.core.translation`), or a network of another kind.
+        others: points (b, n, 2) of the other witness, image frames: the face mesh, translated to the landmarks
+            (`semalign.core.translation`), or a network of another kind; of several, which are one witness, the mean counts.
+        kin: points of witnesses that err as the network does, likewise: they share its word.
     """
 
-    def __init__(self, evidence: Evidence, other: Float[np.ndarray, "b n 2"]) -> None:
-        self.evidence, self.other = evidence, other
-        self.sigma, self.heatmap_size, self.correlation = evidence.sigma, evidence.heatmap_size, APART
+    def __init__(
+        self,
+        evidence: Evidence,
+        others: Sequence[Float[np.ndarray, "b n 2"]],
+        kin: Sequence[Float[np.ndarray, "b n 2"]] = (),
+    ) -> None:
+        self.evidence, self.others, self.kin = evidence, others, kin
+        self.sigma, self.heatmap_size = evidence.sigma, evidence.heatmap_size
+        self.correlation = POOLED if kin or len(others) > 1 else APART
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -191,12 +199,33 @@ class Beside:
 
     @cached_property
     def predictions(self) -> Landmarks:
-        """Half way between the network's points and the other's."""
+        """Half way between both sides' points."""
         network, other = self.members
         return replace(network, points=(network.points + other.points) / 2)
 
     @property
     def members(self) -> tuple[Landmarks, Landmarks]:
-        """The network and the other."""
+        """The network, with its kin, and the others."""
         found = self.evidence.predictions
-        return found, replace(found, points=self.other)
+        own = np.mean([found.points, *self.kin], axis=0) if self.kin else found.points
+        return replace(found, points=own), replace(found, points=np.mean(self.others, axis=0))
+
+
+def heard_together(
+    evidence: Evidence,
+    of_the_mesh: bool,
+    beside: Float[np.ndarray, "b n 2"] | None,
+    mesh: Float[np.ndarray, "b n 2"] | None,
+) -> Evidence:
+    """What a network saw, beside what a network of another kind and the face mesh say of the same faces, as far as they do.
+
+    Args:
+        evidence: of the network.
+        of_the_mesh: whether it began as the face mesh, and errs as that does.
+        beside: the other network's points, image frames.
+        mesh: the face mesh's, translated to the landmarks.
+    """
+    if beside is not None and mesh is not None:
+        return Beside(evidence, [beside], [mesh]) if of_the_mesh else Beside(evidence, [beside, mesh])
+    other = mesh if beside is None else beside
+    return evidence if other is None else Beside(evidence, [other])

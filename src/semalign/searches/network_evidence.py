@@ -5,6 +5,7 @@ Shape legend: b faces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,8 @@ from semalign.inference.landmarks import Landmarks
 from semalign.models.network import HeatmapNetwork
 from semalign.schemes import LandmarkScheme
 from semalign.searches.evidence import ALIKE, Heatmaps
+
+PointsOf = Callable[[CropCache, np.ndarray], Landmarks]
 
 
 class NetworkEvidence:
@@ -31,6 +34,7 @@ class NetworkEvidence:
         precision: of the network, 'fp32' or 'bf16'; heatmaps are float32.
         rows: the faces, by their rows in the crops; default all.
         predictions: where they are known already.
+        points: gives the same predictions in another way, for who needs no heatmaps: of crops and rows.
     """
 
     def __init__(
@@ -43,12 +47,13 @@ class NetworkEvidence:
         precision: str = "fp32",
         rows: Int[np.ndarray, " b"] | None = None,
         predictions: Landmarks | None = None,
+        points: PointsOf | None = None,
     ) -> None:
         self.network, self.crops, self.sigma, self.scheme = network, crops, sigma, scheme
         self.tta, self.precision = tta, precision
         self.heatmap_size, self.correlation = network.heatmap_size, ALIKE
         self._rows = np.arange(len(crops)) if rows is None else rows
-        self._predictions = predictions
+        self._predictions, self.points = predictions, points
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -86,6 +91,8 @@ class NetworkEvidence:
     @property
     def predictions(self) -> Landmarks:
         """As `Evidence`; computed once."""
+        if self._predictions is None and self.points is not None:
+            self._predictions = self.points(self.crops, self._rows)
         if self._predictions is None:
             self._predictions = predict(
                 self._computed,

@@ -108,10 +108,9 @@ class Vw300(Reader):
 
     def holds(self, place: Path) -> bool:
         """Whether there is the video or the annotations of one of the official names."""
+        folders = [f"{place}/{video}" for part in OFFICIAL for video in part.videos]
         return any(
-            (place / video / VIDEO).is_file() or (place / video / ANNOTATIONS).is_dir()
-            for part in OFFICIAL
-            for video in part.videos
+            os.path.isfile(f"{folder}/{VIDEO}") or os.path.isdir(f"{folder}/{ANNOTATIONS}") for folder in folders
         )
 
     def entries(self, place: Path) -> Iterator[Entry | Bad | Note]:
