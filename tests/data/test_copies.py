@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from semalign.data import copies as searching
 from semalign.data.copies import LARGE, find_copies
 from semalign.data.likeness import (
+    EVENED,
     PROPOSED,
     SAME_PHOTOGRAPH,
+    SIGNATURE,
     coarsely_registered,
     moved_onto,
     registered_likeness,
     signatures,
     small_thumbnails,
 )
+from semalign.data.neighbours import ENOUGH, evened
 from semalign.data.thumbnails import KEPT, SIDE, Thumbnails
 from semalign.errors import SemalignError
 
@@ -82,6 +85,30 @@ def test_none_is_lost_among_many() -> None:
         assert {pair[:2] for pair in found.pairs} == wanted
     again = find_copies(iter(np.array_split(both, 7)), len(both), 2)
     assert again.pairs == found.pairs  # the same at every call, in whatever parts they come
+
+
+@pytest.mark.parametrize("worse", [1.0, 2.0])
+def test_where_signatures_are_evened_out_none_of_the_oracle_is_lost(worse: float) -> None:
+    """Enough faces to learn what they have in common; copies whose landmarks are off by as much as usual, and twice as much."""
+    faces, rng = photographs(900, 9), np.random.default_rng(10)
+    sources = rng.choice(900, 80, replace=False)
+    both = np.concatenate([faces, [copied(faces[row], rng, worse) for row in sources]])
+    found = {pair[:2] for pair in find_copies(iter([both]), len(both)).pairs}
+    assert found >= {pair[:2] for pair in compared(both)}
+
+
+def test_signatures_are_evened_out_only_where_faces_are_unlike_each_other() -> None:
+    rng = np.random.default_rng(11)
+    unlike = signatures(small_thumbnails(photographs(ENOUGH + 200, 12).astype(np.float32)))
+    before = (unlike[:300] @ unlike[300:600].T > 0.5).mean()
+    limit = evened(unlike, rng.permutation(len(unlike)))
+    assert limit == EVENED and (unlike[:300] @ unlike[300:600].T > 0.5).mean() < before
+    np.testing.assert_allclose(np.linalg.norm(unlike, axis=1), 1, atol=1e-5)
+    (face,) = photographs(1, 13)
+    crowd = signatures(small_thumbnails(np.array([copied(face, rng) for _ in range(ENOUGH + 100)], np.float32)))
+    kept = crowd.copy()
+    assert evened(crowd, rng.permutation(len(crowd))) == SIGNATURE
+    assert np.array_equal(crowd, kept)
 
 
 def test_a_crowd_is_one_group_with_few_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:

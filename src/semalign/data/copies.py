@@ -1,8 +1,9 @@
 """Which of many thumbnails show one photograph or moment, without comparing each with each.
 
-Signatures are sorted into lists, each around one face's; a face is compared with those of its own list and of the lists
-that are next. What looks alike is looked at closely (`semalign.data.likeness`). A photograph that is there often is a
-crowd: once LARGE faces stand for it, a further copy is compared with the likest of these, and then with nothing else.
+Signatures are evened out and sorted into lists, each around one face's (`semalign.data.neighbours`); a face is compared with
+those of its own list and of the lists that are next. What looks alike is looked at closely (`semalign.data.likeness`). A
+photograph that is there often is a crowd: once LARGE faces stand for it, a further copy is compared with the likest of these,
+and then with nothing else.
 
 Shape legend: b faces, k pairs, s side of a thumbnail, m of a signature.
 """

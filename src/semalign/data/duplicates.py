@@ -2,7 +2,7 @@
 
 Two faces are compared in a frame that their landmarks give (`semalign.data.thumbnails`): coarse looks propose pairs, those
 are registered on each other, and the correlation of their fine structure decides (`likeness`). Not every face is compared
-with every other (`copies`): time and memory grow with the number of faces, little more.
+with every other (`copies`); what that takes is measured by `benchmarks/scale_duplicates.py`.
 """
 
 from __future__ import annotations
