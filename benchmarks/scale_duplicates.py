@@ -3,8 +3,8 @@
     python benchmarks/scale_duplicates.py [--data 300w] [--faces 1000 10000 100000] [--crowd 1000 10000] [--rival 5000]
 
 Faces are drawn at random: thumbnails of the faces of a data set (--data; default: synthetic faces), their principal
-components with random weights, so that different people look as alike as in 300W. Every fiftieth is a copy of
-one of the fifty before it: moved, turned and scaled as by other landmarks, in another light, size and JPEG quality. Steps,
+components with random weights; with --data 300w different people look as alike as there. Every fiftieth is a copy of one of
+the fifty before it: moved, turned and scaled as by other landmarks, in another light, size and JPEG quality. Steps,
 each in a process of its own:
 
 - search: `find_copies` of the thumbnails, without reading pictures.
