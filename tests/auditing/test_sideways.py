@@ -113,3 +113,19 @@ def test_an_audit_has_a_finding_for_the_whole_set(faces: Dataset, tmp_path: Path
     assert (taken.kind == NUMBERS["origin"]).sum() == len(taken) - len(plain)
     with pytest.raises(SemalignError, match="no shift"):
         changes(replace(again, about={}), "none", unshift=True)
+
+
+def test_pictures_that_cannot_be_read_are_not_heard_and_without_any_nothing_is_told(
+    faces: Dataset, tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    class Said(SilentProgress):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    gone = tuple(replace(one, image=tmp_path / "gone" / one.image.name) for one in faces.samples)
+    assert whole_shift(replace(faces, samples=gone), EVERY, Said()) is None
+    assert len(said) == 1 and "is not told" in said[0] and "gone" in said[0]
+    found = whole_shift(replace(faces, samples=(*faces.samples[:-1], gone[-1])), EVERY, SilentProgress())
+    assert found is not None and found.faces < COUNT

@@ -22,6 +22,7 @@ from semalign.core.metrics import landmark_boxes
 from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.samples import Dataset
+from semalign.errors import SemalignError
 from semalign.inference.meshes import WEIGHTS, mesh_batches
 from semalign.models import pretrained
 from semalign.models.arrays import load_arrays
@@ -41,12 +42,9 @@ def whole_shift(dataset: Dataset, good: Bool[np.ndarray, " b"], progress: Progre
     """The shift of a set's faces; None where the landmarks are not those that the mesh is known in, or too few faces tell.
 
     Args:
-        dataset: the faces, whose pictures can be read.
+        dataset: the faces; those whose pictures cannot be read are not heard.
         good: faces that are heard.
-        progress: told what goes on.
-
-    Raises:
-        SemalignError: a picture that cannot be read.
+        progress: told what goes on, also where nothing can be told as no picture can be read.
     """
     known = load_scheme("ibug68")
     if dataset.scheme.count != known.count or dataset.scheme.flip_index != known.flip_index:
@@ -55,7 +53,13 @@ def whole_shift(dataset: Dataset, good: Bool[np.ndarray, " b"], progress: Progre
     rows = rows[drawn(len(rows), MOST)]
     if len(rows) < FEWEST:
         return None
-    crops = build_crops([dataset.samples[row] for row in rows], SEEN, SIDE)
+    samples, unread = [dataset.samples[row] for row in rows], set[str]()
+    try:
+        crops = build_crops(samples, SEEN, SIDE, bad=lambda name, why: unread.add(name))
+    except SemalignError as error:
+        progress.say(f"Whether all points lie to one side is not told: {error}")
+        return None
+    rows = rows[[sample.id not in unread for sample in samples]]
     with progress.stage("mirror images", len(rows)) as advance:
         meshes = np.empty((len(rows), 478, 3))
         for batch, mesh in mesh_batches(crops):

@@ -30,8 +30,10 @@ def recipes(
         names = pipeline.shipped_recipes()
         print_json([{"recipe": name, "description": pipeline.load_recipe(name).description} for name in names])
         return
-    for shipped in pipeline.shipped_recipes():
-        typer.echo(f"{shipped:<20}{pipeline.load_recipe(shipped).description}")
+    shipped = pipeline.shipped_recipes()
+    width = max(map(len, shipped)) + 2
+    for recipe in shipped:
+        typer.echo(f"{recipe:<{width}}{pipeline.load_recipe(recipe).description}")
 
 
 def schemes(as_json: AsJson = False) -> None:
