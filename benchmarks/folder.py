@@ -37,6 +37,7 @@ from semalign.export import export_onnx
 from semalign.inference import OnnxBackend
 from semalign.inference.landmarker import open_model
 from semalign.models.checkpoint import Model
+from semalign.models.pretrained import resolve
 from semalign.synthetic import FaceSettings, SynthesisSettings, face_of
 
 FORMATS = ("json", "overlay")
@@ -81,6 +82,7 @@ def main(
         rate = 1 / clock if stage.startswith("whole") else ""
         rows.append(
             {
+                "model": resolve(model).stem,
                 "runtime": runtime,
                 "stage": stage,
                 "pictures": len(sources),
