@@ -23,7 +23,7 @@ from semalign.core.translation import Translation
 from semalign.data.crops import CropSettings, build_crops
 from semalign.data.samples import Dataset
 from semalign.errors import SemalignError
-from semalign.inference.meshes import WEIGHTS, mesh_batches
+from semalign.inference.meshes import WEIGHTS, meshes_of
 from semalign.models import pretrained
 from semalign.models.arrays import load_arrays
 from semalign.models.mesh_translation import translation_in
@@ -61,10 +61,7 @@ def whole_shift(dataset: Dataset, good: Bool[np.ndarray, " b"], progress: Progre
         return None
     rows = rows[[sample.id not in unread for sample in samples]]
     with progress.stage("mirror images", len(rows)) as advance:
-        meshes = np.empty((len(rows), 478, 3))
-        for batch, mesh in mesh_batches(crops):
-            meshes[batch] = mesh
-            advance(len(batch))
+        meshes = meshes_of(crops, advance=advance)
     return measured(dataset.points()[rows], meshes, dataset.scheme)
 
 

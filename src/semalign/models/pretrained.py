@@ -64,17 +64,21 @@ def load(name_or_path: str | Path, scheme: LandmarkScheme | None = None) -> Mode
 
 def exported(name_or_path: str | Path) -> Path | None:
     """The ONNX file beside a shipped model, for who gives its name; None where there is none, or for a path."""
-    path = resolve(name_or_path)
-    if path not in available().values() or path == Path(name_or_path):
-        return None
-    file = path.with_suffix(EXPORTED)
-    return file if file.is_file() else None
+    path = _by_name(name_or_path)
+    file = None if path is None else path.with_suffix(EXPORTED)
+    return file if file is not None and file.is_file() else None
 
 
 def companion(name_or_path: str | Path) -> str | None:
     """The shipped model that a label search hears beside a shipped one that is given by its name; None where there is none."""
+    path = _by_name(name_or_path)
+    return None if path is None else COMPANIONS.get(path.stem)
+
+
+def _by_name(name_or_path: str | Path) -> Path | None:
+    """The file of a shipped model that is given by its name; None for a path. Raises as `resolve`."""
     path = resolve(name_or_path)
-    return COMPANIONS.get(path.stem) if path in available().values() and path != Path(name_or_path) else None
+    return path if path in available().values() and path != Path(name_or_path) else None
 
 
 class Facts(NamedTuple):

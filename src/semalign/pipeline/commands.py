@@ -117,7 +117,7 @@ def search(
     """
     out = Path(out)
     job, loaded, name = _searching(model, data, out, recipe, keep_going, progress)
-    beside = _beside(model, beside, job.recipe)
+    beside = _beside(model, beside, job)
     provenance = {"source": "search", "model": name, **search_provenance(job.recipe)}
     if beside is not None:
         provenance |= {"beside": pretrained.resolve(beside).name}
@@ -155,7 +155,7 @@ def search_part(
     """
     out = Path(out)
     job, loaded, _ = _searching(model, data, out, recipe, keep_going, progress)
-    beside = _beside(model, beside, job.recipe)
+    beside = _beside(model, beside, job)
     annotations, store = job.train.dataset.points(), LabelStore(out)
     points = annotations
     if store.versions():
@@ -190,11 +190,11 @@ def _searching(
     return job, loaded, name
 
 
-def _beside(model: str | Path | Model, beside: str | Path | None, recipe: Recipe) -> str | Path | None:
-    """The model that is heard beside the given one; the paper's search hears heatmaps, which are of one."""
+def _beside(model: str | Path | Model, beside: str | Path | None, job: Job) -> str | Path | None:
+    """The model that is heard beside the given one; a search that looks at heatmaps hears those of one."""
     if beside != COMPANION:
         return beside
-    if isinstance(model, Model) or isinstance(recipe.search, SearchSettings):
+    if isinstance(model, Model) or _needs_heatmaps(job):
         return None
     return pretrained.companion(model)
 

@@ -203,7 +203,7 @@ class Beside:
         network, other = self.members
         return replace(network, points=(network.points + other.points) / 2)
 
-    @property
+    @cached_property
     def members(self) -> tuple[Landmarks, Landmarks]:
         """The network, with its kin, and the others."""
         found = self.evidence.predictions
